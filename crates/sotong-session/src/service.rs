@@ -1,0 +1,97 @@
+//! What makes sessions, and what they are told about their peers.
+use crate::{Address, Close, Host, Session};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+
+/// What a driver serves: makes a session for every peer (a connection, or a UDP address).
+///
+/// Cloned once for each shard.
+pub trait Service: Clone + Send + 'static {
+    /// What it makes.
+    type Session: Session;
+
+    /// Makes the session for a peer that has just come; [`crate::Event::Open`] follows at once.
+    ///
+    /// # Errors
+    /// `Err` refuses the peer: the connection is closed for that reason.
+    fn open(&self, way: &Way) -> Result<Self::Session, Close>;
+
+    /// A session panicked: it gets no `Gone` and has left its topics. Undo what others know of it.
+    fn lost(&self, who: Address, host: &mut dyn Host<<Self::Session as Session>::Mail>);
+}
+
+/// Both ends, as far as they are known; each layer adds what it learns before it sends `Open` inward.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Our end.
+    pub local: End,
+    /// The peer's end of this very socket.
+    pub remote: End,
+    /// The peer's end behind a proxy: by a PROXY header from a trusted network.
+    pub through: Option<End>,
+    /// What the TLS handshake showed.
+    pub tls: Option<Arc<TlsFacts>>,
+    /// Whether the peer is heard as a stream or as records, for a service that speaks both.
+    pub wire: Wire,
+}
+
+impl Way {
+    /// A way between two ends with nothing known beyond them.
+    pub fn new(local: End, remote: End, wire: Wire) -> Self {
+        Self { local, remote, through: None, tls: None, wire }
+    }
+    /// Who the peer is: behind a proxy if one was named, else the other end of the socket.
+    pub fn peer(&self) -> &End {
+        self.through.as_ref().unwrap_or(&self.remote)
+    }
+}
+
+/// What a wire carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Bytes in order: TCP, Unix stream sockets.
+    Stream,
+    /// Whole records: datagrams.
+    Records,
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum End {
+    /// An IP address and port.
+    Net(SocketAddr),
+    /// A Unix socket.
+    Unix {
+        /// Its path; `None` for an unnamed socket. An abstract name begins with `@`.
+        path: Option<Arc<Path>>,
+        /// The user at the other end, as the kernel tells it (`SO_PEERCRED`).
+        uid: Option<u32>,
+    },
+    /// A pipe, a terminal or a file.
+    Pipe,
+    /// An end in the simulator.
+    Simulated(u32),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(address) => write!(f, "{address}"),
+            Self::Unix { path: Some(path), .. } => write!(f, "unix:{}", path.display()),
+            Self::Unix { path: None, uid: Some(uid) } => write!(f, "unix:(uid {uid})"),
+            Self::Unix { path: None, uid: None } => f.write_str("unix:(unnamed)"),
+            Self::Pipe => f.write_str("pipe"),
+            Self::Simulated(number) => write!(f, "sim:{number}"),
+        }
+    }
+}
+
+/// What a TLS handshake showed.
+#[derive(Debug, Default)]
+pub struct TlsFacts {
+    /// The name the client asked for (RFC 6066 §3).
+    pub server_name: Option<Box<str>>,
+    /// The protocol agreed on (RFC 7301).
+    pub alpn: Option<Box<[u8]>>,
+    /// The peer's certificate chain, leaf first, each in DER.
+    pub peer_chain: Vec<Box<[u8]>>,
+}
