@@ -310,9 +310,13 @@ impl Output {
         }
         self.compact();
     }
+    /// Whether the output has memory for copied bytes.
+    pub fn has_memory(&self) -> bool {
+        self.bytes.capacity() > 0
+    }
     /// Lends memory to an output that has none: buffers belong to the loop, not to idle connections.
     pub fn adopt(&mut self, mut buffer: Vec<u8>) {
-        if self.bytes.capacity() == 0 {
+        if !self.has_memory() {
             buffer.clear();
             self.bytes = buffer;
         }

@@ -17,6 +17,7 @@ pub struct Rig<S: Session> {
     /// Records that came while the session took none.
     records: VecDeque<Vec<u8>>,
     now: Moment,
+    wall: Wall,
     host: Recorder<S::Mail>,
     me: Address,
     end: bool,
@@ -95,6 +96,7 @@ impl<S: Session> Rig<S> {
             carry: Carry::default(),
             records: VecDeque::new(),
             now: Moment::START,
+            wall: Wall(0),
             host: Recorder {
                 posts: Vec::new(),
                 published: Vec::new(),
@@ -121,6 +123,13 @@ impl<S: Session> Rig<S> {
     #[must_use]
     pub fn at(mut self, me: Address) -> Self {
         self.me = me;
+        self
+    }
+
+    /// Sets the civil time, which else is the beginning of 1970.
+    #[must_use]
+    pub fn with_wall(mut self, wall: Wall) -> Self {
+        self.wall = wall;
         self
     }
 
@@ -179,7 +188,7 @@ impl<S: Session> Rig<S> {
     /// The connection is over: `Gone`, with the session's own reason if it had one.
     pub fn gone(&mut self, why: Close) {
         let close = self.close.get_or_insert(why).clone();
-        let mut cx = Cx { now: self.now, wall: Wall(0), me: self.me, out: &mut self.out, host: &mut self.host };
+        let mut cx = Cx { now: self.now, wall: self.wall, me: self.me, out: &mut self.out, host: &mut self.host };
         let _ = self.session.handle(Event::Gone(&close), &mut cx);
     }
 
@@ -260,15 +269,15 @@ impl<S: Session> Rig<S> {
         if self.close.is_some() {
             return;
         }
-        let mut cx = Cx { now: self.now, wall: Wall(0), me: self.me, out: &mut self.out, host: &mut self.host };
+        let mut cx = Cx { now: self.now, wall: self.wall, me: self.me, out: &mut self.out, host: &mut self.host };
         let result = self.session.handle(event, &mut cx);
         self.note(result);
     }
     fn show(&mut self, mut fresh: Vec<u8>) {
         let Self { session, out, host, carry, .. } = self;
-        let (now, me) = (self.now, self.me);
+        let (now, wall, me) = (self.now, self.wall, self.me);
         let result = carry.feed(&mut fresh, |input| {
-            session.handle(Event::Input(input), &mut Cx { now, wall: Wall(0), me, out, host })
+            session.handle(Event::Input(input), &mut Cx { now, wall, me, out, host })
         });
         self.note(result);
     }

@@ -1,0 +1,72 @@
+//! What a shard has done, in numbers.
+use sotong_session::{Close, Map};
+
+/// Counts of one shard; added up by the driver when it stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections and UDP peers that were opened.
+    pub opened: u64,
+    /// Peers the service refused at the door.
+    pub refused: u64,
+    /// Connections that ended, by [`Close::word`].
+    pub closed: Map<&'static str, u64>,
+    /// Sessions that panicked.
+    pub panics: u64,
+    /// Rules of the contract that a session broke; each cost that session.
+    pub broken: u64,
+    /// Bytes received from peers.
+    pub bytes_in: u64,
+    /// Bytes sent to peers.
+    pub bytes_out: u64,
+    /// Sends that the kernel took, in whole or in part.
+    pub sends: u64,
+    /// Entries this shard pushed into inboxes: one for each shard a publish went to, one for each post.
+    pub entries_pushed: u64,
+    /// Mail handed to sessions.
+    pub mail_delivered: u64,
+    /// Mail to addresses that were gone.
+    pub mail_dropped: u64,
+    /// Datagrams dropped because their session took no input, and records the kernel refused to send.
+    pub records_dropped: u64,
+    /// UDP peers that were pushed out by newer ones.
+    pub peers_evicted: u64,
+    /// Times a shard held its input back because another's inbox was above its mark (rule D14).
+    pub held: u64,
+    /// Connections that were cut off because the drain limit passed.
+    pub cut_at_drain: u64,
+}
+
+impl Counters {
+    /// Counts a connection's end.
+    pub(crate) fn close(&mut self, close: &Close) {
+        *self.closed.entry(close.word()).or_default() += 1;
+    }
+    /// Adds another shard's counts.
+    pub fn add(&mut self, other: &Self) {
+        let Self { closed, .. } = other;
+        for (word, count) in closed {
+            *self.closed.entry(word).or_default() += count;
+        }
+        for (mine, theirs) in self.plain_mut().into_iter().zip(other.clone().plain_mut()) {
+            *mine += *theirs;
+        }
+    }
+    fn plain_mut(&mut self) -> [&mut u64; 14] {
+        [
+            &mut self.opened,
+            &mut self.refused,
+            &mut self.panics,
+            &mut self.broken,
+            &mut self.bytes_in,
+            &mut self.bytes_out,
+            &mut self.sends,
+            &mut self.entries_pushed,
+            &mut self.mail_delivered,
+            &mut self.mail_dropped,
+            &mut self.records_dropped,
+            &mut self.peers_evicted,
+            &mut self.held,
+            &mut self.cut_at_drain,
+        ]
+    }
+}

@@ -1,0 +1,260 @@
+//! Where shards meet: inboxes, topics and desks.
+use sotong_session::{Address, Desk, Map, Topic};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+/// Ends a shard's sleep. Called only when the shard has said that it sleeps.
+pub trait Wake: Send + Sync {
+    /// Makes the shard's wait return, now or the next time it is entered.
+    fn wake(&self);
+}
+
+/// The bounded queue of a desk: slow work, done away from the shards.
+pub trait DeskQueue<M>: Send + Sync {
+    /// Takes work whose one answer goes to `from` by [`Exchange::post`].
+    ///
+    /// # Errors
+    /// Hands the work back if the queue is full.
+    fn ask(&self, from: Address, mail: M) -> Result<(), M>;
+}
+
+/// Shared by the shards of one driver: an inbox for each, the topics and the desks.
+///
+/// A publish takes its topic's lock, pushes one entry into the inbox of each shard that has members, and lets go: that order
+/// of pushes is the topic's one order (rule D12c).
+pub struct Exchange<M> {
+    inboxes: Box<[OnceLock<Inbox<M>>]>,
+    stripes: Box<[Mutex<Stripe>]>,
+    desks: OnceLock<Vec<Arc<dyn DeskQueue<M>>>>,
+}
+
+struct Inbox<M> {
+    /// Entries waiting; read without the lock by rule D12b's check and by senders that are held.
+    len: AtomicUsize,
+    /// The shard is about to wait, or waits: the next push wakes it.
+    asleep: AtomicBool,
+    /// Numbers the sessions of this shard, so that an address is never used twice.
+    turns: AtomicU32,
+    queue: Mutex<Queue<M>>,
+    waker: Mutex<Option<Arc<dyn Wake>>>,
+}
+
+struct Queue<M> {
+    entries: VecDeque<Entry<M>>,
+    /// Shards that are held until this inbox falls (rule D14).
+    waiting: Vec<u16>,
+}
+
+/// One thing in an inbox.
+#[derive(Debug)]
+pub(crate) enum Entry<M> {
+    Post { to: Address, mail: M },
+    Publish { topic: Topic, place: u64, except: Option<Address>, mail: M },
+    Join { topic: Topic, who: Address, since: u64 },
+    Leave { topic: Topic, who: Address },
+}
+
+/// Topics that share a lock.
+#[derive(Default)]
+struct Stripe {
+    /// Counts publishes of all topics here. It outlives a topic that empties, so that a later member of the same name never
+    /// sees what was published before it.
+    place: u64,
+    /// For each topic, how many members each shard has; shards without members are not listed.
+    topics: Map<Topic, Vec<(u16, u32)>>,
+}
+
+const STRIPES: usize = 64;
+
+/// A poisoned lock is recovered: every critical section here leaves its data whole at each step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<M: Clone> Exchange<M> {
+    /// Room for `shards_max` shards, at most 65,536.
+    pub fn new(shards_max: usize) -> Arc<Self> {
+        let inboxes = (0..shards_max.min(1 << 16)).map(|_| OnceLock::new()).collect();
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Arc::new(Self { inboxes, stripes, desks: OnceLock::new() })
+    }
+    /// Gives the desks, numbered from 0. Once, before any shard runs; later calls change nothing.
+    pub fn set_desks(&self, desks: Vec<Arc<dyn DeskQueue<M>>>) {
+        let _ = self.desks.set(desks);
+    }
+    /// A shard begins: its inbox is empty, and `waker` ends its sleep.
+    ///
+    /// # Panics
+    /// If `shard` is not below the number given to [`Self::new`].
+    pub fn enter(&self, shard: u16, waker: Arc<dyn Wake>) {
+        let inbox = self.inboxes[usize::from(shard)].get_or_init(|| Inbox {
+            len: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            turns: AtomicU32::new(0),
+            queue: Mutex::new(Queue { entries: VecDeque::new(), waiting: Vec::new() }),
+            waker: Mutex::new(None),
+        });
+        *lock(&inbox.waker) = Some(waker);
+        let mut queue = lock(&inbox.queue);
+        queue.entries.clear();
+        inbox.len.store(0, Ordering::SeqCst);
+    }
+    /// A shard ends: what is still sent to it is dropped. Those it held are let go.
+    pub fn exit(&self, shard: u16) {
+        let Some(inbox) = self.inbox(shard) else { return };
+        *lock(&inbox.waker) = None;
+        let waiting = {
+            let mut queue = lock(&inbox.queue);
+            queue.entries = VecDeque::new();
+            inbox.len.store(0, Ordering::SeqCst);
+            std::mem::take(&mut queue.waiting)
+        };
+        for shard in waiting {
+            self.wake(shard);
+        }
+    }
+    /// Queues `mail` for one session; for desks and drivers. False if there is no such shard.
+    pub fn post(&self, to: Address, mail: M) -> bool {
+        self.push(to.shard, Entry::Post { to, mail }).is_some()
+    }
+    /// Wakes a shard whether or not it sleeps: for stopping, and for connections handed over.
+    pub fn wake(&self, shard: u16) {
+        if let Some(inbox) = self.inbox(shard) {
+            inbox.asleep.store(false, Ordering::SeqCst);
+            let waker = lock(&inbox.waker).clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn inbox(&self, shard: u16) -> Option<&Inbox<M>> {
+        self.inboxes.get(usize::from(shard))?.get()
+    }
+    /// A number no session of this shard has had.
+    pub(crate) fn next_turn(&self, shard: u16) -> u32 {
+        self.inbox(shard).map_or(0, |inbox| inbox.turns.fetch_add(1, Ordering::Relaxed))
+    }
+    /// Entries waiting for a shard.
+    pub(crate) fn waiting(&self, shard: u16) -> usize {
+        self.inbox(shard).map_or(0, |inbox| inbox.len.load(Ordering::SeqCst))
+    }
+    /// Announces sleep. False if something came: then do not sleep.
+    pub(crate) fn sleep(&self, shard: u16) -> bool {
+        let Some(inbox) = self.inbox(shard) else { return true };
+        inbox.asleep.store(true, Ordering::SeqCst);
+        // A push that did not see `asleep` has raised `len` before: one of the two sides always notices the other.
+        if inbox.len.load(Ordering::SeqCst) > 0 {
+            inbox.asleep.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+    /// The shard is awake: pushes need not wake it.
+    pub(crate) fn awake(&self, shard: u16) {
+        if let Some(inbox) = self.inbox(shard) {
+            inbox.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+    /// Pushes one entry and wakes the shard if it sleeps. How many wait there now; `None` if there is no such shard.
+    pub(crate) fn push(&self, shard: u16, entry: Entry<M>) -> Option<usize> {
+        let inbox = self.inbox(shard)?;
+        let len = {
+            let mut queue = lock(&inbox.queue);
+            queue.entries.push_back(entry);
+            let len = queue.entries.len();
+            inbox.len.store(len, Ordering::SeqCst);
+            len
+        };
+        if inbox.asleep.load(Ordering::SeqCst) && inbox.asleep.swap(false, Ordering::SeqCst) {
+            let waker = lock(&inbox.waker).clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+        Some(len)
+    }
+    /// Takes all entries, into an empty queue whose memory is reused.
+    pub(crate) fn take(&self, shard: u16, into: &mut VecDeque<Entry<M>>) {
+        let Some(inbox) = self.inbox(shard) else { return };
+        let waiting = {
+            let mut queue = lock(&inbox.queue);
+            std::mem::swap(&mut queue.entries, into);
+            inbox.len.store(0, Ordering::SeqCst);
+            std::mem::take(&mut queue.waiting)
+        };
+        for shard in waiting {
+            self.wake(shard);
+        }
+    }
+    /// Asks that `waiter` be woken when `shard`'s inbox is emptied. False if it is empty already.
+    pub(crate) fn wait_for(&self, shard: u16, waiter: u16) -> bool {
+        let Some(inbox) = self.inbox(shard) else { return false };
+        let mut queue = lock(&inbox.queue);
+        if queue.entries.is_empty() {
+            return false;
+        }
+        if !queue.waiting.contains(&waiter) {
+            queue.waiting.push(waiter);
+        }
+        true
+    }
+
+    fn stripe(&self, topic: Topic) -> MutexGuard<'_, Stripe> {
+        // Fibonacci hashing: neighbouring topics share no lock.
+        let at = topic.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+        lock(&self.stripes[at as usize])
+    }
+    /// Pushes one entry to each shard with members of `topic`. `pushed` hears of each shard and how many wait there.
+    pub(crate) fn publish(&self, topic: Topic, except: Option<Address>, mail: M, mut pushed: impl FnMut(u16, usize)) {
+        let mut stripe = self.stripe(topic);
+        stripe.place += 1;
+        let place = stripe.place;
+        let Some((last, others)) = stripe.topics.get(&topic).and_then(|shards| shards.split_last()) else { return };
+        for (shard, _) in others {
+            let entry = Entry::Publish { topic, place, except, mail: mail.clone() };
+            pushed(*shard, self.push(*shard, entry).unwrap_or(0));
+        }
+        pushed(last.0, self.push(last.0, Entry::Publish { topic, place, except, mail }).unwrap_or(0));
+    }
+    /// Counts a member in; what is published from here on has a higher place than the one returned. A member of another
+    /// shard than `here` is told to its shard under the same lock, before anything published later.
+    pub(crate) fn join(&self, here: u16, topic: Topic, who: Address) -> u64 {
+        let mut stripe = self.stripe(topic);
+        let since = stripe.place;
+        let shards = stripe.topics.entry(topic).or_default();
+        match shards.iter_mut().find(|(shard, _)| *shard == who.shard) {
+            Some((_, count)) => *count += 1,
+            None => shards.push((who.shard, 1)),
+        }
+        if who.shard != here {
+            self.push(who.shard, Entry::Join { topic, who, since });
+        }
+        since
+    }
+    /// Counts a member out, as its own shard must: it alone knows whether there was such a member.
+    pub(crate) fn leave(&self, topic: Topic, shard: u16) {
+        let mut stripe = self.stripe(topic);
+        let Some(shards) = stripe.topics.get_mut(&topic) else { return };
+        if let Some(at) = shards.iter().position(|(s, _)| *s == shard) {
+            shards[at].1 -= 1;
+            if shards[at].1 == 0 {
+                shards.swap_remove(at);
+            }
+        }
+        if shards.is_empty() {
+            stripe.topics.remove(&topic);
+        }
+    }
+    pub(crate) fn ask(&self, desk: Desk, from: Address, mail: M) -> Result<(), M> {
+        match self.desks.get().and_then(|desks| desks.get(usize::from(desk.0))) {
+            Some(desk) => desk.ask(from, mail),
+            None => Err(mail),
+        }
+    }
+}
