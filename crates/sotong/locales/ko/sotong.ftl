@@ -1,0 +1,171 @@
+## 제목과 짧은 말
+
+heading-usage = 사용법:
+heading-commands = 명령
+heading-arguments = 인자
+heading-options = 옵션
+heading-common = 공통 옵션
+heading-limits = 제한값
+heading-examples = 예:
+heading-man-name = 이름
+heading-man-synopsis = 개요
+heading-man-description = 설명
+usage-options = [옵션]
+help-choices = [가능한 값: { $choices }]
+help-default = [기본값: { $value }]
+error-heading = 오류:
+warning-heading = 경고:
+try-help = 도움말: { $command } --help
+
+## 명령
+
+about-sotong = Sotong은 소켓 서버를 띄우고, 서버에 접속하고, 연결의 양 끝을 터미널이나 프로그램에 이어 줍니다.
+details-sotong =
+    주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 씁니다. localhost는 IPv4와
+    IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
+
+    종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
+    끊음, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
+about-echo = 받은 데이터를 그대로 돌려보냅니다 (RFC 862)
+about-discard = 받은 데이터를 모두 버리고 아무 응답도 하지 않습니다 (RFC 863)
+about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
+about-daytime = 날짜와 시각을 텍스트로 알려 줍니다 (RFC 867)
+about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
+about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
+about-connect = 터미널이나 파이프를 주소에 연결합니다
+about-listen = 연결을 기다렸다가 터미널, 파이프 또는 프로그램에 이어 줍니다
+about-completions = 셸 자동 완성 스크립트를 출력합니다
+about-man = 매뉴얼 페이지를 출력하거나, 모든 페이지를 디렉터리에 저장합니다
+about-help = sotong 또는 명령의 도움말을 출력합니다
+
+examples-sotong =
+    sotong echo                      # 127.0.0.1:12345에 에코 서버를 띄웁니다
+    sotong connect 127.0.0.1:12345   # 그 서버와 대화합니다
+    sotong room                      # nc로 들어오는 채팅방을 127.0.0.1:8888에 엽니다
+    sotong help room                 # 채팅방의 옵션을 봅니다
+examples-echo =
+    sotong echo
+    sotong echo :0 --model threads
+    sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo -vv --log-format json
+examples-discard =
+    sotong discard
+    sotong discard udp://:10009
+examples-chargen =
+    sotong chargen
+    sotong chargen tcp://:10019 udp://:10019
+examples-daytime =
+    sotong daytime
+    sotong daytime tcp://:10013 udp://:10013
+examples-time =
+    sotong time
+    sotong time tcp://:10037 udp://:10037
+examples-room =
+    sotong room                      # 다른 터미널에서: nc 127.0.0.1 8888
+    sotong room *:8888 --workers 2
+    sotong room unix:/tmp/room.sock
+examples-connect =
+    sotong connect 127.0.0.1:12345
+    sotong connect :12345 -m "안녕하세요"
+    sotong connect -z -w 2s localhost:8888
+    sotong connect -x udp://127.0.0.1:10013
+examples-listen =
+    sotong listen :9000
+    sotong listen :9000 -k --exec cat
+    sotong listen *:9000 -k --allow 10.0.0.0/8 --exec grep -- -i error
+examples-completions =
+    sotong completions bash > ~/.local/share/bash-completion/completions/sotong
+    sotong completions zsh > ~/.zfunc/_sotong
+    sotong completions fish > ~/.config/fish/completions/sotong.fish
+examples-man =
+    sotong man | man -l -
+    sotong man ~/.local/share/man/man1
+examples-help =
+    sotong help
+    sotong help room
+
+## 공통 옵션
+
+arg-lang = 도움말, 시작 메시지, 오류 메시지의 언어. 없으면 LC_ALL, LC_MESSAGES, LANG을 따릅니다
+arg-verbose = 연결이 열리고 닫힌 것과 그 이유를 로그에 남깁니다. 두 번 쓰면 페이로드도 남깁니다
+arg-quiet = 오류만 출력합니다
+arg-log-format = stderr에 쓰는 로그의 형식. json은 한 줄에 객체 하나이고 필드 이름이 바뀌지 않습니다
+arg-color = 도움말과 오류에 색을 쓸 때. auto는 NO_COLOR, CLICOLOR_FORCE, TERM=dumb을 따릅니다
+arg-help = 도움말을 출력합니다. --help는 -h보다 자세합니다
+arg-version = 버전을 출력합니다
+
+## 서버
+
+arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-model = 연결을 처리하는 방식: 연결마다 스레드 하나, 또는 이벤트 루프
+arg-workers = 이벤트 루프의 수. 루프마다 스레드 하나를 쓰며, threads 모델에는 필요 없습니다
+arg-max-conns = 동시 연결 수. 없으면 16384와 디스크립터 한도가 허용하는 수 중 작은 쪽입니다
+arg-output-low = 보내지 못한 출력이 이 아래로 내려가면 멈췄던 연결을 다시 읽습니다
+arg-output-high = 보내지 못한 출력이 이만큼 쌓이면 그 연결에서 더 읽지 않습니다
+arg-output-hard = 보내지 못한 출력이 이만큼 쌓이면 연결을 끊습니다
+arg-untaken-bytes-max = 한 연결에서 아직 해석하지 못한 입력의 최대 크기. 넘으면 연결을 닫습니다
+arg-turn-bytes-max = 다른 연결에 차례를 넘기기 전에 한 연결에서 읽는 최대 크기
+arg-stall = 출력이 이 시간 동안 조금도 나가지 못한 연결은 끊습니다
+arg-linger = 닫는 중인 연결에 남은 입력을 읽어서 버리는 시간
+arg-linger-bytes-max = 그렇게 버리는 입력의 최대 크기
+arg-drain = 종료할 때 모든 연결이 마무리하도록 기다리는 시간. 시그널을 한 번 더 보내면 바로 끝냅니다
+arg-udp-peers-max = 주소 하나가 기억하는 UDP 상대의 수. 넘으면 가장 오래 조용한 상대부터 잊습니다
+arg-udp-idle = UDP 상대가 이 시간 동안 데이터그램을 보내지 않으면 잊습니다
+arg-inbox-high = 워커 하나에 이만큼 메시지가 쌓이면, 메시지를 보내는 쪽의 연결을 더 읽지 않습니다
+arg-mail-per-mail-max = 메시지 하나가 일으킬 수 있는 메시지의 수
+
+## connect와 listen
+
+arg-connect-address = 접속할 주소: HOST:PORT, tcp://…, udp://…, unix:경로. 이름에 속한 주소를 모두 시도합니다
+arg-listen-address = 수신 대기할 주소: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 골라 출력합니다
+arg-message = 입력 대신 이 텍스트를 보내고, 응답을 끝까지 읽습니다
+arg-crlf = 줄 끝을 CR LF로 보냅니다
+arg-check = 누가 수신 대기 중인지만 확인합니다. 종료 코드: 0 열림, 69 닫힘, 75 응답 없음
+arg-hex = 오가는 데이터를 방향과 함께 16진수로 stderr에 보여 줍니다
+arg-log = 오가는 데이터를 파일에도 저장합니다
+arg-timeout = 접속이 이 시간보다 오래 걸리거나, 이 시간 동안 아무 데이터도 오가지 않으면 그만둡니다
+arg-ipv4 = IPv4만 씁니다
+arg-ipv6 = IPv6만 씁니다
+arg-source = 접속에 쓸 자신의 주소
+arg-retry = 다시 시도하는 횟수. 1초, 2초, 4초처럼 최대 30초까지 간격을 늘립니다
+arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
+arg-keep-open = 클라이언트를 하나씩 차례로 받습니다. --exec와 함께 쓰면 여럿을 동시에 받습니다
+arg-exec = 연결마다 이 프로그램을 실행하고 입출력을 상대에 이어 줍니다. 프로그램의 인자는 -- 뒤에 씁니다
+arg-exec-args = 프로그램의 인자
+arg-allow = 10.0.0.0/8처럼 지정한 네트워크에서 온 연결만 받습니다
+arg-deny = 지정한 네트워크에서 온 연결을 막습니다. --allow보다 우선합니다
+arg-listen-max-conns = 동시 연결 수
+
+## completions, man, help
+
+arg-shell = 셸
+arg-folder = 페이지를 저장할 디렉터리
+arg-command = 명령
+
+## 사용법 오류 (종료 코드 2)
+
+usage-unknown-flag = '{ $flag }' 옵션은 없습니다.
+usage-unexpected-value = '{ $value }'{ PARTICLE($value, "은/는") } 필요 없는 인자입니다.
+usage-unknown-command = '{ $command }' 명령은 없습니다.
+usage-similar = 혹시 '{ $like }'{ PARTICLE($like, "을/를") } 쓰려고 했습니까?
+usage-missing-value = '{ $flag }' 옵션에는 값이 필요합니다.
+usage-missing-argument = 다음 인자가 필요합니다: { $names }
+usage-bad-choice = '{ $value }'{ PARTICLE($value, "은/는") } '{ $flag }'에 쓸 수 없는 값입니다. 가능한 값: { $choices }.
+usage-bad-value = '{ $value }'{ PARTICLE($value, "은/는") } '{ $flag }'에 쓸 수 없는 값입니다: { $why }
+usage-why-size = 크기는 바이트 수로 쓰거나 B, KiB, MiB, GiB를 붙여 씁니다
+usage-why-time = 시간은 초로 쓰거나 ms, s, m, h, d를 붙여 씁니다
+usage-why-too-large = 값이 너무 큽니다
+usage-why-range = { $low } 이상 { $high } 이하의 정수를 써야 합니다
+usage-value-not-taken = '{ $flag }' 옵션에는 값을 쓸 수 없습니다.
+usage-twice = '{ $flag }' 옵션은 한 번만 쓸 수 있습니다.
+usage-conflict = '{ $flag }' 옵션은 '{ $other }' 옵션과 함께 쓸 수 없습니다.
+usage-not-unicode = UTF-8 텍스트가 아닌 인자가 있습니다.
+usage-limits-marks = 출력 제한값은 차례로 커져야 합니다: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
+usage-limits-zero = '{ $flag }' 값은 1 이상이어야 합니다.
+
+## 그 밖의 오류
+
+error-write = { $what }에 쓸 수 없습니다: { $why }.
+io-not-found = 파일이나 디렉터리가 없습니다
+io-permission = 권한이 없습니다
+io-storage-full = 디스크가 가득 찼습니다

@@ -1,0 +1,332 @@
+//! The command line, defined once: help, errors, completions and man pages are made from these types.
+//!
+//! No text for people stands here. Each command and argument takes its words from the catalogue by its name; see
+//! [`crate::help`]. Plain comments explain what a reader of the code needs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use sotong_session::{Limits, Marks};
+
+use crate::catalogue::Lang;
+use crate::units::{Size, Span, whole};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "sotong",
+    version,
+    arg_required_else_help = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    max_term_width = 100,
+    subcommand_value_name = "COMMAND"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "common")]
+    version: Option<bool>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    // Read before the rest is parsed, too: help and usage errors speak the language asked for.
+    #[arg(long, global = true, value_enum, value_name = "LANG", help_heading = "common")]
+    pub(crate) lang: Option<Lang>,
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "common")]
+    pub(crate) verbose: u8,
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "common")]
+    pub(crate) quiet: bool,
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text", help_heading = "common")]
+    pub(crate) log_format: LogFormat,
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "common")]
+    pub(crate) color: Color,
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = "common")]
+    help: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:12345")))]
+    Echo(Serve),
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:10009")))]
+    Discard(Serve),
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:10019")))]
+    Chargen(Serve),
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:10013")))]
+    Daytime(Serve),
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:10037")))]
+    Time(Serve),
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
+    Room(Room),
+    Connect(Connect),
+    Listen(Listen),
+    Completions(Completions),
+    Man(Man),
+    Help(Help),
+}
+
+// `mut_arg` would do, but moves the argument behind the options in help.
+fn default_address(arg: clap::Arg, address: &'static str) -> clap::Arg {
+    if arg.get_id() == "addresses" { arg.default_value(address) } else { arg }
+}
+
+// What every server takes.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname)]
+    pub(crate) addresses: Vec<String>,
+    #[arg(long, value_enum, default_value = "epoll")]
+    pub(crate) model: Model,
+    #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<u16>(1..=1024))]
+    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) limits: LimitFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Room {
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Model {
+    Threads,
+    Epoll,
+}
+
+// The limits of `sotong_session::Limits`, by the same names. The defaults are read from there, so that help tells what
+// is in force.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "limits")]
+pub(crate) struct LimitFlags {
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1 << 20))]
+    pub(crate) max_conns: Option<u32>,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().marks.low), hide_short_help = true)]
+    output_low: Size,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().marks.high), hide_short_help = true)]
+    output_high: Size,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().marks.hard), hide_short_help = true)]
+    output_hard: Size,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().untaken_bytes_max), hide_short_help = true)]
+    untaken_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().turn_bytes_max), hide_short_help = true)]
+    turn_bytes_max: Size,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Limits::default().stall), hide_short_help = true)]
+    stall: Span,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Limits::default().linger), hide_short_help = true)]
+    linger: Span,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().linger_bytes_max), hide_short_help = true)]
+    linger_bytes_max: Size,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Limits::default().drain))]
+    drain: Span,
+    #[arg(long, value_name = "N", default_value_t = Limits::default().udp_peers_max, value_parser = whole::<usize>(1..=1 << 20), hide_short_help = true)]
+    udp_peers_max: usize,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Limits::default().udp_idle), hide_short_help = true)]
+    udp_idle: Span,
+    #[arg(long, value_name = "N", default_value_t = Limits::default().inbox_high, value_parser = whole::<usize>(1..=1 << 20), hide_short_help = true)]
+    inbox_high: usize,
+    #[arg(long, value_name = "N", default_value_t = Limits::default().mail_per_mail_max, value_parser = whole::<usize>(1..=1 << 20), hide_short_help = true)]
+    mail_per_mail_max: usize,
+}
+
+impl LimitFlags {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            marks: Marks { low: self.output_low.0, high: self.output_high.0, hard: self.output_hard.0 },
+            untaken_bytes_max: self.untaken_bytes_max.0,
+            turn_bytes_max: self.turn_bytes_max.0,
+            stall: self.stall.0,
+            linger: self.linger.0,
+            linger_bytes_max: self.linger_bytes_max.0,
+            drain: self.drain.0,
+            udp_peers_max: self.udp_peers_max,
+            udp_idle: self.udp_idle.0,
+            inbox_high: self.inbox_high,
+            mail_per_mail_max: self.mail_per_mail_max,
+        }
+    }
+}
+
+// Which family of addresses, which own address, and how long: what both ends of the pipe take.
+#[derive(Debug, Args)]
+pub(crate) struct Way {
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) source: Option<String>,
+    #[arg(long, value_name = "TIMES", default_value = "0", value_parser = whole::<u32>(0..=1_000_000))]
+    pub(crate) retry: u32,
+    #[arg(long, value_name = "TIME")]
+    pub(crate) keepalive: Option<Span>,
+    #[arg(short = 'w', long = "timeout", value_name = "TIME")]
+    pub(crate) timeout: Option<Span>,
+    #[arg(short = 'x', long = "hex")]
+    pub(crate) hex: bool,
+    #[arg(short = 'o', long = "log", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) log: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname)]
+    pub(crate) address: String,
+    #[arg(short = 'm', long, value_name = "TEXT", conflicts_with = "check")]
+    pub(crate) message: Option<String>,
+    #[arg(short = 'C', long)]
+    pub(crate) crlf: bool,
+    #[arg(short = 'z', long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname)]
+    pub(crate) address: String,
+    #[arg(short = 'k', long)]
+    pub(crate) keep_open: bool,
+    #[arg(long, value_name = "PROG", value_hint = ValueHint::CommandName)]
+    pub(crate) exec: Option<OsString>,
+    // After `--`, so that the program's flags are its own and no shell splits anything.
+    #[arg(value_name = "ARG", last = true, requires = "exec")]
+    pub(crate) exec_args: Vec<OsString>,
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) deny: Vec<String>,
+    #[arg(long, value_name = "N", default_value = "64", value_parser = whole::<u32>(1..=1 << 20))]
+    pub(crate) max_conns: u32,
+    #[command(flatten)]
+    pub(crate) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Help {
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+
+    #[track_caller]
+    fn parse(line: &str) -> Cli {
+        Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_server_has_its_own_default_address() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (line, port) in [
+            ("sotong echo", "12345"),
+            ("sotong discard", "10009"),
+            ("sotong chargen", "10019"),
+            ("sotong daytime", "10013"),
+            ("sotong time", "10037"),
+        ] {
+            let (Command::Echo(serve)
+            | Command::Discard(serve)
+            | Command::Chargen(serve)
+            | Command::Daytime(serve)
+            | Command::Time(serve)) = parse(line).command
+            else {
+                panic!("{line} is a server")
+            };
+            assert_eq!(serve.addresses, [format!("127.0.0.1:{port}")]);
+            seen.insert(port);
+        }
+        let Command::Room(room) = parse("sotong room").command else { panic!("a room") };
+        assert_eq!(room.serve.addresses, ["127.0.0.1:8888"]);
+        assert_eq!(seen.len(), 5);
+    }
+
+    #[test]
+    fn limits_without_flags_are_the_defaults_of_the_library() {
+        let Command::Echo(serve) = parse("sotong echo").command else { panic!("echo") };
+        assert_eq!(serve.limits.limits(), Limits::default());
+    }
+
+    #[test]
+    fn each_limit_flag_sets_its_limit() {
+        let line = "sotong echo --output-low 1 --output-high 2 --output-hard 3 --untaken-bytes-max 4 --turn-bytes-max 5 \
+                    --stall 6 --linger 7 --linger-bytes-max 8 --drain 9 --udp-peers-max 10 --udp-idle 11 --inbox-high 12 \
+                    --mail-per-mail-max 13";
+        let Command::Echo(serve) = parse(line).command else { panic!("echo") };
+        let seconds = std::time::Duration::from_secs;
+        let expect = Limits {
+            marks: Marks { low: 1, high: 2, hard: 3 },
+            untaken_bytes_max: 4,
+            turn_bytes_max: 5,
+            stall: seconds(6),
+            linger: seconds(7),
+            linger_bytes_max: 8,
+            drain: seconds(9),
+            udp_peers_max: 10,
+            udp_idle: seconds(11),
+            inbox_high: 12,
+            mail_per_mail_max: 13,
+        };
+        assert_eq!(serve.limits.limits(), expect);
+    }
+
+    #[test]
+    fn a_program_keeps_its_own_flags() {
+        let cli = parse("sotong listen :0 --exec grep -- -v --lang x");
+        let Command::Listen(listen) = cli.command else { panic!("listen") };
+        assert_eq!(listen.exec.as_deref(), Some("grep".as_ref()));
+        assert_eq!(listen.exec_args, ["-v", "--lang", "x"]);
+        assert_eq!(cli.global.verbose, 0);
+    }
+
+    #[test]
+    fn global_flags_work_on_either_side_of_the_command() {
+        for line in ["sotong -vv --lang ko echo", "sotong echo -vv --lang ko", "sotong -v echo -v --lang=ko"] {
+            let matches = Cli::command().get_matches_from(line.split_whitespace());
+            let cli = Cli::from_arg_matches(&matches).expect("parses");
+            assert_eq!((cli.global.verbose > 0, cli.global.lang), (true, Some(Lang::Ko)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Everything the command can fail with: the one place where a failure becomes an exit code and words.
+
+use std::io;
+
+use sotong_session::LimitsError;
+
+use crate::catalogue::{Catalogue, text};
+use crate::units::BadValue;
+
+/// Why the command ends with something else than 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Usage(Usage),
+    /// An own output could not be written: a man page, a log file.
+    Write {
+        what: String,
+        why: io::ErrorKind,
+    },
+}
+
+/// A command line that cannot be read, or asks for what there is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Usage {
+    UnknownFlag {
+        flag: String,
+        like: Option<String>,
+    },
+    UnexpectedValue {
+        value: String,
+    },
+    UnknownCommand {
+        command: String,
+        like: Option<String>,
+    },
+    /// A flag without its value, or an argument that must be there.
+    MissingValue {
+        flag: String,
+    },
+    MissingArgument {
+        names: String,
+    },
+    BadChoice {
+        flag: String,
+        value: String,
+        choices: String,
+        like: Option<String>,
+    },
+    BadValue {
+        flag: String,
+        value: String,
+        why: BadValue,
+    },
+    ValueNotTaken {
+        flag: String,
+    },
+    Twice {
+        flag: String,
+    },
+    Conflict {
+        flag: String,
+        other: String,
+    },
+    NotUnicode,
+    Limits(LimitsError),
+}
+
+/// Exit codes beside 0 and those of signals (128 + number), after `sysexits.h` where it has one.
+pub(crate) mod code {
+    pub(crate) const FAILED: u8 = 1;
+    pub(crate) const USAGE: u8 = 2;
+}
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => code::USAGE,
+            Self::Write { .. } => code::FAILED,
+        }
+    }
+
+    /// One line that names the cause and what to do.
+    pub(crate) fn message(&self, catalogue: &Catalogue) -> String {
+        match self {
+            Self::Usage(usage) => usage.message(catalogue),
+            Self::Write { what, why } => {
+                text!(catalogue, "error-write", what = what.clone(), why = io_words(catalogue, *why))
+            }
+        }
+    }
+}
+
+impl Usage {
+    fn message(&self, catalogue: &Catalogue) -> String {
+        match self {
+            Self::UnknownFlag { flag, like } => {
+                similar(catalogue, text!(catalogue, "usage-unknown-flag", flag = flag.clone()), like.as_ref())
+            }
+            Self::UnexpectedValue { value } => text!(catalogue, "usage-unexpected-value", value = value.clone()),
+            Self::UnknownCommand { command, like } => {
+                similar(catalogue, text!(catalogue, "usage-unknown-command", command = command.clone()), like.as_ref())
+            }
+            Self::MissingValue { flag } => text!(catalogue, "usage-missing-value", flag = flag.clone()),
+            Self::MissingArgument { names } => text!(catalogue, "usage-missing-argument", names = names.clone()),
+            Self::BadChoice { flag, value, choices, like } => {
+                let text = text!(
+                    catalogue,
+                    "usage-bad-choice",
+                    flag = flag.clone(),
+                    value = value.clone(),
+                    choices = choices.clone(),
+                );
+                similar(catalogue, text, like.as_ref())
+            }
+            Self::BadValue { flag, value, why } => {
+                let why = match why {
+                    BadValue::Size => text!(catalogue, "usage-why-size"),
+                    BadValue::Time => text!(catalogue, "usage-why-time"),
+                    BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
+                    BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
+                };
+                text!(catalogue, "usage-bad-value", flag = flag.clone(), value = value.clone(), why = why)
+            }
+            Self::ValueNotTaken { flag } => text!(catalogue, "usage-value-not-taken", flag = flag.clone()),
+            Self::Twice { flag } => text!(catalogue, "usage-twice", flag = flag.clone()),
+            Self::Conflict { flag, other } => {
+                text!(catalogue, "usage-conflict", flag = flag.clone(), other = other.clone())
+            }
+            Self::NotUnicode => text!(catalogue, "usage-not-unicode"),
+            Self::Limits(LimitsError::Marks { low, high, hard }) => {
+                text!(catalogue, "usage-limits-marks", low = *low, high = *high, hard = *hard)
+            }
+            Self::Limits(LimitsError::Zero(name)) => {
+                text!(catalogue, "usage-limits-zero", flag = format!("--{}", name.replace('_', "-")))
+            }
+        }
+    }
+}
+
+fn similar(catalogue: &Catalogue, message: String, like: Option<&String>) -> String {
+    match like {
+        Some(like) => format!("{message} {}", text!(catalogue, "usage-similar", like = like.clone())),
+        None => message,
+    }
+}
+
+/// What the system said, in the reader's language where the catalogue has it.
+fn io_words(catalogue: &Catalogue, why: io::ErrorKind) -> String {
+    match why {
+        io::ErrorKind::NotFound => text!(catalogue, "io-not-found"),
+        io::ErrorKind::PermissionDenied => text!(catalogue, "io-permission"),
+        io::ErrorKind::StorageFull => text!(catalogue, "io-storage-full"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,207 @@
+//! The command as people and scripts meet it: its output, its errors in both languages, its exit codes.
+
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+
+/// Runs `sotong` in an environment without a language or colours of its own.
+fn sotong(line: &[&str]) -> Output {
+    command(line).output().expect("sotong runs")
+}
+
+fn command(line: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sotong"));
+    for name in ["LC_ALL", "LC_MESSAGES", "LANG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command.args(line).stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A mistake: its exit code, the first line on standard error, and nothing on standard output.
+#[track_caller]
+fn check_mistake(line: &[&str], code: i32, expect: &str) {
+    let output = sotong(line);
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.lines().next(), Some(expect), "{line:?}");
+    assert_eq!(output.status.code(), Some(code), "{line:?}");
+    assert!(output.stdout.is_empty(), "standard output is for data only");
+}
+
+#[test]
+fn mistakes_are_told_in_english() {
+    check_mistake(&["ech"], 2, "error: there is no command 'ech'. Did you mean 'echo'?");
+    check_mistake(&["echo", "--modle", "epoll"], 2, "error: there is no flag '--modle'. Did you mean '--model'?");
+    check_mistake(&["echo", "--drain"], 2, "error: '--drain' needs a value.");
+    check_mistake(
+        &["echo", "--drain", "soon"],
+        2,
+        "error: 'soon' is no value of '--drain': a time is a number of seconds, or one with ms, s, m, h or d",
+    );
+    check_mistake(
+        &["echo", "--workers", "0"],
+        2,
+        "error: '0' is no value of '--workers': it takes a whole number from 1 to 1024",
+    );
+    check_mistake(
+        &["echo", "--model", "thread"],
+        2,
+        "error: 'thread' is no value of '--model', which takes one of: threads, epoll. Did you mean 'threads'?",
+    );
+    check_mistake(&["connect"], 2, "error: this must be given: <ADDR>");
+    check_mistake(&["-q", "-v", "echo"], 2, "error: '--quiet' cannot be used with '--verbose'.");
+    check_mistake(&["connect", "a:1", "b:2"], 2, "error: 'b:2' is one argument too many.");
+    check_mistake(&["echo", "--ipv4"], 2, "error: there is no flag '--ipv4'.");
+    check_mistake(&["help", "nobody"], 2, "error: there is no command 'nobody'.");
+}
+
+#[test]
+fn mistakes_are_told_in_korean() {
+    check_mistake(&["--lang", "ko", "ech"], 2, "오류: 'ech' 명령은 없습니다. 혹시 'echo'를 쓰려고 했습니까?");
+    check_mistake(
+        &["--lang=ko", "echo", "--modle"],
+        2,
+        "오류: '--modle' 옵션은 없습니다. 혹시 '--model'을 쓰려고 했습니까?",
+    );
+    check_mistake(&["echo", "--drain", "--lang", "ko"], 2, "오류: '--drain' 옵션에는 값이 필요합니다.");
+    check_mistake(
+        &["echo", "--workers", "2000", "--lang", "ko"],
+        2,
+        "오류: '2000'은 '--workers'에 쓸 수 없는 값입니다: 1 이상 1024 이하의 정수를 써야 합니다",
+    );
+    check_mistake(&["--lang", "ko", "-q", "-v", "echo"], 2, "오류: '--quiet' 옵션은 '--verbose' 옵션과 함께 쓸 수 없습니다.");
+}
+
+#[test]
+fn the_environment_chooses_the_language_and_the_flag_overrules_it() {
+    let first = |variables: &[(&str, &str)], line: &[&str]| {
+        let output = command(line).envs(variables.iter().copied()).output().expect("sotong runs");
+        text(&output.stdout).lines().next().unwrap_or_default().to_owned()
+    };
+    let korean = "받은 데이터를 그대로 돌려보냅니다 (RFC 862)";
+    let english = "Send back what comes in (RFC 862)";
+    assert_eq!(first(&[("LANG", "ko_KR.UTF-8")], &["echo", "-h"]), korean);
+    assert_eq!(first(&[("LANG", "ko_KR.UTF-8"), ("LC_ALL", "C")], &["echo", "-h"]), english);
+    assert_eq!(first(&[("LANG", "ko_KR.UTF-8")], &["echo", "-h", "--lang", "en"]), english);
+}
+
+#[test]
+fn a_mistake_points_to_the_help_of_its_command() {
+    let output = sotong(&["echo", "--nope"]);
+    assert_eq!(text(&output.stderr).lines().nth(1), Some("See: sotong echo --help"));
+    let output = sotong(&["--nope"]);
+    assert_eq!(text(&output.stderr).lines().nth(1), Some("See: sotong --help"));
+}
+
+#[test]
+fn a_program_reads_mistakes_as_events() {
+    let output = sotong(&["--log-format", "json", "--lang", "ko", "echo", "--drain", "soon"]);
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let event: serde_json::Value = serde_json::from_str(stderr).expect("JSON");
+    assert_eq!((&event["event"], &event["exit_code"]), (&"failed".into(), &2.into()));
+    assert!(
+        event["reason"].as_str().is_some_and(|reason| reason.starts_with("'soon' is no value")),
+        "logs are English"
+    );
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn help_shows_limits_with_their_defaults_and_examples() {
+    for (lang, default, examples) in [("en", "[default: 64KiB]", "Examples:"), ("ko", "[기본값: 64KiB]", "예:")] {
+        let output = sotong(&["room", "--help", "--lang", lang]);
+        assert_eq!(output.status.code(), Some(0));
+        let help = text(&output.stdout);
+        for part in ["--output-high <BYTES>", default, "--drain <TIME>", "10s]", examples, "nc 127.0.0.1 8888"] {
+            assert!(help.contains(part), "{lang}: {part}\n{help}");
+        }
+        assert_eq!(help, text(&sotong(&["help", "room", "--lang", lang]).stdout), "both ways to ask");
+    }
+}
+
+#[test]
+fn korean_help_has_no_english_headings() {
+    for command in ["", "echo", "room", "connect", "listen", "completions", "man", "help"] {
+        let line: Vec<_> = [command, "--help", "--lang", "ko"].into_iter().filter(|word| !word.is_empty()).collect();
+        let output = sotong(&line);
+        let help = text(&output.stdout);
+        for english in ["Usage", "Options", "Commands", "Arguments", "default", "possible", "OPTIONS", "Print"] {
+            assert!(!help.contains(english), "{line:?}: {english}");
+        }
+    }
+}
+
+#[test]
+fn no_command_prints_help_as_a_mistake() {
+    let output = sotong(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert!(text(&output.stderr).contains("Usage: sotong [OPTIONS] <COMMAND>"));
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = sotong(&["--version"]);
+    assert_eq!(text(&output.stdout), concat!("sotong ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn colour_comes_only_when_it_is_wanted() {
+    let coloured = |line: &[&str], variables: &[(&str, &str)]| {
+        let output = command(line).envs(variables.iter().copied()).output().expect("sotong runs");
+        output.stdout.contains(&0x1b)
+    };
+    assert!(!coloured(&["-h"], &[]), "a pipe");
+    assert!(coloured(&["-h", "--color", "always"], &[]));
+    assert!(coloured(&["-h", "--color", "always"], &[("NO_COLOR", "1")]), "the flag is the last word");
+    assert!(coloured(&["-h"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(&["-h"], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+    assert!(!coloured(&["-h", "--color", "never"], &[("CLICOLOR_FORCE", "1")]));
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_fault() {
+    let mut child =
+        command(&["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sotong runs");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0]).expect("a first byte");
+    drop(stdout);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = command(&["man"]).stdout(full).output().expect("sotong runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "error: cannot write stdout: the disk is full.\n");
+}
+
+#[test]
+fn every_command_has_a_page_and_every_shell_its_completions() {
+    let folder = std::env::temp_dir().join(format!("sotong-man-{}", std::process::id()));
+    let output = sotong(&["man", folder.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let mut pages: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .collect();
+    pages.sort();
+    let page = std::fs::read_to_string(folder.join("sotong-echo.1")).expect("a page");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    assert!(pages.contains(&"sotong.1".to_owned()) && pages.contains(&"sotong-room.1".to_owned()), "{pages:?}");
+    for part in [".SH \"NAME\"", "sotong\\-echo", "\\-\\-output\\-high", ".SH \"Examples\"", "tcp://*:7007"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = sotong(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("mail-per-mail-max"), "{shell}");
+    }
+}
