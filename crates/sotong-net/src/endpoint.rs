@@ -1,0 +1,690 @@
+//! Where something is heard or reached, as people write it.
+//!
+//! `tcp://host:port`, `udp://host:port`, `unix:/path`, `unix:relative`, `unix:@abstract`; a bare `host:port` is TCP,
+//! `:PORT` is localhost, `*:PORT` every address of the machine. What is parsed is only text: names are looked up later,
+//! by [`crate::resolve`].
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Bytes that a Unix socket's path or abstract name may have: `sun_path` less the NUL behind a path, or before a name.
+pub const UNIX_NAME_BYTES_MAX: usize = 107;
+/// Bytes that a host name may have (RFC 1035 §2.3.4, less the root label and length bytes).
+pub const HOST_NAME_BYTES_MAX: usize = 253;
+
+/// Where something is heard or reached.
+///
+/// [`fmt::Display`] writes the full form, with its scheme, and parsing that gives the same value back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp(HostPort),
+    /// A UDP port.
+    Udp(HostPort),
+    /// A Unix stream socket.
+    Unix(UnixName),
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPort {
+    /// The machine, or one of its addresses.
+    pub host: Host,
+    /// The port; 0 lets the system pick when listening, and is refused when dialling.
+    pub port: u16,
+}
+
+/// A machine, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// `*`: every address of this machine, both families. Only for listening.
+    All,
+    /// `localhost`, or nothing before the colon: 127.0.0.1 and ::1, without asking a resolver.
+    Localhost,
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address and its zone (RFC 4007 §11), a name or a number of an interface.
+    V6(Ipv6Addr, Option<Box<str>>),
+    /// A name to look up.
+    Name(Box<str>),
+}
+
+/// The name of a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UnixName {
+    /// A file, 1 to [`UNIX_NAME_BYTES_MAX`] bytes.
+    Path(PathBuf),
+    /// A name in Linux's abstract namespace, 1 to [`UNIX_NAME_BYTES_MAX`] bytes, written with a leading `@`.
+    Abstract(Box<str>),
+}
+
+/// What stands before `://`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// `tcp://`
+    Tcp,
+    /// `udp://`
+    Udp,
+    /// `unix:`
+    Unix,
+}
+
+/// What is taken where the text leaves it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// The scheme of a bare `host:port`; [`Scheme::Tcp`] by default.
+    pub scheme: Scheme,
+    /// The port of a bare `host`; none by default, and then it is an error.
+    pub port: Option<u16>,
+}
+
+/// Why a text is no address. The values are what was written, so that a message can show them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// Nothing was written.
+    #[error("an empty address: write HOST:PORT, :PORT or unix:PATH")]
+    Empty,
+    /// No such scheme; `like` is one that differs by a slip of the finger.
+    #[error("unknown scheme {scheme:?}: known are tcp, udp and unix{}", .like.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    UnknownScheme {
+        /// What was written.
+        scheme: String,
+        /// The known scheme that it resembles.
+        like: Option<Scheme>,
+    },
+    /// A known scheme without its `//`, as in `tcp:host:80`.
+    #[error("write {scheme}://{rest}")]
+    MissingSlashes {
+        /// The scheme.
+        scheme: Scheme,
+        /// What followed its colon.
+        rest: String,
+    },
+    /// No port; one that is 0 or more digits must follow a colon.
+    #[error("{host:?} has no port: write {host}:PORT")]
+    MissingPort {
+        /// The host part.
+        host: String,
+    },
+    /// A number stands alone: it is a port, and the host is missing.
+    #[error("{port} alone is no address: write :{port} for this machine, or *:{port} for all its addresses")]
+    PortAlone {
+        /// The number.
+        port: u16,
+    },
+    /// What stands after the last colon is no number from 0 to 65535.
+    #[error("{port:?} is no port: a port is a number from 1 to 65535 (0 picks a free one when listening)")]
+    BadPort {
+        /// What was written.
+        port: String,
+    },
+    /// There is nothing where the host belongs, as in `tcp://:80/`; use `:80` or `localhost:80`.
+    #[error("the brackets hold no address")]
+    EmptyHost,
+    /// An IPv6 address that is not in brackets: where it ends and the port begins cannot be told.
+    #[error("an IPv6 address goes into brackets: [{text}]:PORT")]
+    UnbracketedIpv6 {
+        /// What was written.
+        text: String,
+    },
+    /// What is in brackets is no IPv6 address, or a bracket is missing.
+    #[error("{text:?} is no IPv6 address in brackets: write [ADDRESS]:PORT")]
+    BadIpv6 {
+        /// What was written.
+        text: String,
+    },
+    /// Digits and dots that are no IPv4 address.
+    #[error("{text:?} is no IPv4 address: four numbers from 0 to 255")]
+    BadIpv4 {
+        /// What was written.
+        text: String,
+    },
+    /// A host name has a character that no name has.
+    #[error("{host:?} is no host name: {bad:?} cannot be part of one")]
+    BadHost {
+        /// What was written.
+        host: String,
+        /// The first character that does not belong.
+        bad: char,
+    },
+    /// A host name is longer than [`HOST_NAME_BYTES_MAX`].
+    #[error("a host name of {bytes} bytes: at most {HOST_NAME_BYTES_MAX}")]
+    HostTooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// Something follows the port, as in `tcp://host:80/index`.
+    #[error("{text:?} does not belong here: the address ends with the port")]
+    AfterPort {
+        /// What follows.
+        text: String,
+    },
+    /// A path without `unix:`.
+    #[error("write unix:{path} for a Unix socket")]
+    BarePath {
+        /// The path.
+        path: String,
+    },
+    /// `unix:` or `unix:@` with nothing behind it.
+    #[error("the Unix socket has no name: write unix:PATH or unix:@NAME")]
+    EmptyUnixName,
+    /// `unix://name`: a URL's host, where a path belongs.
+    #[error("write unix:/{path} for an absolute path, or unix:{path} for a relative one")]
+    UnixHost {
+        /// What followed the slashes.
+        path: String,
+    },
+    /// A Unix path or abstract name longer than the system takes.
+    #[error("a Unix socket name of {bytes} bytes: at most {UNIX_NAME_BYTES_MAX}; use a shorter or a relative path")]
+    UnixNameTooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// A NUL byte in a Unix path or name.
+    #[error("a Unix socket name cannot contain a NUL byte")]
+    NulInUnixName,
+    /// Port 0 cannot be dialled.
+    #[error("port 0 is for listening, where it picks a free port: name the port to connect to")]
+    DialPortZero,
+    /// `*` cannot be dialled.
+    #[error("* is for listening: name the host to connect to")]
+    DialAll,
+}
+
+impl Endpoint {
+    /// Reads an address, with `defaults` for what the text leaves open.
+    ///
+    /// # Errors
+    /// One variant of [`EndpointError`] for each mistake.
+    pub fn parse(text: &str, defaults: Defaults) -> Result<Self, EndpointError> {
+        if text.is_empty() {
+            return Err(EndpointError::Empty);
+        }
+        let (scheme, rest) = split_scheme(text)?;
+        match scheme.unwrap_or(defaults.scheme) {
+            Scheme::Tcp => HostPort::parse(rest, defaults.port).map(Self::Tcp),
+            Scheme::Udp => HostPort::parse(rest, defaults.port).map(Self::Udp),
+            Scheme::Unix => UnixName::parse(rest).map(Self::Unix),
+        }
+    }
+    /// The scheme that it is written with.
+    pub fn scheme(&self) -> Scheme {
+        match self {
+            Self::Tcp(_) => Scheme::Tcp,
+            Self::Udp(_) => Scheme::Udp,
+            Self::Unix(_) => Scheme::Unix,
+        }
+    }
+    /// The host and port, unless it is a Unix socket.
+    pub fn host_port(&self) -> Option<&HostPort> {
+        match self {
+            Self::Tcp(to) | Self::Udp(to) => Some(to),
+            Self::Unix(_) => None,
+        }
+    }
+    /// Whether only this machine can reach it: a Unix socket, localhost or a loopback address.
+    ///
+    /// A name counts as reachable from elsewhere.
+    pub fn is_local(&self) -> bool {
+        match self.host_port().map(|to| &to.host) {
+            None | Some(Host::Localhost) => true,
+            Some(Host::V4(ip)) => ip.is_loopback(),
+            Some(Host::V6(ip, _)) => ip.to_canonical().is_loopback(),
+            Some(Host::All | Host::Name(_)) => false,
+        }
+    }
+    /// Whether it can be connected to, and not only listened on.
+    ///
+    /// # Errors
+    /// [`EndpointError::DialPortZero`] and [`EndpointError::DialAll`].
+    pub fn check_dial(&self) -> Result<(), EndpointError> {
+        match self.host_port() {
+            Some(HostPort { host: Host::All, .. }) => Err(EndpointError::DialAll),
+            Some(HostPort { port: 0, .. }) => Err(EndpointError::DialPortZero),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        Self::parse(text, Defaults::default())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(to) => write!(f, "tcp://{to}"),
+            Self::Udp(to) => write!(f, "udp://{to}"),
+            Self::Unix(name) => write!(f, "unix:{name}"),
+        }
+    }
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { scheme: Scheme::Tcp, port: None }
+    }
+}
+
+impl Scheme {
+    /// Every scheme, for messages.
+    pub const KNOWN: [Self; 3] = [Self::Tcp, Self::Udp, Self::Unix];
+
+    /// Its name, without the colon.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Unix => "unix",
+        }
+    }
+    fn known(text: &str) -> Option<Self> {
+        Self::KNOWN.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(text))
+    }
+    /// The scheme that `text` is one slip away from.
+    fn like(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        Self::KNOWN.into_iter().find(|scheme| is_one_slip_away(text.as_bytes(), scheme.name().as_bytes()))
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl HostPort {
+    /// The host and port of `address`; a scope becomes a numeric zone.
+    pub fn of(address: SocketAddr) -> Self {
+        let host = match address {
+            SocketAddr::V4(v4) => Host::V4(*v4.ip()),
+            SocketAddr::V6(v6) => {
+                let zone = (v6.scope_id() != 0).then(|| v6.scope_id().to_string().into_boxed_str());
+                Host::V6(*v6.ip(), zone)
+            }
+        };
+        Self { host, port: address.port() }
+    }
+
+    fn parse(text: &str, port_default: Option<u16>) -> Result<Self, EndpointError> {
+        if text.starts_with(['/', '~']) || text.starts_with("./") || text.starts_with("../") {
+            return Err(EndpointError::BarePath { path: text.into() });
+        }
+        // A URL's empty path is harmless; anything else behind the port would be lost without a word.
+        let (text, after) = text.find(['/', '?', '#']).map_or((text, ""), |at| text.split_at(at));
+        if !matches!(after, "" | "/") {
+            return Err(EndpointError::AfterPort { text: after.into() });
+        }
+        if let Some(inner) = text.strip_prefix('[') {
+            return Self::parse_bracketed(text, inner, port_default);
+        }
+        if text.bytes().filter(|&b| b == b':').count() > 1 && looks_like_ipv6(text) {
+            return Err(EndpointError::UnbracketedIpv6 { text: text.into() });
+        }
+        let Some((host, port)) = text.split_once(':') else {
+            return match (text.bytes().all(|b| b.is_ascii_digit()), text.parse(), port_default) {
+                (true, Ok(port), _) => Err(EndpointError::PortAlone { port }),
+                (_, _, Some(port)) => Ok(Self { host: Host::parse(text)?, port }),
+                (_, _, None) => {
+                    Host::parse(text)?;
+                    Err(EndpointError::MissingPort { host: text.into() })
+                }
+            };
+        };
+        let host = Host::parse(host)?;
+        if port.is_empty() {
+            return Err(EndpointError::MissingPort { host: host.to_string() });
+        }
+        Ok(Self { host, port: parse_port(port)? })
+    }
+    fn parse_bracketed(text: &str, inner: &str, port_default: Option<u16>) -> Result<Self, EndpointError> {
+        let bad = || EndpointError::BadIpv6 { text: text.into() };
+        let (address, after) = inner.split_once(']').ok_or_else(bad)?;
+        let host = Host::parse_ipv6(address).ok_or_else(|| match address {
+            "" => EndpointError::EmptyHost,
+            _ => EndpointError::BadIpv6 { text: address.into() },
+        })?;
+        let port = match (after.strip_prefix(':'), port_default) {
+            (Some(""), _) => return Err(EndpointError::MissingPort { host: host.to_string() }),
+            (Some(port), _) => parse_port(port)?,
+            (None, _) if !after.is_empty() => return Err(bad()),
+            (None, Some(port)) => port,
+            (None, None) => return Err(EndpointError::MissingPort { host: host.to_string() }),
+        };
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Host {
+    fn parse(text: &str) -> Result<Self, EndpointError> {
+        match text {
+            "" => return Ok(Self::Localhost),
+            "*" => return Ok(Self::All),
+            _ if text.eq_ignore_ascii_case("localhost") => return Ok(Self::Localhost),
+            _ => {}
+        }
+        if let Ok(ip) = text.parse() {
+            return Ok(Self::V4(ip));
+        }
+        // The resolver would take 127.1 for 127.0.0.1 and 8080 for 0.0.31.144.
+        if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return Err(EndpointError::BadIpv4 { text: text.into() });
+        }
+        let belongs = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if let Some(bad) = text.chars().find(|c| !belongs(c)) {
+            return Err(EndpointError::BadHost { host: text.into(), bad });
+        }
+        if text.len() > HOST_NAME_BYTES_MAX {
+            return Err(EndpointError::HostTooLong { bytes: text.len() });
+        }
+        Ok(Self::Name(text.into()))
+    }
+    fn parse_ipv6(text: &str) -> Option<Self> {
+        let (ip, zone) = match text.split_once('%') {
+            Some((ip, zone)) => (ip, Some(zone)),
+            None => (text, None),
+        };
+        if zone.is_some_and(|zone| zone.is_empty() || zone.contains(|c: char| c.is_whitespace() || c.is_control())) {
+            return None;
+        }
+        Some(Self::V6(ip.parse().ok()?, zone.map(Into::into)))
+    }
+    /// The address, if one was written.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::V4(ip) => Some((*ip).into()),
+            Self::V6(ip, _) => Some((*ip).into()),
+            Self::All | Self::Localhost | Self::Name(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Localhost => f.write_str("localhost"),
+            Self::V4(ip) => write!(f, "{ip}"),
+            Self::V6(ip, None) => write!(f, "[{ip}]"),
+            Self::V6(ip, Some(zone)) => write!(f, "[{ip}%{zone}]"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl UnixName {
+    fn parse(text: &str) -> Result<Self, EndpointError> {
+        let text = match text.strip_prefix("//") {
+            Some(absolute) if absolute.starts_with('/') => absolute,
+            Some("") => return Err(EndpointError::EmptyUnixName),
+            Some(path) => return Err(EndpointError::UnixHost { path: path.into() }),
+            None => text,
+        };
+        match text.strip_prefix('@') {
+            Some(name) => Self::check(name.as_bytes()).map(|()| Self::Abstract(name.into())),
+            None => {
+                let path = one_leading_slash(text);
+                Self::check(path.as_bytes()).map(|()| Self::Path(path.into()))
+            }
+        }
+    }
+    /// Takes `path` as it is.
+    ///
+    /// # Errors
+    /// [`EndpointError::EmptyUnixName`], [`EndpointError::UnixNameTooLong`] and [`EndpointError::NulInUnixName`].
+    pub fn path(path: impl Into<PathBuf>) -> Result<Self, EndpointError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = path.into();
+        Self::check(path.as_os_str().as_bytes())?;
+        Ok(Self::Path(path))
+    }
+    fn check(name: &[u8]) -> Result<(), EndpointError> {
+        match name.len() {
+            0 => Err(EndpointError::EmptyUnixName),
+            bytes if bytes > UNIX_NAME_BYTES_MAX => Err(EndpointError::UnixNameTooLong { bytes }),
+            _ if name.contains(&0) => Err(EndpointError::NulInUnixName),
+            _ => Ok(()),
+        }
+    }
+    /// The file, unless the name is abstract.
+    pub fn as_path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Abstract(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for UnixName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Abstract(name) => write!(f, "@{name}"),
+            Self::Path(path) => {
+                let text = path.to_string_lossy();
+                // A file whose name begins with @ is no abstract name.
+                let dot = if text.starts_with('@') { "./" } else { "" };
+                write!(f, "{dot}{}", one_leading_slash(&text))
+            }
+        }
+    }
+}
+
+/// The scheme, if there is one, and what follows it.
+fn split_scheme(text: &str) -> Result<(Option<Scheme>, &str), EndpointError> {
+    let Some((word, rest)) = text.split_once(':') else { return Ok((None, text)) };
+    let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-'));
+    if !is_word {
+        return Ok((None, text));
+    }
+    match Scheme::known(word) {
+        Some(Scheme::Unix) => return Ok((Some(Scheme::Unix), rest)),
+        Some(scheme) => match rest.strip_prefix("//") {
+            Some("") => return Err(EndpointError::Empty),
+            Some(rest) => return Ok((Some(scheme), rest)),
+            // `tcp:80` is port 80 of a host called tcp; `tcp:host:80` can only be a slip.
+            None if rest.contains(':') => return Err(EndpointError::MissingSlashes { scheme, rest: rest.into() }),
+            None => {}
+        },
+        None if rest.starts_with(['/', '@', '.']) => {
+            return Err(EndpointError::UnknownScheme { scheme: word.into(), like: Scheme::like(word) });
+        }
+        None => {}
+    }
+    Ok((None, text))
+}
+
+fn parse_port(text: &str) -> Result<u16, EndpointError> {
+    let bad = || EndpointError::BadPort { port: text.into() };
+    // `parse` alone would take a sign.
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    text.parse().map_err(|_| bad())
+}
+
+/// Whether what stands before `%` has nothing in it but what an IPv6 address has.
+fn looks_like_ipv6(text: &str) -> bool {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.bytes().filter(|&b| b == b':').count() > 1
+        && address.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
+}
+
+/// Linux takes many leading slashes for one; with one, every path has one way to be written.
+fn one_leading_slash(path: &str) -> &str {
+    let slashes = path.bytes().take_while(|&b| b == b'/').count();
+    &path[slashes.saturating_sub(1)..]
+}
+
+/// Whether one letter more, less, other, or swapped with its neighbour makes `a` into `b`.
+fn is_one_slip_away(a: &[u8], b: &[u8]) -> bool {
+    let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[start..], &b[start..]);
+    let end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    match (&a[..a.len() - end], &b[..b.len() - end]) {
+        ([], [_]) | ([_], [] | [_]) => true,
+        ([p, q], [r, s]) => p == s && q == r,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Result<String, EndpointError> {
+        text.parse::<Endpoint>().map(|endpoint| endpoint.to_string())
+    }
+
+    #[test]
+    fn every_form_is_read_and_written_in_full() {
+        for (text, full) in [
+            ("tcp://example.org:80", "tcp://example.org:80"),
+            ("TCP://example.org:80/", "tcp://example.org:80"),
+            ("udp://127.0.0.1:53", "udp://127.0.0.1:53"),
+            ("example.org:80", "tcp://example.org:80"),
+            ("localhost:80", "tcp://localhost:80"),
+            ("LocalHost:80", "tcp://localhost:80"),
+            (":80", "tcp://localhost:80"),
+            (":0", "tcp://localhost:0"),
+            ("udp://:80", "udp://localhost:80"),
+            ("*:80", "tcp://*:80"),
+            ("udp://*:65535", "udp://*:65535"),
+            ("0.0.0.0:80", "tcp://0.0.0.0:80"),
+            ("[::]:80", "tcp://[::]:80"),
+            ("[::1]:80", "tcp://[::1]:80"),
+            ("[0:0:0:0:0:0:0:1]:80", "tcp://[::1]:80"),
+            ("[fe80::1%lo]:80", "tcp://[fe80::1%lo]:80"),
+            ("[::ffff:1.2.3.4]:80", "tcp://[::ffff:1.2.3.4]:80"),
+            ("tcp:80", "tcp://tcp:80"),
+            ("소통.example:80", "tcp://소통.example:80"),
+            ("my_host:80", "tcp://my_host:80"),
+            ("unix:/run/x.sock", "unix:/run/x.sock"),
+            ("unix:///run/x.sock", "unix:/run/x.sock"),
+            ("unix:////run/x.sock", "unix:/run/x.sock"),
+            ("unix:x.sock", "unix:x.sock"),
+            ("unix:./@x", "unix:./@x"),
+            ("unix:@name", "unix:@name"),
+            ("unix:@/in/a:b", "unix:@/in/a:b"),
+            ("unix:소켓", "unix:소켓"),
+        ] {
+            assert_eq!(parsed(text).as_deref(), Ok(full), "{text}");
+            assert_eq!(parsed(full).as_deref(), Ok(full), "{full}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_has_its_own_answer() {
+        use EndpointError as E;
+        let long = "a".repeat(108);
+        for (text, error) in [
+            ("", E::Empty),
+            ("tcp://", E::Empty),
+            ("tls://h:1", E::UnknownScheme { scheme: "tls".into(), like: None }),
+            ("tpc://h:1", E::UnknownScheme { scheme: "tpc".into(), like: Some(Scheme::Tcp) }),
+            ("tcp6://h:1", E::UnknownScheme { scheme: "tcp6".into(), like: Some(Scheme::Tcp) }),
+            ("UPD://h:1", E::UnknownScheme { scheme: "UPD".into(), like: Some(Scheme::Udp) }),
+            ("unx:/tmp/a", E::UnknownScheme { scheme: "unx".into(), like: Some(Scheme::Unix) }),
+            ("http://h:1", E::UnknownScheme { scheme: "http".into(), like: None }),
+            ("tcp:h:1", E::MissingSlashes { scheme: Scheme::Tcp, rest: "h:1".into() }),
+            ("example.org", E::MissingPort { host: "example.org".into() }),
+            ("example.org:", E::MissingPort { host: "example.org".into() }),
+            ("[::1]", E::MissingPort { host: "[::1]".into() }),
+            ("[::1]:", E::MissingPort { host: "[::1]".into() }),
+            ("8080", E::PortAlone { port: 8080 }),
+            ("h:65536", E::BadPort { port: "65536".into() }),
+            ("h:-1", E::BadPort { port: "-1".into() }),
+            ("h:+80", E::BadPort { port: "+80".into() }),
+            ("h:http", E::BadPort { port: "http".into() }),
+            ("h:80:90", E::BadPort { port: "80:90".into() }),
+            ("[]:80", E::EmptyHost),
+            ("::1", E::UnbracketedIpv6 { text: "::1".into() }),
+            ("fe80::1%eth0:80", E::UnbracketedIpv6 { text: "fe80::1%eth0:80".into() }),
+            ("tcp://::1:80", E::UnbracketedIpv6 { text: "::1:80".into() }),
+            ("[::1:80", E::BadIpv6 { text: "[::1:80".into() }),
+            ("[::g]:80", E::BadIpv6 { text: "::g".into() }),
+            ("[::1%]:80", E::BadIpv6 { text: "::1%".into() }),
+            ("[127.0.0.1]:80", E::BadIpv6 { text: "127.0.0.1".into() }),
+            ("[::1]80", E::BadIpv6 { text: "[::1]80".into() }),
+            ("127.0.0.256:80", E::BadIpv4 { text: "127.0.0.256".into() }),
+            ("127.1:80", E::BadIpv4 { text: "127.1".into() }),
+            ("a b:80", E::BadHost { host: "a b".into(), bad: ' ' }),
+            ("user@h:80", E::BadHost { host: "user@h".into(), bad: '@' }),
+            ("tcp://h:80/index", E::AfterPort { text: "/index".into() }),
+            ("example.org:/x", E::AfterPort { text: "/x".into() }),
+            ("./sock", E::BarePath { path: "./sock".into() }),
+            ("/tmp/sock", E::BarePath { path: "/tmp/sock".into() }),
+            ("unix:", E::EmptyUnixName),
+            ("unix:@", E::EmptyUnixName),
+            ("unix://", E::EmptyUnixName),
+            ("unix://run/x", E::UnixHost { path: "run/x".into() }),
+            ("unix:a\0b", E::NulInUnixName),
+        ] {
+            assert_eq!(parsed(text), Err(error), "{text}");
+        }
+        assert_eq!(parsed(&format!("unix:{long}")), Err(E::UnixNameTooLong { bytes: 108 }));
+        assert_eq!(parsed(&format!("unix:@{long}")), Err(E::UnixNameTooLong { bytes: 108 }));
+        assert!(parsed(&format!("unix:{}", &long[1..])).is_ok());
+        assert_eq!(parsed(&format!("{}:1", "a".repeat(254))), Err(E::HostTooLong { bytes: 254 }));
+    }
+
+    #[test]
+    fn defaults_fill_in_what_is_open() {
+        let defaults = Defaults { scheme: Scheme::Udp, port: Some(7) };
+        let read = |text| Endpoint::parse(text, defaults).map(|endpoint| endpoint.to_string());
+        assert_eq!(read("host").as_deref(), Ok("udp://host:7"));
+        assert_eq!(read("[::1]").as_deref(), Ok("udp://[::1]:7"));
+        assert_eq!(read("tcp://*").as_deref(), Ok("tcp://*:7"));
+        assert_eq!(read("host:9").as_deref(), Ok("udp://host:9"));
+        assert_eq!(read("99"), Err(EndpointError::PortAlone { port: 99 }));
+    }
+
+    #[test]
+    fn what_can_only_be_listened_on_is_not_dialled() {
+        let check = |text: &str| text.parse::<Endpoint>().unwrap().check_dial();
+        assert_eq!(check("*:80"), Err(EndpointError::DialAll));
+        assert_eq!(check("udp://:0"), Err(EndpointError::DialPortZero));
+        assert_eq!(check(":80"), Ok(()));
+        assert_eq!(check("unix:x"), Ok(()));
+    }
+
+    #[test]
+    fn the_message_names_the_known_schemes() {
+        let message = parsed("tpc://h:1").unwrap_err().to_string();
+        assert_eq!(message, "unknown scheme \"tpc\": known are tcp, udp and unix; did you mean tcp?");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_written_so_that_it_reads_the_same(
+            text in prop_oneof![
+                any::<String>(),
+                "(tcp://|udp://|unix:|)[a-z0-9.:*%@/\\[\\]-]{0,20}(:[0-9]{1,5})?",
+            ]
+        ) {
+            if let Ok(endpoint) = text.parse::<Endpoint>() {
+                prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
+            }
+        }
+        #[test]
+        fn every_socket_address_is_an_endpoint(address in any::<SocketAddr>()) {
+            let endpoint = Endpoint::Tcp(HostPort::of(address));
+            prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
+        }
+    }
+}
