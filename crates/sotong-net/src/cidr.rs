@@ -163,7 +163,8 @@ mod tests {
         for text in ["", "ten", "10.0.0/8", "10.0.0.0:80", "/8"] {
             assert!(matches!(parse(text), Err(CidrError::BadAddress { .. })), "{text}");
         }
-        for (text, max) in [("10.0.0.0/33", 32), ("10.0.0.0/", 32), ("10.0.0.0/+8", 32), ("::/129", 128), ("::/x", 128)] {
+        for (text, max) in [("10.0.0.0/33", 32), ("10.0.0.0/", 32), ("10.0.0.0/+8", 32), ("::/129", 128), ("::/x", 128)]
+        {
             assert!(matches!(parse(text), Err(CidrError::BadBits { max: m, .. }) if m == max), "{text}");
         }
         let error = parse("10.1.2.3/8").unwrap_err();
