@@ -483,7 +483,8 @@ fn each_read_is_a_datagram_and_quiet_ends_it_well() {
     let (outlet, mut inlet) = pipe();
     let (mut answers, to_answers) = pipe();
     let a = End::new(Source::owned(outlet.into()).unwrap(), Sink::owned(to_answers.into()).unwrap());
-    let limits = Limits { quiet: Some(Duration::from_millis(300)), ..Limits::default() };
+    // Once there is nothing more to say, the idle limit is no matter.
+    let limits = Limits { idle: Some(HANG), quiet: Some(Duration::from_millis(300)), ..Limits::default() };
     let told = start(Pump::new(a, End::socket(ours).unwrap()).limits(limits));
     let mut buffer = [0; 100];
     for line in ["하나\n", "둘\n"] {

@@ -92,8 +92,8 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// Time in all. None by default.
     pub total: Option<Duration>,
-    /// Time without a byte moved after A has no more to say; then the pump ends well. For B without an end of its own (UDP).
-    /// None by default.
+    /// Time without a byte moved after A has no more to say, in place of `idle`; then the pump ends well. For B without an
+    /// end of its own (UDP). None by default.
     pub quiet: Option<Duration>,
     /// Time for what is queued once the pump is stopped, or one direction has failed or broken and the other finishes.
     /// Default 10 s.
@@ -285,14 +285,15 @@ impl Watch<'_> {
     /// When which limit ends the pump; without a cause where one was named when the order was given.
     fn deadlines(&self) -> [Option<(Instant, Option<FlowEnd>)>; 4] {
         let moved = self.lines.iter().map(|line| line.moved_at()).max().unwrap_or(self.start);
-        let quiet_from = match self.lines[FORTH].state().ended {
-            Some((Ended::EndOfInput, at)) => Some(at.max(moved)),
+        let quiet = match self.lines[FORTH].state().ended {
+            Some((Ended::EndOfInput, at)) => self.limits.quiet.map(|quiet| at.max(moved) + quiet),
             _ => None,
         };
+        let idle = self.limits.idle.filter(|_| quiet.is_none());
         [
             self.limits.total.map(|total| (self.start + total, Some(FlowEnd::TimeUp))),
-            self.limits.idle.map(|idle| (moved + idle, Some(FlowEnd::Idle))),
-            quiet_from.zip(self.limits.quiet).map(|(from, quiet)| (from + quiet, Some(FlowEnd::Quiet))),
+            idle.map(|idle| (moved + idle, Some(FlowEnd::Idle))),
+            quiet.map(|at| (at, Some(FlowEnd::Quiet))),
             self.drain_until.map(|at| (at, None)),
         ]
     }
