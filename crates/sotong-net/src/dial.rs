@@ -75,7 +75,7 @@ impl Default for Retry {
 
 /// Connects to `to`. The socket waits (it is in blocking mode) and is closed on exec; TCP sends without delay.
 ///
-/// A UDP socket is connected at once, to the first address that there is a route to: whether anybody is there shows only
+/// A UDP socket is connected at once, to the first address that there is a route to (of `localhost`, 127.0.0.1): whether anybody is there shows only
 /// when something is sent, see [`crate::probe`].
 ///
 /// # Errors
@@ -89,7 +89,11 @@ pub fn dial(to: &Endpoint, options: &DialOptions) -> Result<Socket, DialError> {
             (race(to, addresses, options, &deadline)?, Wire::Stream)
         }
         Endpoint::Udp(host_port) => {
-            let addresses = addresses_of(host_port, options, &deadline)?;
+            let mut addresses = addresses_of(host_port, options, &deadline)?;
+            // Nothing tells which of the two a server of this machine has; most have the IPv4 one.
+            if host_port.host == Host::Localhost {
+                addresses.sort_by_key(SocketAddr::is_ipv6);
+            }
             (first_datagram_socket(to, &addresses, options)?, Wire::Records)
         }
         Endpoint::Unix(name) => (dial_unix(to, name, &deadline)?, Wire::Stream),

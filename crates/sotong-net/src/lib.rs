@@ -1,4 +1,28 @@
 //! Addresses, listening, dialling, the pump, signals: what drivers and clients share.
+//!
+//! Everything that touches a socket, a descriptor or a clock and is needed by more than one driver or command is here, once.
+//! An address is read from text ([`endpoint`]), bound ([`listen`](mod@listen)) or connected to ([`dial`](mod@dial)), and
+//! becomes a [`listener::Listener`], a [`socket::Socket`] or a set of [`datagrams::Datagrams`]. Errors are enums that carry
+//! the cause as data; what people read is written elsewhere.
+//!
+//! ```
+//! use sotong_net::{dial, endpoint::Endpoint, listen};
+//! use std::{io::IoSlice, time::Duration};
+//!
+//! let at: Endpoint = "127.0.0.1:0".parse()?;
+//! let bound = listen::listen(&[at], &listen::ListenOptions::default())?;
+//! let client = dial::dial(&bound[0].endpoint(), &dial::DialOptions::default())?;
+//! let listen::Bound::Stream(listener) = &bound[0] else { unreachable!("TCP") };
+//! assert!(listener.wait(Duration::from_secs(5)));
+//! let (server, way) = listener.accept(false)?;
+//! assert_eq!(way.remote, client.local()?);
+//!
+//! client.send_vectored(&[IoSlice::new("안녕하세요".as_bytes())], false)?;
+//! let mut buffer = [0; 64];
+//! let count = server.recv(&mut buffer)?;
+//! assert_eq!(&buffer[..count], "안녕하세요".as_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 mod address;
 pub mod child;
 pub mod cidr;

@@ -371,3 +371,78 @@ impl ListenProblem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_apart() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (errno, address, problem) in [
+            (Errno::ACCESS, "127.0.0.1:80", ListenProblem::LowPort { port: 80 }),
+            (Errno::ACCESS, "127.0.0.1:1024", ListenProblem::NoPermission),
+            (Errno::PERM, "127.0.0.1:0", ListenProblem::NoPermission),
+            (Errno::ADDRINUSE, "127.0.0.1:80", ListenProblem::InUse),
+            (Errno::AFNOSUPPORT, "[::]:80", ListenProblem::NoFamily { family: Family::V6 }),
+            (Errno::MFILE, "[::]:80", ListenProblem::Exhausted),
+            (Errno::INVAL, "[::]:80", ListenProblem::System { call: "bind", errno: libc::EINVAL }),
+        ] {
+            assert_eq!(ListenProblem::of(errno, "bind", at(address)), problem);
+        }
+        let relative = UnixName::Path("s".into());
+        let directory = ".".into();
+        assert_eq!(ListenProblem::of_unix(Errno::NOENT, "bind", &relative), ListenProblem::NoDirectory { directory });
+        assert_eq!(ListenProblem::of_unix(Errno::ROFS, "bind", &relative), ListenProblem::ReadOnly);
+    }
+
+    /// Binding as a machine would that lacks IPv6, or where a port is taken on the second address.
+    fn pretend(
+        to: &str,
+        answer: impl Fn(SocketAddr) -> Result<(), ListenProblem>,
+    ) -> Result<Vec<String>, ListenProblem> {
+        let to: Endpoint = to.parse().unwrap();
+        let bound = listen_net(to.host_port().unwrap(), &ListenOptions::default(), |place| {
+            answer(place.address)?;
+            let fd = bind_tcp(place, &ListenOptions::default())?;
+            let local = local_address(&fd)?;
+            Ok((Bound::Stream(Listener::tcp(fd, Endpoint::Tcp(HostPort::of(local)), local)), local.port()))
+        })?;
+        Ok(bound.iter().map(|bound| bound.endpoint().host_port().unwrap().host.to_string()).collect())
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_listens_on_ipv4() {
+        for missing in [
+            ListenProblem::NoFamily { family: Family::V6 },
+            ListenProblem::NotAvailable { ip: Ipv6Addr::UNSPECIFIED.into() },
+        ] {
+            let without_v6 = |at: SocketAddr| if at.is_ipv6() { Err(missing.clone()) } else { Ok(()) };
+            assert_eq!(pretend("*:0", without_v6).unwrap(), ["0.0.0.0"]);
+            assert_eq!(pretend(":0", without_v6).unwrap(), ["127.0.0.1"]);
+            assert_eq!(pretend("[::1]:0", without_v6), Err(missing.clone()));
+            assert_eq!(pretend(":0", |_| Err(missing.clone())), Err(missing.clone()));
+        }
+    }
+
+    #[test]
+    fn another_port_is_picked_when_the_second_address_has_it_taken() {
+        let tries = std::cell::Cell::new(0);
+        let taken_twice = |at: SocketAddr| {
+            tries.set(tries.get() + usize::from(at.port() != 0));
+            if at.port() != 0 && tries.get() <= 2 { Err(ListenProblem::InUse) } else { Ok(()) }
+        };
+        let without_v6 = std::net::TcpListener::bind("[::1]:0").is_err();
+        if !without_v6 {
+            assert_eq!(pretend(":0", taken_twice).unwrap(), ["[::1]", "127.0.0.1"]);
+            assert_eq!(tries.get(), 3);
+            tries.set(0);
+            let always = |at: SocketAddr| {
+                tries.set(tries.get() + 1);
+                if at.port() == 0 { Ok(()) } else { Err(ListenProblem::InUse) }
+            };
+            assert_eq!(pretend(":0", always), Err(ListenProblem::InUse));
+            assert_eq!(tries.get(), 2 * PORT_PICKS_MAX);
+        }
+    }
+}

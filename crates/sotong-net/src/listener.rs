@@ -4,6 +4,7 @@ use crate::{
     endpoint::{Endpoint, UnixName},
     socket::Socket,
     unix_file::SocketFile,
+    wake::wait_readable,
 };
 use rustix::{
     io::Errno,
@@ -15,6 +16,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -22,6 +24,9 @@ use std::{
 pub const ACCEPT_WAIT: Duration = Duration::from_millis(10);
 /// The longest pause after descriptors have run out.
 pub const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Broken connections in a row that are taken for what they are. More than that are a system that refuses to accept, with
+/// the connection still in the queue: without a pause the caller would spin.
+const BROKEN_IN_A_ROW_MAX: u32 = 64;
 /// The shortest time between two log lines about running out.
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -36,6 +41,8 @@ pub struct Listener {
     endpoint: Endpoint,
     /// Our end of every connection; `None` if each has its own, because the socket hears all addresses.
     local: Option<End>,
+    /// How many accepts in a row were [`AcceptError::Broken`].
+    broken: AtomicU32,
 }
 
 /// Why nothing was accepted, and what to do about it.
@@ -47,8 +54,9 @@ pub enum AcceptError {
     /// That connection broke before it was accepted: go on with the next.
     #[error("the connection broke before it was accepted: {0}")]
     Broken(io::ErrorKind),
-    /// Descriptors or memory have run out: pause by [`AcceptBackoff`], the connections wait meanwhile.
-    #[error("no descriptor or memory is left: {}", io::Error::from_raw_os_error(*.0))]
+    /// Nothing can be accepted now, mostly because descriptors or memory have run out: pause by [`AcceptBackoff`], the
+    /// connections wait meanwhile.
+    #[error("cannot accept now: {}", io::Error::from_raw_os_error(*.0))]
     Exhausted(i32),
     /// The listener itself is broken.
     #[error("the listener is broken: {}", io::Error::from_raw_os_error(*.0))]
@@ -58,7 +66,7 @@ pub enum AcceptError {
 impl Listener {
     pub(crate) fn tcp(fd: OwnedFd, endpoint: Endpoint, local: SocketAddr) -> Self {
         let local = (!local.ip().is_unspecified()).then(|| End::Net(canonical(local)));
-        Self { _file: None, fd, endpoint, local }
+        Self { _file: None, fd, endpoint, local, broken: AtomicU32::new(0) }
     }
     pub(crate) fn unix(fd: OwnedFd, name: UnixName, file: Option<SocketFile>) -> Self {
         let path: Box<Path> = match &name {
@@ -66,12 +74,17 @@ impl Listener {
             UnixName::Abstract(name) => Path::new(&format!("@{name}")).into(),
         };
         let local = Some(End::Unix { path: Some(path.into()), uid: None });
-        Self { _file: file, fd, endpoint: Endpoint::Unix(name), local }
+        Self { _file: file, fd, endpoint: Endpoint::Unix(name), local, broken: AtomicU32::new(0) }
     }
 
     /// The address with the port that was picked; `*` if it hears all addresses because it was asked to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+    /// Waits for a connection, at most `time_max`: for callers that wait for nothing else. Whether there is one to accept;
+    /// another thread or process may be quicker.
+    pub fn wait(&self, time_max: Duration) -> bool {
+        wait_readable(self.as_fd(), Some(time_max))
     }
     /// The next connection and who both its ends are. It is closed on exec, and waits unless `nonblocking`.
     ///
@@ -81,10 +94,25 @@ impl Listener {
         let wait = if nonblocking { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
         loop {
             match rustix::net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC | wait) {
-                Ok((fd, remote)) => return self.welcome(fd, remote.as_ref()),
+                Ok((fd, remote)) => {
+                    self.broken.store(0, Ordering::Relaxed);
+                    return self.welcome(fd, remote.as_ref());
+                }
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(AcceptError::of(errno)),
+                Err(errno) => return Err(self.judge(errno)),
             }
+        }
+    }
+    /// What an error of accept asks for, seen with those before it.
+    fn judge(&self, errno: Errno) -> AcceptError {
+        let error = AcceptError::of(errno);
+        let AcceptError::Broken(_) = error else {
+            self.broken.store(0, Ordering::Relaxed);
+            return error;
+        };
+        match self.broken.fetch_add(1, Ordering::Relaxed) {
+            before if before < BROKEN_IN_A_ROW_MAX => error,
+            _ => AcceptError::Exhausted(errno.raw_os_error()),
         }
     }
     /// Takes a connection that was accepted on this listener by other means, such as io_uring.
@@ -135,11 +163,9 @@ impl AcceptError {
         match errno {
             Errno::AGAIN => Self::NotNow,
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Self::Exhausted(errno.raw_os_error()),
-            Errno::BADF | Errno::NOTSOCK | Errno::INVAL | Errno::OPNOTSUPP | Errno::FAULT => {
-                Self::Fatal(errno.raw_os_error())
-            }
-            // ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, ENETUNREACH, and EPERM of a
-            // firewall: whatever else there is, it is about that one connection.
+            Errno::BADF | Errno::NOTSOCK | Errno::INVAL | Errno::FAULT => Self::Fatal(errno.raw_os_error()),
+            // ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, and EPERM
+            // of a firewall: whatever else there is, it is about that one connection.
             errno => Self::Broken(errno.kind()),
         }
     }
@@ -213,9 +239,15 @@ mod tests {
         for errno in [libc::EAGAIN, libc::EWOULDBLOCK] {
             assert_eq!(AcceptError::of_errno(errno), AcceptError::NotNow);
         }
-        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::ENOPROTOOPT, libc::EHOSTDOWN]
-            .into_iter()
-            .chain([libc::ENONET, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EPERM, libc::ETIMEDOUT])
+        for errno in
+            [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::ENOPROTOOPT, libc::EHOSTDOWN].into_iter().chain([
+                libc::ENONET,
+                libc::EHOSTUNREACH,
+                libc::ENETUNREACH,
+                libc::EPERM,
+                libc::ETIMEDOUT,
+                libc::EOPNOTSUPP,
+            ])
         {
             assert!(matches!(AcceptError::of_errno(errno), AcceptError::Broken(_)), "{errno}");
         }
@@ -224,6 +256,21 @@ mod tests {
         }
         for errno in [libc::EBADF, libc::ENOTSOCK, libc::EINVAL] {
             assert_eq!(AcceptError::of_errno(errno), AcceptError::Fatal(errno));
+        }
+    }
+
+    #[test]
+    fn a_system_that_refuses_for_ever_makes_the_caller_pause() {
+        let (fd, _) = rustix::pipe::pipe().unwrap();
+        let listener = Listener::unix(fd, UnixName::Abstract("x".into()), None);
+        let judged = |errno| listener.judge(errno);
+        for _ in 0..3 {
+            for _ in 0..BROKEN_IN_A_ROW_MAX {
+                assert!(matches!(judged(Errno::PERM), AcceptError::Broken(_)));
+            }
+            assert_eq!(judged(Errno::PERM), AcceptError::Exhausted(libc::EPERM));
+            assert_eq!(judged(Errno::PERM), AcceptError::Exhausted(libc::EPERM));
+            assert_eq!(judged(Errno::AGAIN), AcceptError::NotNow);
         }
     }
 

@@ -50,8 +50,7 @@ fn causes(error: &DialError) -> Vec<Cause> {
 }
 
 /// A listener that answers no more connections: its queue is full. The streams keep it so.
-fn deaf() -> (TcpListener, Vec<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn deaf(listener: TcpListener) -> (TcpListener, Vec<TcpStream>) {
     rustix::net::listen(&listener, 0).unwrap();
     let address = listener.local_addr().unwrap();
     let mut queued = Vec::new();
@@ -118,6 +117,20 @@ fn every_address_of_a_host_is_tried() {
 }
 
 #[test]
+fn a_silent_address_does_not_keep_the_others_waiting() {
+    let Ok(v6) = TcpListener::bind("[::1]:0") else { return };
+    let port = v6.local_addr().unwrap().port();
+    let v4 = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (_v6, _queued) = deaf(v6);
+    let started = Instant::now();
+    let socket = dial(&parse(&format!(":{port}")), &options()).unwrap();
+    assert_eq!(socket.remote().unwrap(), End::Net(v4.local_addr().unwrap()));
+    // The system repeats a lost SYN after a second at the earliest: the first address cannot have answered meanwhile.
+    assert!(started.elapsed() >= sotong_net::dial::ATTEMPT_DELAY);
+    is_heard(&socket, &v4);
+}
+
+#[test]
 fn a_refusal_is_told_for_each_address() {
     let port = free().port();
     let error = dial(&parse(&format!(":{port}")), &options()).unwrap_err();
@@ -129,7 +142,7 @@ fn a_refusal_is_told_for_each_address() {
 
 #[test]
 fn silence_ends_with_the_time_limit() {
-    let (listener, _queued) = deaf();
+    let (listener, _queued) = deaf(TcpListener::bind("127.0.0.1:0").unwrap());
     let to = tcp(listener.local_addr().unwrap());
     let started = Instant::now();
     let error = dial(&to, &DialOptions { time_max: SHORT, ..options() }).unwrap_err();
@@ -140,7 +153,7 @@ fn silence_ends_with_the_time_limit() {
 
 #[test]
 fn a_stop_ends_a_silence_and_a_pause() {
-    let (listener, _queued) = deaf();
+    let (listener, _queued) = deaf(TcpListener::bind("127.0.0.1:0").unwrap());
     for to in [tcp(listener.local_addr().unwrap()), tcp(free())] {
         let stop = Stop::new().unwrap();
         let stopper = {
@@ -282,6 +295,8 @@ fn a_udp_socket_has_one_peer() {
     socket.send_vectored(&[IoSlice::new(b"ping")], false).unwrap();
     let (count, from) = peer.recv_from(&mut [0; 16]).unwrap();
     assert_eq!((count, End::Net(from)), (4, socket.local().unwrap()));
+    let socket = dial(&parse(&format!("udp://:{}", free().port())), &options()).unwrap();
+    assert!(matches!(socket.remote().unwrap(), End::Net(at) if at.is_ipv4()));
 }
 
 #[test]

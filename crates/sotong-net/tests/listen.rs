@@ -326,6 +326,40 @@ fn a_missing_directory_is_named() {
     assert_eq!(bind_endpoints(&[endpoint], Family::Any).unwrap_err(), ListenProblem::NoDirectory { directory: file });
 }
 
+/// Runs in a child of [`running_out_of_descriptors_is_told_and_passes`], and is nothing by itself.
+#[test]
+fn child_that_runs_out_of_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    if std::env::var_os("SOTONG_TEST_EXHAUSTED").is_none() {
+        return;
+    }
+    let listener = one("127.0.0.1:0");
+    let mut client = TcpStream::connect(("127.0.0.1", port(&listener))).unwrap();
+    wait(&listener);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: limit.maximum }).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(listener.accept(true), Err(AcceptError::Exhausted(_))));
+    }
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let (socket, _) = accept(&listener);
+    socket.send_vectored(&[IoSlice::new(b"late")], false).unwrap();
+    drop(socket);
+    let mut heard = String::new();
+    client.read_to_string(&mut heard).unwrap();
+    println!("heard={heard}");
+}
+
+#[test]
+fn running_out_of_descriptors_is_told_and_passes() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_runs_out_of_descriptors", "--nocapture"])
+        .env("SOTONG_TEST_EXHAUSTED", "1")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("heard=late\n"), "{output:?}");
+}
+
 /// Runs in a child of [`listeners_passed_by_number_are_taken`], and is nothing by itself.
 #[test]
 fn child_that_takes_what_was_passed() {
