@@ -1,6 +1,10 @@
 //! A program beside a connection: its standard input and output are pipes, joined to the peer by a pump.
-use crate::pump::{End, Sink, Source};
+use crate::{
+    pump::{End, Sink, Source},
+    wake::{event, ring},
+};
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     io::Errno,
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
@@ -9,7 +13,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
             process::CommandExt,
@@ -64,6 +68,8 @@ struct Process {
     group: Pid,
     status: Mutex<Option<ExitStatus>>,
     exited: Condvar,
+    /// Readable once it has exited.
+    gone: OwnedFd,
 }
 
 impl Child {
@@ -77,6 +83,7 @@ impl Child {
         let (theirs_in, ours_out) = pipe()?;
         let (ours_in, theirs_out) = pipe()?;
         let end = End::new(Source::owned(ours_in)?, Sink::owned(ours_out)?);
+        let gone = event()?;
         let mut child = Command::new(program)
             .args(args)
             .envs(vars.iter().map(|(name, value)| (name, value)))
@@ -84,8 +91,8 @@ impl Child {
             .stdout(Stdio::from(theirs_out))
             .process_group(0)
             .spawn()?;
-        let process =
-            Arc::new(Process { group: Pid::from_child(&child), status: Mutex::default(), exited: Condvar::new() });
+        let group = Pid::from_child(&child);
+        let process = Arc::new(Process { group, status: Mutex::default(), exited: Condvar::new(), gone });
         let waiter = process.clone();
         let reap = move || {
             // The number stays taken until the status is fetched, under the lock that `signal` holds: no stranger is hit.
@@ -95,6 +102,7 @@ impl Child {
             *status = Some(child.wait().unwrap_or_default());
             drop(status);
             waiter.exited.notify_all();
+            ring(&waiter.gone);
         };
         if let Err(error) = thread::Builder::new().name("child".into()).stack_size(STACK_BYTES).spawn(reap) {
             _ = kill_process_group(process.group, Signal::KILL);
@@ -111,6 +119,12 @@ impl Child {
             None => *exited.wait_while(status, runs).unwrap_or_else(PoisonError::into_inner),
             Some(time) => *exited.wait_timeout_while(status, time, runs).unwrap_or_else(PoisonError::into_inner).0,
         }
+    }
+    /// Waits until the program has exited, or `stop` is readable.
+    pub fn wait_or(&self, stop: BorrowedFd<'_>) -> Option<ExitStatus> {
+        let mut fds = [self.process.gone.as_fd(), stop].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        *self.process.status()
     }
     /// Ends the program, whose pipes have been closed: waits, sends SIGTERM, waits, sends SIGKILL. Both signals go to its
     /// whole process group.

@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    os::unix::process::ExitStatusExt,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process::{Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -173,6 +173,21 @@ fn a_program_that_stays_is_told_and_then_killed() {
     let (child, end) = spawn("cat; exit 5");
     drop(end);
     assert_eq!(child.stop(Patience::default()).and_then(|status| status.code()), Some(5));
+}
+
+#[test]
+fn whoever_waits_is_woken_by_the_exit_or_the_stop() {
+    let _alone = alone();
+    let (stop, stopper) = std::io::pipe().unwrap();
+    let (child, end) = spawn("read line; exit 4");
+    let waiting = thread::spawn(move || (child.wait_or(stop.as_fd()), child, stop));
+    thread::sleep(Duration::from_millis(50));
+    drop(stopper);
+    let (status, child, _) = waiting.join().unwrap();
+    assert_eq!(status, None);
+    let (stop, _stopper) = std::io::pipe().unwrap();
+    drop(end);
+    assert_eq!(child.wait_or(stop.as_fd()).and_then(|status| status.code()), Some(4));
 }
 
 #[test]
