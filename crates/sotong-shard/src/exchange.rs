@@ -46,6 +46,8 @@ struct Inbox<M> {
 
 struct Queue<M> {
     entries: VecDeque<Entry<M>>,
+    /// Whether the shard runs. Nobody empties the inbox of one that does not: nothing may be put there.
+    entered: bool,
     /// Shards that are held until this inbox falls (rule D14).
     waiting: Vec<u16>,
 }
@@ -67,6 +69,21 @@ struct Stripe {
     place: u64,
     /// For each topic, how many members each shard has; shards without members are not listed.
     topics: Map<Topic, Vec<(u16, u32)>>,
+}
+
+impl Stripe {
+    fn leave(&mut self, topic: Topic, shard: u16) {
+        let Some(shards) = self.topics.get_mut(&topic) else { return };
+        if let Some(at) = shards.iter().position(|(s, _)| *s == shard) {
+            shards[at].1 -= 1;
+            if shards[at].1 == 0 {
+                shards.swap_remove(at);
+            }
+        }
+        if shards.is_empty() {
+            self.topics.remove(&topic);
+        }
+    }
 }
 
 const STRIPES: usize = 64;
@@ -96,29 +113,35 @@ impl<M: Clone> Exchange<M> {
             len: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
             turns: AtomicU32::new(0),
-            queue: Mutex::new(Queue { entries: VecDeque::new(), waiting: Vec::new() }),
+            queue: Mutex::new(Queue { entries: VecDeque::new(), entered: false, waiting: Vec::new() }),
             waker: Mutex::new(None),
         });
+        // Whoever had this number before may not have left properly.
+        self.exit(shard);
         *lock(&inbox.waker) = Some(waker);
-        let mut queue = lock(&inbox.queue);
-        queue.entries.clear();
-        inbox.len.store(0, Ordering::SeqCst);
+        lock(&inbox.queue).entered = true;
     }
     /// A shard ends: what is still sent to it is dropped. Those it held are let go.
     pub fn exit(&self, shard: u16) {
         let Some(inbox) = self.inbox(shard) else { return };
         *lock(&inbox.waker) = None;
-        let waiting = {
+        let (entries, waiting) = {
             let mut queue = lock(&inbox.queue);
-            queue.entries = VecDeque::new();
+            queue.entered = false;
             inbox.len.store(0, Ordering::SeqCst);
-            std::mem::take(&mut queue.waiting)
+            (std::mem::take(&mut queue.entries), std::mem::take(&mut queue.waiting))
         };
+        for entry in entries {
+            // A member that was counted in and will never be entered.
+            if let Entry::Join { topic, .. } = entry {
+                self.leave(topic, shard);
+            }
+        }
         for shard in waiting {
             self.wake(shard);
         }
     }
-    /// Queues `mail` for one session; for desks and drivers. False if there is no such shard.
+    /// Queues `mail` for one session; for desks and drivers. False if there is no such shard, or it has ended.
     pub fn post(&self, to: Address, mail: M) -> bool {
         self.push(to.shard, Entry::Post { to, mail }).is_some()
     }
@@ -140,8 +163,12 @@ impl<M: Clone> Exchange<M> {
     pub(crate) fn next_turn(&self, shard: u16) -> u32 {
         self.inbox(shard).map_or(0, |inbox| inbox.turns.fetch_add(1, Ordering::Relaxed))
     }
-    /// Entries waiting for a shard.
-    pub(crate) fn waiting(&self, shard: u16) -> usize {
+    /// Topics that have members.
+    pub fn topics(&self) -> usize {
+        self.stripes.iter().map(|stripe| lock(stripe).topics.len()).sum()
+    }
+    /// Entries waiting in a shard's inbox.
+    pub fn waiting(&self, shard: u16) -> usize {
         self.inbox(shard).map_or(0, |inbox| inbox.len.load(Ordering::SeqCst))
     }
     /// Announces sleep. False if something came: then do not sleep.
@@ -161,11 +188,15 @@ impl<M: Clone> Exchange<M> {
             inbox.asleep.store(false, Ordering::SeqCst);
         }
     }
-    /// Pushes one entry and wakes the shard if it sleeps. How many wait there now; `None` if there is no such shard.
+    /// Pushes one entry and wakes the shard if it sleeps. How many wait there now; `None` if there is no such shard, or it
+    /// has ended: then the entry is dropped.
     pub(crate) fn push(&self, shard: u16, entry: Entry<M>) -> Option<usize> {
         let inbox = self.inbox(shard)?;
         let len = {
             let mut queue = lock(&inbox.queue);
+            if !queue.entered {
+                return None;
+            }
             queue.entries.push_back(entry);
             let len = queue.entries.len();
             inbox.len.store(len, Ordering::SeqCst);
@@ -232,24 +263,15 @@ impl<M: Clone> Exchange<M> {
             Some((_, count)) => *count += 1,
             None => shards.push((who.shard, 1)),
         }
-        if who.shard != here {
-            self.push(who.shard, Entry::Join { topic, who, since });
+        let is_lost = who.shard != here && self.push(who.shard, Entry::Join { topic, who, since }).is_none();
+        if is_lost {
+            stripe.leave(topic, who.shard);
         }
         since
     }
     /// Counts a member out, as its own shard must: it alone knows whether there was such a member.
     pub(crate) fn leave(&self, topic: Topic, shard: u16) {
-        let mut stripe = self.stripe(topic);
-        let Some(shards) = stripe.topics.get_mut(&topic) else { return };
-        if let Some(at) = shards.iter().position(|(s, _)| *s == shard) {
-            shards[at].1 -= 1;
-            if shards[at].1 == 0 {
-                shards.swap_remove(at);
-            }
-        }
-        if shards.is_empty() {
-            stripe.topics.remove(&topic);
-        }
+        self.stripe(topic).leave(topic, shard);
     }
     pub(crate) fn ask(&self, desk: Desk, from: Address, mail: M) -> Result<(), M> {
         match self.desks.get().and_then(|desks| desks.get(usize::from(desk.0))) {

@@ -11,6 +11,8 @@ pub(crate) struct Office<M> {
     random: fastrand::Rng,
     topics: Map<Topic, Vec<Member>>,
     joined: Map<Address, Vec<Topic>>,
+    /// The turn of the session that lives in each slot.
+    living: Vec<Option<u32>>,
     /// The topic whose members are being walked through, and who left it meanwhile.
     walking: Option<(Topic, Vec<Address>)>,
     /// Shards whose inboxes are above the mark by our doing (rule D14).
@@ -40,6 +42,7 @@ impl<M: Clone> Office<M> {
             random: fastrand::Rng::with_seed(seed),
             topics: Map::new(),
             joined: Map::new(),
+            living: Vec::new(),
             walking: None,
             held_by: Vec::new(),
             inbox_high: limits.inbox_high,
@@ -48,6 +51,27 @@ impl<M: Clone> Office<M> {
             allowance: usize::MAX,
             overspent: false,
         }
+    }
+    /// A session of this shard begins.
+    pub(crate) fn born(&mut self, who: Address) {
+        let slot = who.slot as usize;
+        if self.living.len() <= slot {
+            self.living.resize(slot + 1, None);
+        }
+        self.living[slot] = Some(who.turn);
+    }
+    /// A session of this shard is over: it leaves its topics, and nobody can make it a member any more.
+    pub(crate) fn died(&mut self, who: Address) {
+        if self.lives(who) {
+            self.living[who.slot as usize] = None;
+        }
+        for topic in self.joined.remove(&who).unwrap_or_default() {
+            self.forget(topic, who);
+        }
+    }
+    /// Whether `who`, of this shard, is a session that is not over.
+    pub(crate) fn lives(&self, who: Address) -> bool {
+        self.living.get(who.slot as usize).is_some_and(|turn| *turn == Some(who.turn))
     }
     /// Before a call of `who`: mail that causes mail is bounded, input is bounded by the bytes of a turn.
     pub(crate) fn calling(&mut self, who: Address, by_mail: bool) {
@@ -132,12 +156,6 @@ impl<M: Clone> Office<M> {
         }
         self.forget(topic, who);
     }
-    /// Ends all memberships of a session of this shard.
-    pub(crate) fn leave_all(&mut self, who: Address) {
-        for topic in self.joined.remove(&who).unwrap_or_default() {
-            self.forget(topic, who);
-        }
-    }
     fn forget(&mut self, topic: Topic, who: Address) {
         if let Some(list) = self.topics.get_mut(&topic) {
             if let Some(at) = list.iter().position(|member| member.who == who) {
@@ -173,7 +191,7 @@ impl<M: Clone> Host<M> for Office<M> {
     fn join(&mut self, topic: Topic, who: Address) {
         if who.shard != self.shard {
             self.exchange.join(self.shard, topic, who);
-        } else if !self.is_member(topic, who) {
+        } else if self.lives(who) && !self.is_member(topic, who) {
             let since = self.exchange.join(self.shard, topic, who);
             self.enter(topic, who, since);
         }

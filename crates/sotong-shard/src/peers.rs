@@ -1,12 +1,27 @@
 //! Who is heard on which datagram socket, and who has been silent for longest.
-use sotong_session::{End, Map};
+use sotong_session::{End, Map, Way};
 
 const NONE: u32 = u32::MAX;
+
+/// What tells a peer from all others: the socket, and both ends. A socket that hears several of our addresses has a
+/// conversation for each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PeerKey {
+    pub(crate) socket: u32,
+    pub(crate) remote: End,
+    pub(crate) local: End,
+}
+
+impl PeerKey {
+    pub(crate) fn new(socket: u32, way: &Way) -> Self {
+        Self { socket, remote: way.remote.clone(), local: way.local.clone() }
+    }
+}
 
 /// The peers of all datagram sockets of a shard, each with its slot, in the order in which they were last heard.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    slots: Map<(u32, End), u32>,
+    slots: Map<PeerKey, u32>,
     /// A doubly linked list through the slots: the longest silent first.
     links: Vec<Link>,
     oldest: u32,
@@ -29,19 +44,19 @@ impl Peers {
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
-    pub(crate) fn find(&self, socket: u32, peer: &End) -> Option<u32> {
-        self.slots.get(&(socket, peer.clone())).copied()
+    pub(crate) fn find(&self, key: &PeerKey) -> Option<u32> {
+        self.slots.get(key).copied()
     }
-    pub(crate) fn add(&mut self, socket: u32, peer: End, slot: u32) {
+    pub(crate) fn add(&mut self, key: PeerKey, slot: u32) {
         let needed = slot as usize + 1;
         if self.links.len() < needed {
             self.links.resize(needed, Link { before: NONE, after: NONE });
         }
-        self.slots.insert((socket, peer), slot);
+        self.slots.insert(key, slot);
         self.append(slot);
     }
-    pub(crate) fn remove(&mut self, socket: u32, peer: End, slot: u32) {
-        if self.slots.remove(&(socket, peer)).is_some() {
+    pub(crate) fn remove(&mut self, key: &PeerKey, slot: u32) {
+        if self.slots.remove(key).is_some() {
             self.unlink(slot);
         }
     }
@@ -82,18 +97,22 @@ impl Peers {
 mod tests {
     use super::*;
 
+    fn key(number: u32) -> PeerKey {
+        PeerKey { socket: 0, remote: End::Simulated(number), local: End::Pipe }
+    }
+
     #[test]
     fn the_longest_silent_goes_first() {
         let mut peers = Peers::default();
         for slot in 0..4 {
-            peers.add(0, End::Simulated(slot), slot);
+            peers.add(key(slot), slot);
         }
         peers.heard(0);
         peers.heard(2);
         let mut order = Vec::new();
         while let Some(slot) = peers.oldest() {
             order.push(slot);
-            peers.remove(0, End::Simulated(slot), slot);
+            peers.remove(&key(slot), slot);
         }
         assert_eq!(order, [1, 3, 0, 2]);
         assert_eq!(peers.len(), 0);

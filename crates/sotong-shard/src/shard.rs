@@ -3,7 +3,7 @@ use crate::{
     Closed, Counters, Exchange, Observer,
     exchange::Entry,
     office::Office,
-    peers::Peers,
+    peers::{PeerKey, Peers},
     slot::{Flags, Phase, Slot},
     timers::Timers,
 };
@@ -74,6 +74,8 @@ pub enum Reads {
     No,
     /// Read, and hand it to [`Shard::input`].
     Show,
+    /// Do not read before [`Shard::is_held`] ends, but remember to (rule D14).
+    Later,
     /// Read at most this many bytes, throw them away, and tell [`Shard::discarded`].
     Discard(usize),
 }
@@ -180,9 +182,9 @@ impl<S: Service, W> Shard<S, W> {
     /// # Errors
     /// Why the service refused, and the driver's part of the connection, to be closed.
     pub fn open(&mut self, way: &Way, io: W, kind: Kind) -> Result<u32, (Close, W)> {
-        self.open_on(way, io, kind, 0)
+        self.open_on(way, io, kind, None)
     }
-    fn open_on(&mut self, way: &Way, io: W, kind: Kind, socket: u32) -> Result<u32, (Close, W)> {
+    fn open_on(&mut self, way: &Way, io: W, kind: Kind, key: Option<PeerKey>) -> Result<u32, (Close, W)> {
         let made = catch_unwind(AssertUnwindSafe(|| self.service.open(way)));
         let session = match made {
             Ok(Ok(session)) => session,
@@ -218,9 +220,10 @@ impl<S: Service, W> Shard<S, W> {
             bytes_in: 0,
             bytes_out: 0,
             spent: (self.turn, 0),
-            socket,
+            key: key.map(Box::new),
         });
         self.open += 1;
+        self.office.born(self.address(slot));
         self.office.counters.opened += 1;
         self.observer.opened(self.address(slot), way);
         self.call(slot, Event::Open(way), false);
@@ -268,8 +271,8 @@ impl<S: Service, W> Shard<S, W> {
         else {
             unreachable!("finish has closed the session")
         };
-        if entry.wire == Wire::Records {
-            self.peers.remove(entry.socket, entry.peer.clone(), slot);
+        if let Some(key) = &entry.key {
+            self.peers.remove(key, slot);
         }
         self.office.counters.close(reason);
         self.observer.closed(&Closed {
@@ -287,14 +290,16 @@ impl<S: Service, W> Shard<S, W> {
 
     // What came.
 
-    /// What a connection's input is for. While the shard is held (rule D14) nothing is read.
+    /// What a connection's input is for.
     pub fn reads(&mut self, slot: u32) -> Reads {
         let held = self.is_held();
         let Some(entry) = self.slot_mut(slot) else { return Reads::No };
         match entry.phase {
-            Phase::Open if !held && !entry.flags.peer_ended && entry.takes() => Reads::Show,
+            Phase::Open if entry.flags.peer_ended || !entry.takes() => Reads::No,
+            Phase::Open if held => Reads::Later,
+            Phase::Open => Reads::Show,
             Phase::Lingering { left, .. } if !entry.flags.peer_ended && left > 0 => Reads::Discard(left),
-            Phase::Open | Phase::Flushing(_) | Phase::Lingering { .. } | Phase::Over(_) => Reads::No,
+            Phase::Flushing(_) | Phase::Lingering { .. } | Phase::Over(_) => Reads::No,
         }
     }
     /// Whether other shards must catch up before this one shows input (rule D14). Then ask [`Self::reads`] again later.
@@ -305,11 +310,12 @@ impl<S: Service, W> Shard<S, W> {
     pub fn input(&mut self, slot: u32, fresh: &mut [u8]) {
         self.deliver();
         self.report_received(slot, fresh);
+        let held = self.is_held();
         let Some(entry) = self.slot_mut(slot).filter(|entry| entry.session.is_some()) else { return };
-        if entry.flags.took && entry.takes() {
+        if !held && entry.flags.took && entry.takes() {
             self.show(slot, fresh);
         } else {
-            // Mail that was delivered just now has filled the output.
+            // Mail that was delivered just now has filled the output, or its own mail has made the shard wait.
             entry.carry.keep(fresh);
             entry.flags.unshown = true;
         }
@@ -348,13 +354,22 @@ impl<S: Service, W> Shard<S, W> {
     /// there are too many. `io` makes the driver's part of a new one. The peer's slot; `None` if it was refused.
     pub fn record(&mut self, socket: u32, way: &Way, bytes: &mut [u8], io: impl FnOnce() -> W) -> Option<u32> {
         self.deliver();
-        let peer = way.peer();
-        let slot = match self.peers.find(socket, peer) {
+        let key = PeerKey::new(socket, way);
+        let known = self.peers.find(&key);
+        if let Some(old) = known.filter(|old| self.slot(*old).is_none_or(|entry| entry.session.is_none())) {
+            // Its session is over and only its last records are on their way: this datagram begins a new one.
+            self.peers.remove(&key, old);
+            if let Some(entry) = self.slot_mut(old) {
+                entry.key = None;
+            }
+        }
+        let slot = match self.peers.find(&key) {
             Some(slot) => slot,
             None => {
+                let slot = self.open_on(way, io(), Kind::Records, Some(key.clone())).ok()?;
+                // After the service agreed: a peer it refuses pushes nobody out.
                 self.make_room_for_peer();
-                let slot = self.open_on(way, io(), Kind::Records, socket).ok()?;
-                self.peers.add(socket, peer.clone(), slot);
+                self.peers.add(key, slot);
                 slot
             }
         };
@@ -366,6 +381,10 @@ impl<S: Service, W> Shard<S, W> {
         if !held && entry.flags.took && entry.takes() {
             let mut taken = 0;
             self.call(slot, Event::Input(Input::new(bytes, &mut taken)), false);
+            if taken < bytes.len() && self.slot(slot).is_some_and(|entry| entry.session.is_some()) {
+                self.office.counters.broken += 1;
+                self.finish(slot, Close::Fault("S1: a record was not taken whole"));
+            }
         } else {
             self.office.counters.records_dropped += 1;
         }
@@ -468,8 +487,9 @@ impl<S: Service, W> Shard<S, W> {
     pub fn blocked(&mut self, slot: u32) {
         let now = self.now;
         let Some(entry) = self.slot_mut(slot) else { return };
-        if !entry.flags.blocked {
-            entry.flags.blocked = true;
+        entry.flags.blocked = true;
+        // Being told "writable" and finding it is not true is no progress.
+        if !std::mem::replace(&mut entry.flags.stuck, true) {
             entry.moved = now;
         }
         self.arm(slot);
@@ -518,6 +538,7 @@ impl<S: Service, W> Shard<S, W> {
         self.office.counters.sends += 1;
         let Some(entry) = self.slot_mut(slot) else { return };
         entry.moved = now;
+        entry.flags.stuck = false;
         entry.bytes_out += count;
         // A record costs something even if it is empty.
         let cost = (count as usize).max(64);
@@ -547,8 +568,7 @@ impl<S: Service, W> Shard<S, W> {
                     self.office.end_walk(members);
                 }
                 Entry::Join { topic, who, since } => {
-                    let is_here = self.slot(who.slot).is_some_and(|s| s.turn == who.turn && s.session.is_some());
-                    if !is_here || !self.office.enter_counted(topic, who, since) {
+                    if !self.office.lives(who) || !self.office.enter_counted(topic, who, since) {
                         self.office.exchange.leave(topic, self.office.shard);
                     }
                 }
@@ -690,6 +710,8 @@ impl<S: Service, W> Shard<S, W> {
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match result {
             Err(panic) => self.panicked(slot, panic.as_ref()),
+            // What did not fit is missing in front of any farewell: that must not look like a clean end (rule D7).
+            Ok((Err(_), _)) if entry.out.has_overflowed() => self.finish(slot, Close::Slow),
             Ok((Err(close), _)) => self.finish(slot, close),
             Ok((Ok(()), wants)) => {
                 entry.wants = wants;
@@ -743,7 +765,7 @@ impl<S: Service, W> Shard<S, W> {
     fn finish(&mut self, slot: u32, close: Close) {
         let Some(entry) = self.slot(slot).filter(|entry| entry.session.is_some()) else { return };
         let me = Address { shard: self.office.shard, slot, turn: entry.turn };
-        self.office.leave_all(me);
+        self.office.died(me);
         let Self { slots, office, now, wall, .. } = self;
         let Some(entry) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let Some(mut session) = entry.session.take() else { return };
@@ -760,8 +782,6 @@ impl<S: Service, W> Shard<S, W> {
         if let Err(panic) = result {
             self.panicked(slot, panic.as_ref());
         }
-        // What it joined in its last call is left too.
-        self.office.leave_all(me);
         self.touch(slot);
     }
     /// A panic costs this session and nothing else (rule D10).
@@ -776,7 +796,7 @@ impl<S: Service, W> Shard<S, W> {
             .unwrap_or("(no text)");
         self.office.counters.panics += 1;
         self.observer.panicked(me, &peer, what);
-        self.office.leave_all(me);
+        self.office.died(me);
         if let Some(entry) = self.slot_mut(slot) {
             let session = entry.session.take();
             entry.phase = Phase::Over(Close::Fault("panic"));

@@ -1,4 +1,5 @@
 //! One connection's place in a shard.
+use crate::peers::PeerKey;
 use sotong_session::{Carry, Close, End, Limits, Moment, Output, Wants, Wire};
 
 /// A connection, from its first byte to the end of the close routine.
@@ -28,8 +29,8 @@ pub(crate) struct Slot<S, W> {
     pub(crate) bytes_out: u64,
     /// Bytes sent in the turn whose number is beside it (rule D9).
     pub(crate) spent: (u32, usize),
-    /// Which datagram socket; for datagrams.
-    pub(crate) socket: u32,
+    /// What tells this peer from others of its socket; for datagrams.
+    pub(crate) key: Option<Box<PeerKey>>,
 }
 
 /// Where a connection is on its way from open to closed.
@@ -62,6 +63,8 @@ pub(crate) struct Flags {
     pub(crate) half_closed: bool,
     /// The kernel takes no more output for now.
     pub(crate) blocked: bool,
+    /// It took nothing since output last moved.
+    pub(crate) stuck: bool,
     /// In the list of slots to be looked at.
     pub(crate) touched: bool,
 }
