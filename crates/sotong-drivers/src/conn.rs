@@ -1,0 +1,223 @@
+//! Reading and writing one connection as its shard asks.
+use crate::door::Ticket;
+use sotong_net::{
+    datagrams::{Batch, Datagrams, UdpPeer},
+    socket::Socket,
+};
+use sotong_session::{Close, Service};
+use sotong_shard::{Reads, Shard, Step};
+use std::io::{self, ErrorKind, IoSlice};
+
+/// What a driver keeps for a connection.
+#[derive(Debug)]
+pub(crate) enum Io {
+    /// A socket of its own.
+    Stream(Link),
+    /// A peer of a datagram socket, by the socket's number on its shard.
+    Peer { socket: usize, peer: UdpPeer },
+}
+
+/// A stream socket and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) socket: Socket,
+    /// There may be something to read.
+    pub(crate) readable: bool,
+    /// The peer's end has been announced: read until it is there.
+    pub(crate) ending: bool,
+    /// In the loop's list of those to read.
+    pub(crate) queued: bool,
+    /// `None` where something that outlives the connection holds its place.
+    _ticket: Option<Ticket>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: Socket, ticket: Option<Ticket>) -> Self {
+        Self { socket, readable: false, ending: false, queued: false, _ticket: ticket }
+    }
+}
+
+/// A datagram socket of a shard.
+pub(crate) struct Udp {
+    pub(crate) socket: Datagrams,
+    pub(crate) readable: bool,
+    /// Peers whose records wait for room in the socket.
+    blocked: Vec<u32>,
+}
+
+impl Udp {
+    pub(crate) fn new(socket: Datagrams) -> Self {
+        Self { socket, readable: false, blocked: Vec::new() }
+    }
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+    /// There is room again: every peer that waited is looked at.
+    pub(crate) fn writable<S: Service>(&mut self, shard: &mut Shard<S, Io>) {
+        for slot in self.blocked.drain(..) {
+            shard.writable(slot);
+        }
+    }
+    /// Receives one batch; whether there may be more.
+    pub(crate) fn read<S: Service>(&mut self, number: usize, shard: &mut Shard<S, Io>, batch: &mut Batch) -> bool {
+        match self.socket.receive(batch) {
+            Ok(count) => {
+                for index in 0..count {
+                    let Some(datagram) = batch.get(index) else { break };
+                    let peer = datagram.peer;
+                    // Socket numbers are few: one a UDP address.
+                    let socket = u32::try_from(number).unwrap_or(u32::MAX);
+                    shard.record(socket, &peer.way(), datagram.bytes, || Io::Peer { socket: number, peer });
+                }
+                self.readable = count == DATAGRAMS_A_TURN;
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::WouldBlock {
+                    tracing::debug!(%error, "receiving datagrams");
+                }
+                self.readable = false;
+            }
+        }
+        self.readable
+    }
+}
+
+/// Datagrams received from one socket in one turn (rule D9).
+pub(crate) const DATAGRAMS_A_TURN: usize = 32;
+/// Slices of one send.
+const SLICES_MAX: usize = 64;
+
+/// Does what the shard asks for a connection until there is nothing more to do now. Gives back the driver's part of a
+/// connection that is over.
+pub(crate) fn flush<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp]) -> Option<Io> {
+    loop {
+        match shard.next(slot) {
+            Step::Wait => return None,
+            Step::Close => return shard.remove(slot),
+            Step::Send => send(shard, slot),
+            Step::SendFile => send_file(shard, slot),
+            Step::SendRecord => send_record(shard, slot, udp),
+            Step::HalfClose => {
+                if let Some(Io::Stream(link)) = shard.io(slot) {
+                    // It fails only where the connection is gone, which the next read or the close tells.
+                    let _ = link.socket.shutdown_write();
+                }
+                shard.half_closed(slot);
+            }
+        }
+    }
+}
+
+fn send<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
+    let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
+    let sent = match out.front() {
+        Some(bytes) => link.socket.send_vectored(&[IoSlice::new(bytes)], true),
+        None => {
+            let mut slices = Vec::with_capacity(SLICES_MAX);
+            out.gather(&mut slices, SLICES_MAX);
+            link.socket.send_vectored(&slices, true)
+        }
+    };
+    match sent {
+        Ok(count) => shard.sent(slot, count),
+        Err(error) => failed(shard, slot, &error),
+    }
+}
+
+fn send_file<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
+    let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
+    let Some(range) = out.front_file() else { return };
+    match link.socket.send_file(range) {
+        Ok(count) => shard.sent_file(slot, count as u64),
+        Err(error) => failed(shard, slot, &error),
+    }
+}
+
+fn send_record<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp]) {
+    let Some((out, Io::Peer { socket, peer })) = shard.output(slot) else { return };
+    let Some(udp) = udp.get_mut(*socket) else { return };
+    let mut slices = Vec::with_capacity(4);
+    out.gather(&mut slices, SLICES_MAX);
+    match udp.socket.send(peer, &slices) {
+        Ok(()) => shard.sent_record(slot, true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            udp.blocked.push(slot);
+            shard.blocked(slot);
+        }
+        Err(error) => {
+            tracing::debug!(%error, peer = %peer.remote, "a datagram was not sent");
+            shard.sent_record(slot, false);
+        }
+    }
+}
+
+fn failed<S: Service>(shard: &mut Shard<S, Io>, slot: u32, error: &io::Error) {
+    match error.kind() {
+        ErrorKind::WouldBlock => shard.blocked(slot),
+        _ => shard.fail(slot, close_of(error)),
+    }
+}
+
+/// Why a connection with this error is over.
+pub(crate) fn close_of(error: &io::Error) -> Close {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => Close::Reset,
+        kind => Close::Io(kind),
+    }
+}
+
+/// Whether a read may wait for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    /// Until the socket's time limit: for a thread that has nothing else to do.
+    Yes,
+}
+
+/// Receives once, and hands what came to the shard. Whether there may be more.
+pub(crate) fn read<S: Service>(shard: &mut Shard<S, Io>, slot: u32, buffer: &mut [u8], wait: Wait) -> bool {
+    let reads = shard.reads(slot);
+    let Some(Io::Stream(link)) = shard.io(slot) else { return false };
+    let space = match reads {
+        Reads::No | Reads::Later => return link.readable,
+        Reads::Show => buffer,
+        Reads::Discard(left) => {
+            let most = left.min(buffer.len());
+            &mut buffer[..most]
+        }
+    };
+    let came = if wait == Wait::Yes { link.socket.recv(space) } else { link.socket.recv_now(space) };
+    match came {
+        Ok(0) => {
+            link.readable = false;
+            shard.end(slot);
+            false
+        }
+        Ok(count) => {
+            // Less than there was room for: nothing is left, and more will be announced.
+            link.readable = count == space.len() || link.ending;
+            let more = link.readable;
+            match reads {
+                Reads::Discard(_) => shard.discarded(slot, count),
+                Reads::Show | Reads::Later | Reads::No => shard.input(slot, &mut space[..count]),
+            }
+            more
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            link.readable = false;
+            false
+        }
+        Err(error) => {
+            shard.fail(slot, close_of(&error));
+            false
+        }
+    }
+}
+
+/// The kernel reports an error on a socket: if there is one, the connection is over.
+pub(crate) fn check<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
+    let Some(Io::Stream(link)) = shard.io(slot) else { return };
+    if let Err(error) = link.socket.take_error() {
+        shard.fail(slot, close_of(&error));
+    }
+}

@@ -1,0 +1,49 @@
+//! The I/O models by name.
+use std::{fmt, str::FromStr};
+
+/// How a server is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Model {
+    /// One thread a connection, blocking reads; one thread for each UDP socket.
+    Threads,
+    /// Non-blocking sockets and one event loop a worker.
+    Epoll,
+}
+
+impl Model {
+    /// All models, the simplest first.
+    pub const ALL: [Self; 2] = [Self::Threads, Self::Epoll];
+
+    /// The name by which people choose it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Threads => "threads",
+            Self::Epoll => "epoll",
+        }
+    }
+    /// Whether the number of workers is the caller's to choose; `threads` has as many as connections.
+    pub fn has_workers(self) -> bool {
+        match self {
+            Self::Threads => false,
+            Self::Epoll => true,
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No model has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no model {0:?}: the models are threads and epoll")]
+pub struct UnknownModel(pub String);
+
+impl FromStr for Model {
+    type Err = UnknownModel;
+    fn from_str(name: &str) -> Result<Self, UnknownModel> {
+        Self::ALL.into_iter().find(|model| model.name() == name).ok_or_else(|| UnknownModel(name.to_owned()))
+    }
+}

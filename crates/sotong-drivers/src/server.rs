@@ -1,0 +1,235 @@
+//! A service, its listeners and a model, run until they are stopped.
+use crate::{
+    Model,
+    control::Control,
+    desk::{Desks, Plan},
+    door::Places,
+    epoll, threads,
+};
+use sotong_net::{
+    clock::Clock,
+    datagrams::Datagrams,
+    descriptors,
+    listen::Bound,
+    listener::Listener,
+    signals::{Stage, Stop},
+    wake::Waker,
+};
+use sotong_session::{Limits, LimitsError, Records, Service, Stream};
+use sotong_shard::{Counters, Exchange, Mail, Observer, Silent};
+use std::{
+    any::TypeId,
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How a server is run.
+#[derive(Clone)]
+pub struct Options {
+    /// Event loops, under models that have them: by default one for each core.
+    pub workers: usize,
+    /// Connections at once, at most what descriptors allow (their limit less 256): 16,384 where nothing is asked for.
+    pub conns_max: Option<usize>,
+    /// What one connection may cost.
+    pub limits: Limits,
+    /// Who hears of connections: by default nobody.
+    pub observer: Arc<dyn Observer>,
+    /// Feeds [`sotong_session::Host::random`]: by default the time.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            conns_max: None,
+            limits: Limits::default(),
+            observer: Arc::new(Silent),
+            seed: since.as_nanos() as u64 ^ u64::from(std::process::id()),
+        }
+    }
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What all shards did.
+    pub counters: Counters,
+    /// Connections that were still open when the server left: at the end of the drain, or at a second stop.
+    pub cut: usize,
+    /// A second stop came: the server left without waiting for anybody.
+    pub left_at_once: bool,
+}
+
+/// Why a server did not run, or broke.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The limits cannot work together.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// The system refused something every server needs.
+    #[error("{what}: {source}")]
+    System {
+        /// What was to be done.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A loop ended by a fault of this program.
+    #[error("a loop of the server panicked")]
+    Panicked,
+}
+
+impl ServeError {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// What all loops of a server share.
+pub(crate) struct Context<S: Service> {
+    service: Mutex<S>,
+    pub(crate) exchange: Arc<Exchange<Mail<S>>>,
+    pub(crate) control: Control,
+    pub(crate) places: Arc<Places>,
+    pub(crate) options: Options,
+}
+
+impl<S: Service> Context<S> {
+    /// The service, for one shard.
+    pub(crate) fn service(&self) -> S {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// A seed for each shard.
+    pub(crate) fn seed(&self, shard: u16) -> u64 {
+        self.options.seed.wrapping_add(u64::from(shard).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+    /// Whether sessions can be sent anything: a service without mail needs nobody to wake its loops for it.
+    pub(crate) fn has_mail() -> bool {
+        TypeId::of::<Mail<S>>() != TypeId::of::<Infallible>()
+    }
+}
+
+/// Serves streams and datagrams until `stop`, and until the drain is over.
+///
+/// Blocks the calling thread. The loops run on threads of their own.
+///
+/// # Errors
+/// The limits, or what the system refused. Connections never fail a server.
+pub fn serve<S>(
+    model: Model,
+    service: S,
+    bound: Vec<Bound>,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Report, ServeError>
+where
+    S: Service,
+    S::Session: Stream + Records,
+{
+    serve_with_desks(model, service, bound, Vec::new(), options, stop)
+}
+
+/// [`serve`], with desks for slow work: number 0 is the first of `desks`.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_with_desks<S>(
+    model: Model,
+    service: S,
+    bound: Vec<Bound>,
+    desks: Vec<Plan<Mail<S>>>,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Report, ServeError>
+where
+    S: Service,
+    S::Session: Stream + Records,
+{
+    let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
+    for bound in bound {
+        match bound {
+            Bound::Stream(listener) => listeners.push(listener),
+            Bound::Datagrams(group) => sockets.push(group),
+        }
+    }
+    run(model, service, listeners, sockets, desks, options, stop)
+}
+
+/// Serves streams only: for services that are not right over records.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_streams<S>(
+    model: Model,
+    service: S,
+    listeners: Vec<Listener>,
+    desks: Vec<Plan<Mail<S>>>,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Report, ServeError>
+where
+    S: Service,
+    S::Session: Stream,
+{
+    run(model, service, listeners, Vec::new(), desks, options, stop)
+}
+
+fn run<S: Service>(
+    model: Model,
+    service: S,
+    listeners: Vec<Listener>,
+    sockets: Vec<Vec<Datagrams>>,
+    desks: Vec<Plan<Mail<S>>>,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Report, ServeError> {
+    options.limits.check()?;
+    let fds_a_conn = match model {
+        Model::Threads if Context::<S>::has_mail() => 2,
+        Model::Threads | Model::Epoll => 1,
+    };
+    let conns_max = descriptors::cap(options.conns_max, descriptors::raise_limit(), fds_a_conn).connections;
+    let workers = options.workers.clamp(1, 1024);
+    let (shards, places) = match model {
+        // Each connection and each datagram socket is a shard, of which there are at most 65,536.
+        Model::Threads => {
+            let sockets = sockets.iter().map(Vec::len).sum::<usize>();
+            let places = conns_max.min((1 << 16) - sockets.min(1 << 15));
+            (places + sockets, places)
+        }
+        Model::Epoll => (workers, conns_max),
+    };
+    let door = Waker::new().map_err(ServeError::system("eventfd"))?;
+    let context = Arc::new(Context {
+        service: Mutex::new(service),
+        exchange: Exchange::new(shards),
+        control: Control::new(Clock::start()),
+        places: Places::new(places, if model.has_workers() { workers } else { 1 }, door.clone()),
+        options: Options { workers, ..options.clone() },
+    });
+    let desks = Desks::start(desks, &context.exchange).map_err(ServeError::system("starting a desk"))?;
+    let result = match model {
+        Model::Epoll => epoll::run(&context, listeners, sockets, &door, stop),
+        Model::Threads => threads::run(&context, listeners, sockets, &door, stop),
+    };
+    let left_at_once = stop.stage() == Stage::Leaving;
+    desks.stop(if left_at_once { Duration::ZERO } else { options.limits.drain });
+    let (counters, cut) = result?;
+    Ok(Report { counters, cut, left_at_once })
+}
+
+/// Passes on to the loops what `stop` says, and returns it. To be called by the thread that waits for it, before it waits.
+pub(crate) fn obey<S: Service>(context: &Context<S>, stop: &Stop) -> Stage {
+    let stage = stop.stage();
+    match stage {
+        Stage::Running => {}
+        Stage::Draining => context.control.drain(context.options.limits.drain),
+        Stage::Leaving => context.control.leave(),
+    }
+    stage
+}
