@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use sotong_classics::room::RoomLimits;
 use sotong_session::{Limits, Marks};
 
 use crate::catalogue::Lang;
@@ -98,6 +99,10 @@ pub(crate) struct Serve {
     pub(crate) model: Model,
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<u16>(1..=1024))]
     pub(crate) workers: u16,
+    #[arg(long, value_name = "TIME")]
+    pub(crate) idle: Option<Span>,
+    #[arg(long = "keepalive", value_name = "TIME", default_value = "2m")]
+    pub(crate) server_keepalive: Span,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
 }
@@ -106,6 +111,34 @@ pub(crate) struct Serve {
 pub(crate) struct Room {
     #[command(flatten)]
     pub(crate) serve: Serve,
+    #[command(flatten)]
+    limits: RoomLimitFlags,
+}
+
+impl Room {
+    pub(crate) fn limits(&self) -> RoomLimits {
+        let RoomLimitFlags { members_max, line_bytes_max, name_tries_max, name_time } = &self.limits;
+        RoomLimits {
+            members_max: *members_max,
+            line_bytes_max: line_bytes_max.0,
+            name_tries_max: *name_tries_max,
+            name_time: name_time.0,
+        }
+    }
+}
+
+// The limits of `sotong_classics::room::RoomLimits`, by the same names.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "limits")]
+struct RoomLimitFlags {
+    #[arg(long, value_name = "N", default_value_t = RoomLimits::default().members_max, value_parser = whole::<usize>(1..=1 << 20))]
+    members_max: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(RoomLimits::default().line_bytes_max))]
+    line_bytes_max: Size,
+    #[arg(long, value_name = "N", default_value_t = RoomLimits::default().name_tries_max, value_parser = whole::<u32>(1..=1000), hide_short_help = true)]
+    name_tries_max: u32,
+    #[arg(long, value_name = "TIME", default_value_t = Span(RoomLimits::default().name_time), hide_short_help = true)]
+    name_time: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -182,6 +215,8 @@ pub(crate) struct Way {
     pub(crate) keepalive: Option<Span>,
     #[arg(short = 'w', long = "timeout", value_name = "TIME")]
     pub(crate) timeout: Option<Span>,
+    #[arg(short = 'C', long)]
+    pub(crate) crlf: bool,
     #[arg(short = 'x', long = "hex")]
     pub(crate) hex: bool,
     #[arg(short = 'o', long = "log", value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -194,8 +229,6 @@ pub(crate) struct Connect {
     pub(crate) address: String,
     #[arg(short = 'm', long, value_name = "TEXT", conflicts_with = "check")]
     pub(crate) message: Option<String>,
-    #[arg(short = 'C', long)]
-    pub(crate) crlf: bool,
     #[arg(short = 'z', long)]
     pub(crate) check: bool,
     #[command(flatten)]
@@ -204,8 +237,8 @@ pub(crate) struct Connect {
 
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
-    #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname)]
-    pub(crate) address: String,
+    #[arg(value_name = "ADDR", required = true, value_hint = ValueHint::Hostname)]
+    pub(crate) addresses: Vec<String>,
     #[arg(short = 'k', long)]
     pub(crate) keep_open: bool,
     #[arg(long, value_name = "PROG", value_hint = ValueHint::CommandName)]
@@ -280,6 +313,7 @@ mod tests {
         }
         let Command::Room(room) = parse("sotong room").command else { panic!("a room") };
         assert_eq!(room.serve.addresses, ["127.0.0.1:8888"]);
+        assert_eq!(room.limits(), RoomLimits::default());
         assert_eq!(seen.len(), 5);
     }
 

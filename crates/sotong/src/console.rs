@@ -40,9 +40,14 @@ impl Console {
     /// A line for people on standard error: start-up, what goes on. Not under `--quiet`, and not where a log is read by
     /// a program.
     pub(crate) fn say(&self, line: &str) {
-        if !self.quiet && self.log_format == LogFormat::Text {
+        if self.speaks() {
             self.err(&format!("{line}\n"));
         }
+    }
+
+    /// Whether there is anybody to say something to.
+    pub(crate) fn speaks(&self) -> bool {
+        !self.quiet && self.log_format == LogFormat::Text
     }
 
     /// A failure: one line, for people or as a log event.
@@ -63,10 +68,16 @@ impl Console {
         }
     }
 
-    /// Something a person should know although it works.
-    pub(crate) fn warn(&self, line: &str) {
-        let style = AnsiColor::Yellow.on_default().bold();
-        self.err(&self.headed(style, &text!(self.catalogue, "warning-heading"), line));
+    /// Something a person should know although it works; `event` is what a program reads.
+    pub(crate) fn warn(&self, event: &'static str, line: &str) {
+        match self.log_format {
+            LogFormat::Json => tracing::warn!("{event}"),
+            LogFormat::Text if self.quiet => {}
+            LogFormat::Text => {
+                let style = AnsiColor::Yellow.on_default().bold();
+                self.err(&self.headed(style, &text!(self.catalogue, "warning-heading"), line));
+            }
+        }
     }
 
     /// Writes to standard error; that nobody reads it is no reason to stop.

@@ -34,7 +34,7 @@ pub(crate) fn command(args: &[OsString]) -> String {
 
 /// The last value of `flag`, written as one argument or two.
 fn find<T: ValueEnum>(args: &[OsString], flag: &str) -> Option<T> {
-    let args = args.iter().map(|arg| arg.as_os_str()).take_while(|arg| *arg != "--");
+    let args = args.iter().map(OsString::as_os_str).take_while(|arg| *arg != "--");
     let following = args.clone().skip(1).map(Some).chain([None]);
     let values = args.zip(following).filter_map(|(arg, next)| {
         let text = if arg == flag {

@@ -1,9 +1,17 @@
 //! Everything the command can fail with: the one place where a failure becomes an exit code and words.
 
+mod address;
+mod joining;
+
 use std::io;
 
+use sotong_drivers::ServeError;
+use sotong_net::endpoint::EndpointError;
+use sotong_net::listen::{ListenError, ListenProblem};
+use sotong_net::passed::PassedError;
 use sotong_session::LimitsError;
 
+pub(crate) use self::joining::JoinFailure;
 use crate::catalogue::{Catalogue, text};
 use crate::units::BadValue;
 
@@ -11,6 +19,20 @@ use crate::units::BadValue;
 #[derive(Debug)]
 pub(crate) enum Failure {
     Usage(Usage),
+    /// A text that is no address.
+    Address {
+        text: String,
+        why: EndpointError,
+    },
+    Listen(ListenError),
+    /// Listeners that a service manager passed, and that cannot be used.
+    Passed(PassedError),
+    /// A server that listened could not start to serve, or broke down.
+    Serve(ServeError),
+    /// A second signal: left without waiting.
+    Signal(i32),
+    /// `connect` or `listen` could not join its ends, or they came apart.
+    Join(JoinFailure),
     /// An own output could not be written: a man page, a log file.
     Write {
         what: String,
@@ -68,14 +90,22 @@ pub(crate) enum Usage {
 pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
+    pub(crate) const UNAVAILABLE: u8 = 69;
+    pub(crate) const NO_ANSWER: u8 = 75;
+    pub(crate) const PROTOCOL: u8 = 76;
+    pub(crate) const CONFIG: u8 = 78;
 }
 
 impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) => code::USAGE,
-            Self::Write { .. } => code::FAILED,
+            Self::Usage(_) | Self::Address { .. } => code::USAGE,
+            Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
+            Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
+            Self::Passed(_) => code::CONFIG,
+            Self::Join(why) => why.code(),
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(code::FAILED),
         }
     }
 
@@ -83,6 +113,18 @@ impl Failure {
     pub(crate) fn message(&self, catalogue: &Catalogue) -> String {
         match self {
             Self::Usage(usage) => usage.message(catalogue),
+            Self::Address { text, why } => {
+                let why = address::endpoint(catalogue, why);
+                text!(catalogue, "error-address", text = text.clone(), why = why)
+            }
+            Self::Listen(ListenError { at, why }) => {
+                text!(catalogue, "error-listen", at = at.to_string(), why = address::listening(catalogue, why))
+            }
+            Self::Passed(why) => text!(catalogue, "error-passed", why = address::passing(catalogue, why)),
+            Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
+            Self::Serve(why) => text!(catalogue, "error-serve", why = why.to_string()),
+            Self::Signal(number) => text!(catalogue, "error-signal", number = *number),
+            Self::Join(why) => why.message(catalogue),
             Self::Write { what, why } => {
                 text!(catalogue, "error-write", what = what.clone(), why = io_words(catalogue, *why))
             }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
@@ -24,6 +24,14 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let subscriber = subscriber(level(verbose, quiet, format), format, io::stderr);
     // It fails only where a subscriber is set already, and this is the program's only one.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    // A panic costs one session, which is told as an event of its own; where it was is told here, in the log's form.
+    std::panic::set_hook(Box::new(|info| {
+        let at = info.location().map(ToString::to_string).unwrap_or_default();
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        let what = text.unwrap_or_default();
+        tracing::error!(at, what, "panic");
+    }));
 }
 
 /// Warnings always; `-v` what opens and closes too; `-vv` payloads too; `-q` only errors.
@@ -57,19 +65,22 @@ where
     fn format_event(&self, _cx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
-        let mut fields = Fields(Map::new());
+        let mut fields = Fields(Vec::new());
         event.record(&mut fields);
         let level = event.metadata().level();
-        let name = fields.0.remove("message");
+        let at = fields.0.iter().position(|(key, _)| *key == "message");
+        let name = at.map(|at| fields.0.remove(at).1);
         let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
         match self.format {
             LogFormat::Json => {
-                let mut object = Map::new();
-                object.insert("time".to_owned(), time.into());
-                object.insert("level".to_owned(), level.as_str().to_ascii_lowercase().into());
-                object.insert("event".to_owned(), name.into());
-                object.append(&mut fields.0);
-                writeln!(writer, "{}", Value::Object(object))
+                let level = level.as_str().to_ascii_lowercase();
+                let head = [("time", Value::from(time)), ("level", level.into()), ("event", name.into())];
+                let pairs = head.into_iter().chain(fields.0);
+                for (at, (key, value)) in pairs.enumerate() {
+                    let before = if at == 0 { '{' } else { ',' };
+                    write!(writer, "{before}{}:{value}", Value::from(key))?;
+                }
+                writeln!(writer, "}}")
             }
             LogFormat::Text => {
                 write!(writer, "{time} {level:>5} ")?;
@@ -96,12 +107,12 @@ fn text_value(writer: &mut Writer<'_>, value: &Value) -> fmt::Result {
     writer.write_char('"')
 }
 
-/// The fields of an event, in the order of their names.
-struct Fields(Map<String, Value>);
+/// The fields of an event, in the order in which they are written where it happens.
+struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.0.push((field.name(), value.into()));
     }
 }
 
@@ -157,7 +168,7 @@ mod tests {
         let line = logged(1, LogFormat::Text, || {
             tracing::debug!(peer = "127.0.0.1:7", name = "a\x1b[31m\nFAKE", bytes_in = 5_u64, "opened");
         });
-        assert!(line.ends_with(" DEBUG opened bytes_in=5 name=\"a\\u{1b}[31m\\nFAKE\" peer=127.0.0.1:7\n"), "{line}");
+        assert!(line.ends_with(" DEBUG opened peer=127.0.0.1:7 name=\"a\\u{1b}[31m\\nFAKE\" bytes_in=5\n"), "{line}");
         assert_eq!(line.matches('\n').count(), 1);
     }
 

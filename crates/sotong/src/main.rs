@@ -10,6 +10,7 @@ mod help;
 mod logging;
 mod particle;
 mod payload;
+mod reporter;
 mod units;
 mod usage;
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         Ok(cli) => {
             console.quiet = cli.global.quiet;
             logging::start(cli.global.verbose, cli.global.quiet, cli.global.log_format);
-            commands::run(cli.command, &console).map(|()| ExitCode::SUCCESS)
+            commands::run(cli.command, &console)
         }
         Err(_) => {
             logging::start(0, false, early.log_format);

@@ -36,9 +36,8 @@ fn choose(before: &str, pair: &str) -> Option<&'static str> {
         _ => return None,
     };
     Some(match ending(before) {
-        Ending::Consonant => consonant,
         Ending::Rieul if vowel == "로" => vowel,
-        Ending::Rieul => consonant,
+        Ending::Consonant | Ending::Rieul => consonant,
         Ending::Vowel => vowel,
         Ending::Unknown => either,
     })

@@ -5,28 +5,27 @@ use std::fmt::{self, Write};
 /// Bytes of a payload that one log line shows.
 pub(crate) const SHOWN_BYTES_MAX: usize = 256;
 
-/// A payload as one line: quoted text with control characters escaped, or hex; cut after [`SHOWN_BYTES_MAX`] bytes.
-pub(crate) struct Payload<'a>(pub(crate) &'a [u8]);
+/// A payload as the fields of a log event: `text` or `hex`, and how many bytes of it are left out. The log escapes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Payload<'a> {
+    pub(crate) text: Option<&'a str>,
+    pub(crate) hex: Option<String>,
+    pub(crate) left_out: Option<u64>,
+}
 
-impl fmt::Display for Payload<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match readable(self.0) {
-            Some(text) => {
-                f.write_char('"')?;
-                escape(f, text)?;
-                f.write_char('"')?;
-                more(f, self.0.len() - text.len())
-            }
-            None => {
-                let shown = &self.0[..self.0.len().min(SHOWN_BYTES_MAX / 2)];
-                f.write_str("hex")?;
-                for byte in shown {
-                    write!(f, " {byte:02x}")?;
-                }
-                more(f, self.0.len() - shown.len())
-            }
-        }
+impl<'a> Payload<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let text = readable(bytes);
+        let shown = text.map_or(bytes.len().min(SHOWN_BYTES_MAX / 2), str::len);
+        let hex = text.is_none().then(|| hex(&bytes[..shown]));
+        let left_out = Some((bytes.len() - shown) as u64).filter(|count| *count > 0);
+        Self { text, hex, left_out }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let words: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    words.join(" ")
 }
 
 /// What is shown of a payload that is text; `None` if it is none.
@@ -45,10 +44,6 @@ fn readable(bytes: &[u8]) -> Option<&str> {
     // A few control characters (ANSI colours, telnet, a stray NUL) do not make a text binary; many do.
     let controls = text.chars().filter(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')).count();
     (controls * 10 <= text.chars().count()).then_some(text)
-}
-
-fn more(f: &mut fmt::Formatter<'_>, bytes: usize) -> fmt::Result {
-    if bytes == 0 { Ok(()) } else { write!(f, " (+{bytes} B)") }
 }
 
 /// Writes `text` so that it stays one line and moves no cursor: control characters, and the marks that turn the
@@ -78,43 +73,56 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(bytes: impl AsRef<[u8]>, expect: &str) {
-        assert_eq!(Payload(bytes.as_ref()).to_string(), expect);
+    fn check_text(bytes: impl AsRef<[u8]>, expect: &str) {
+        let payload = Payload::new(bytes.as_ref());
+        let mut escaped = String::new();
+        escape(&mut escaped, payload.text.expect("text")).expect("a string takes everything");
+        assert_eq!((escaped.as_str(), payload.hex), (expect, None));
+    }
+
+    #[track_caller]
+    fn check_hex(bytes: impl AsRef<[u8]>, expect: &str) {
+        let payload = Payload::new(bytes.as_ref());
+        assert_eq!((payload.text, payload.hex.as_deref()), (None, Some(expect)));
     }
 
     #[test]
     fn text_stays_readable() {
-        check("안녕하세요, 서버!", r#""안녕하세요, 서버!""#);
-        check("PING a\r\nPING b\r\n", r#""PING a\r\nPING b\r\n""#);
-        check("", r#""""#);
-        check("say \"hi\\\"", r#""say \"hi\\\"""#);
+        check_text("안녕하세요, 서버!", "안녕하세요, 서버!");
+        check_text("PING a\r\nPING b\r\n", r"PING a\r\nPING b\r\n");
+        check_text("", "");
+        check_text("say \"hi\\\"", r#"say \"hi\\\""#);
     }
 
     #[test]
     fn nothing_moves_the_cursor() {
-        check("this is \x1b[31mred\x1b[0m, and only that", r#""this is \u{1b}[31mred\u{1b}[0m, and only that""#);
-        check("one\u{2028}line \u{202e}turned", r#""one\u{2028}line \u{202e}turned""#);
-        check("a c1 control: \u{9b}2J", r#""a c1 control: \u{9b}2J""#);
+        check_text("this is \x1b[31mred\x1b[0m, and only that", r"this is \u{1b}[31mred\u{1b}[0m, and only that");
+        check_text("one\u{2028}line \u{202e}turned", r"one\u{2028}line \u{202e}turned");
+        check_text("a c1 control: \u{9b}2J", r"a c1 control: \u{9b}2J");
     }
 
     #[test]
     fn binary_is_hex() {
-        check([0xff, 0x00, 0x16], "hex ff 00 16");
-        check([0x16, 0x03, 0x01, 0x02], "hex 16 03 01 02");
-        check([0xea, 0xb0], "hex ea b0");
+        check_hex([0xff, 0x00, 0x16], "ff 00 16");
+        check_hex([0x16, 0x03, 0x01, 0x02], "16 03 01 02");
+        check_hex([0xea, 0xb0], "ea b0");
     }
 
     #[test]
     fn a_character_cut_by_the_end_of_a_read_is_no_binary() {
-        check(&"가나".as_bytes()[..5], "\"가\" (+2 B)");
+        let cut = &"가나".as_bytes()[..5];
+        assert_eq!(Payload::new(cut), Payload { text: Some("가"), hex: None, left_out: Some(2) });
     }
 
     #[test]
     fn long_ones_are_cut() {
         let long = "a".repeat(SHOWN_BYTES_MAX + 10);
-        check(&long, &format!("\"{}\" (+10 B)", "a".repeat(SHOWN_BYTES_MAX)));
+        let payload = Payload::new(long.as_bytes());
+        assert_eq!((payload.text.map(str::len), payload.left_out), (Some(SHOWN_BYTES_MAX), Some(10)));
         let hangul = "가".repeat(100);
-        check(&hangul, &format!("\"{}\" (+45 B)", "가".repeat(85)));
-        assert!(Payload(&[0xff; 5_000]).to_string().ends_with(" ff (+4872 B)"));
+        let payload = Payload::new(hangul.as_bytes());
+        assert_eq!((payload.text.map(str::len), payload.left_out), (Some(255), Some(45)));
+        let payload = Payload::new(&[0xff; 5_000]);
+        assert_eq!((payload.hex.map(|hex| hex.len()), payload.left_out), (Some(128 * 3 - 1), Some(4_872)));
     }
 }

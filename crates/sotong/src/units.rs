@@ -101,7 +101,8 @@ impl fmt::Display for Size {
     /// The largest unit that leaves a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as u64;
-        let (unit, size) = SIZES.into_iter().find(|(_, size)| bytes >= *size && bytes % size == 0).unwrap_or(("B", 1));
+        let (unit, size) =
+            SIZES.into_iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size)).unwrap_or(("B", 1));
         write!(f, "{}{unit}", bytes / size)
     }
 }
@@ -110,7 +111,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         let (unit, size) =
-            TIMES.into_iter().find(|(_, size)| millis >= *size && millis % size == 0).unwrap_or(("s", 1_000));
+            TIMES.into_iter().find(|(_, size)| millis >= *size && millis.is_multiple_of(*size)).unwrap_or(("s", 1_000));
         write!(f, "{}{unit}", millis / size)
     }
 }

@@ -16,7 +16,6 @@ pub(crate) fn read(error: &Error) -> Option<Usage> {
         ErrorKind::UnknownArgument if flag(error).starts_with('-') => {
             Usage::UnknownFlag { flag: flag(error), like: some(error, ContextKind::SuggestedArg) }
         }
-        ErrorKind::UnknownArgument => Usage::UnexpectedValue { value: flag(error) },
         ErrorKind::InvalidSubcommand => Usage::UnknownCommand {
             command: first(error, ContextKind::InvalidSubcommand),
             like: some(error, ContextKind::SuggestedSubcommand),
@@ -47,7 +46,8 @@ pub(crate) fn read(error: &Error) -> Option<Usage> {
         ErrorKind::MissingRequiredArgument => Usage::MissingArgument { names: all(error, ContextKind::InvalidArg) },
         ErrorKind::MissingSubcommand => Usage::MissingArgument { names: "<COMMAND>".to_owned() },
         ErrorKind::InvalidUtf8 => Usage::NotUnicode,
-        // Io and Format happen only where clap prints; kinds of later versions have at least their argument.
+        // An unknown argument that is no flag. Io and Format happen only where clap prints, and kinds of later versions
+        // name their argument too.
         _ => Usage::UnexpectedValue { value: flag(error) },
     })
 }

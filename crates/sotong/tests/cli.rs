@@ -72,7 +72,11 @@ fn mistakes_are_told_in_korean() {
         2,
         "오류: '2000'은 '--workers'에 쓸 수 없는 값입니다: 1 이상 1024 이하의 정수를 써야 합니다",
     );
-    check_mistake(&["--lang", "ko", "-q", "-v", "echo"], 2, "오류: '--quiet' 옵션은 '--verbose' 옵션과 함께 쓸 수 없습니다.");
+    check_mistake(
+        &["--lang", "ko", "-q", "-v", "echo"],
+        2,
+        "오류: '--quiet' 옵션은 '--verbose' 옵션과 함께 쓸 수 없습니다.",
+    );
 }
 
 #[test]

@@ -99,6 +99,13 @@ arg-version = Print the version
 arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
 arg-model = How connections are run: a thread for each, or event loops
 arg-workers = Event loops, each on a thread of its own; the threads model needs none
+arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
+arg-server-keepalive = Ask a silent TCP peer after this long whether it is still there; 0 for never
+arg-keepalive = Ask a silent peer after this long whether it is still there
+arg-members-max = People in the room at once
+arg-line-bytes-max = A longer line ends its sender's connection
+arg-name-tries-max = Bad or taken names that a newcomer may try
+arg-name-time = How long a newcomer may take to give a name
 arg-max-conns = Connections at once; else 16384, or as many as the descriptor limit leaves room for
 arg-output-low = Unsent output under which a full connection is read again
 arg-output-high = Unsent output at which a connection is read no more
@@ -117,20 +124,19 @@ arg-mail-per-mail-max = Messages one message may cause
 ## connect and listen
 
 arg-connect-address = Whom to reach: HOST:PORT, tcp://…, udp://…, unix:PATH; every address of a name is tried
-arg-listen-address = Where to wait: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one and prints it
+arg-listen-addresses = Where to wait, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one and prints it
 arg-message = Send this instead of what is typed, then read the answer to its end
-arg-crlf = Send each end of line as CR LF
-arg-check = Only find out whether somebody listens there: exit 0 open, 69 closed, 75 no answer
+arg-crlf = Send each end of line as CR LF; what is CR LF already stays so
+arg-check = Only find out whether somebody listens there, also of a range such as localhost:20-25: exit 0 open (any of them), 69 closed, 75 no answer; a silent UDP service is no answer
 arg-hex = Show what goes by as hex, with its direction, on stderr
-arg-log = Also write what goes by into a file
-arg-timeout = Give up when connecting takes longer, or when nothing goes by for this long
+arg-log = Also write what goes by, both directions as they come, into a file
+arg-timeout = Give up (exit 75) when connecting takes longer, or when nothing goes by for this long; over UDP, wait this long for answers after the input's end instead of 1 s
 arg-ipv4 = Use IPv4 only
 arg-ipv6 = Use IPv6 only
-arg-source = Own address to use
-arg-retry = Times to try again, waiting 1 s, 2 s, 4 s and so on up to 30 s
-arg-keepalive = Ask a silent peer after this long whether it is still there
-arg-keep-open = Serve one client after the other, or many at once with --exec
-arg-exec = Run this program for each connection, its input and output joined to the peer; its arguments follow --
+arg-source = Own address, or address:port, to connect from or to listen on
+arg-retry = Times to try again, waiting 0.25 s, 0.5 s, 1 s and so on up to 10 s
+arg-keep-open = Go on after the first client, with many at once: what is typed goes to all of them, what they say is printed as it comes
+arg-exec = Run this program for each connection, its input and output joined to the peer, who is named by SOTONG_PEER; its arguments follow, as in a shell, or stand behind --
 arg-exec-args = The program's arguments
 arg-allow = Let in only these networks, such as 10.0.0.0/8
 arg-deny = Keep out these networks; stronger than --allow
@@ -169,3 +175,103 @@ error-write = cannot write { $what }: { $why }.
 io-not-found = no such file or folder
 io-permission = permission denied
 io-storage-full = the disk is full
+
+## Addresses
+
+error-address = '{ $text }' is no address: { $why }.
+address-empty = it is empty; write HOST:PORT, :PORT or unix:PATH
+address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp:// and unix:
+address-unknown-scheme-like = there is no scheme { $scheme }://; did you mean { $like }?
+address-write = write { $form }
+address-missing-port = the port is missing; write { $host }:PORT
+address-port-alone = the host is missing; write :{ $port } for this machine only, or *:{ $port } for all its addresses
+address-bad-port = '{ $port }' is no port; a port is a number from 1 to 65535, or 0 to listen on a free one
+address-empty-host = the brackets hold no address
+address-unbracketed = an IPv6 address goes into brackets; write [{ $text }]:PORT
+address-bad-ipv6 = '{ $text }' is no IPv6 address in brackets; write [ADDRESS]:PORT
+address-bad-ipv4 = '{ $text }' is no IPv4 address; it has four numbers from 0 to 255
+address-bad-host = '{ $host }' is no host name; '{ $bad }' cannot be part of one
+address-host-too-long = the host name has { $bytes } bytes; at most { $most } are possible
+address-after-port = '{ $text }' does not belong there; an address ends with the port
+address-empty-unix = the Unix socket has no name; write unix:PATH or unix:@NAME
+address-unix-host = write unix:/{ $path } for an absolute path, or unix:{ $path } for a relative one
+address-unix-too-long = the name of the Unix socket has { $bytes } bytes, at most { $most } are possible; use a shorter or a relative path
+address-unix-nul = the name of a Unix socket cannot hold a NUL byte
+address-dial-port-zero = port 0 is for listening; name the port to connect to
+address-dial-all = * is for listening; name the host to connect to
+error-listen = cannot listen on { $at }: { $why }.
+listen-in-use = somebody listens there already; stop it, or choose another port (port 0 picks a free one)
+listen-low-port = port { $port } needs a privilege; choose one from 1024 up, or grant CAP_NET_BIND_SERVICE
+listen-no-permission = the system does not permit it
+listen-not-available = { $ip } is no address of this machine
+listen-no-family = this machine has no { $family }
+listen-no-directory = there is no folder { $directory }
+listen-not-a-socket = { $path } exists and is no socket; remove it, or choose another path
+listen-read-only = the file system is read-only
+listen-exhausted = no descriptor or memory is left; raise the limit (ulimit -n)
+resolve-not-found = { $host } does not resolve ({ $reason }); check the name, or write the address itself
+resolve-none-of-family = { $host } has no { $family } address
+resolve-no-such-zone = this machine has no interface { $zone }
+resolve-timed-out = { $host } was not resolved within { $seconds } s
+resolve-busy = too many look-ups are unanswered; try again later
+resolve-no-thread = no thread could be started for the look-up ({ $why })
+system-says = { $call }: { $why }
+
+## Servers: start, end and failure
+
+serve-listening = sotong { $service }: listening on { $address } ({ $model }, { $workers ->
+        [one] 1 worker
+       *[other] { $workers } workers
+    })
+serve-listening-threads = sotong { $service }: listening on { $address } ({ $model })
+serve-conns-capped = at most { $count } connections at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
+serve-try = try: { $command }
+serve-stopping = sotong { $service }: stopping; connections have { $drain } to end, a second signal ends them at once
+error-passed = the listeners passed by LISTEN_FDS cannot be used: { $why }.
+passed-bad-count = LISTEN_FDS={ $value } is no number of descriptors
+passed-missing = descriptor { $fd } is not open
+passed-wrong-kind = descriptor { $fd } is no listening TCP or Unix socket and no UDP socket
+passed-system = descriptor { $fd }: { $why }
+error-serve = the server broke down: { $why }.
+error-signal = ended by signal { $number } before the connections had ended.
+
+## connect and listen: results and failures
+
+check-open = { $at }: open
+check-closed = { $at }: closed
+check-no-answer = { $at }: no answer
+listen-listening = sotong listen: listening on { $address }
+listen-exposed = anybody who reaches { $address } can run the program of --exec; limit that by --allow or --deny, or listen on localhost.
+error-dial = cannot connect to { $to }: { $why }.
+error-dial-target = cannot connect: { $why }.
+error-dial-source = the own address { $from } is no { $family } address, so the two flags contradict each other.
+dial-refused = nobody listens there; start the server, or check the port
+dial-unreachable = there is no way there; check the address and the network
+dial-no-answer = no answer within { $time }; check the address, or wait longer with -w
+dial-no-permission = the system does not permit it
+dial-no-such-socket = there is no such socket; start the server, or check the path
+dial-wrong-kind = that is no socket of this kind
+dial-needs-zone = a link-local address needs its interface; write [ADDRESS%INTERFACE]
+dial-source-not-available = { $from } is no address of this machine
+dial-source-in-use = the own port { $port } is in use; choose another, or none
+dial-source-no-permission = the own port { $port } needs a privilege; choose one from 1024 up
+dial-no-local-port = no port of this machine is left
+join-reset = { $peer } broke the connection off; what came may be incomplete.
+join-idle = nothing went by for { $time } to or from { $peer } (-w).
+join-nobody-came = nobody connected within { $time } (-w).
+join-refused = nobody listens on { $peer }; start the server, or check the port.
+join-connection = the connection with { $peer } failed: { $why }.
+join-input = the input cannot be read: { $why }.
+join-output = the output cannot be written: { $why }.
+join-log = the log file cannot be written: { $why }.
+join-program = cannot run { $program }: { $why }.
+join-words = '{ $line }' is no program: { $why }.
+words-empty = it is empty
+words-open-quote = a quotation mark is not closed
+words-open-escape = a backslash stands at the end
+join-network = '{ $text }' is no network: { $why }.
+cidr-bad-address = write an address, or ADDRESS/BITS such as 10.0.0.0/8
+cidr-bad-bits = /{ $bits } is no length from 0 to { $most }
+cidr-host-bits = write { $meant } for the network, or the address without a length
+join-ports = '{ $text }' is no range of 1 to { $most } ports.
+join-setup = the system has no room for one more connection: { $why }.

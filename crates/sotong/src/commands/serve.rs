@@ -1,0 +1,230 @@
+//! What every server command does: addresses → sockets → start-up lines → the driver → the drain → an exit code.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
+
+use sotong_drivers::{Options, Report, ServeError};
+use sotong_layers::{IdleLimit, IdleLimits};
+use sotong_net::descriptors::{self, CapBound};
+use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
+use sotong_net::listen::{Bound, ListenOptions, listen};
+use sotong_net::passed::take_passed;
+use sotong_net::signals::{Stage, Stop, catch_signals};
+use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
+
+use crate::catalogue::text;
+use crate::cli::{Model, Serve};
+use crate::console::Console;
+use crate::failure::{Failure, Usage};
+use crate::reporter::Reporter;
+use crate::units::Span;
+
+/// Serves until a signal comes.
+pub(crate) fn run<S>(name: &'static str, args: &Serve, service: S, console: &Console) -> Result<(), Failure>
+where
+    S: Service + Sync,
+    S::Session: Stream + Records,
+{
+    let server = Server::open(name, args, console)?;
+    let model = args.model.driver();
+    match args.idle {
+        None => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
+        Some(Span(silence)) => {
+            let limits = IdleLimits { silence: Some(silence), ..IdleLimits::default() };
+            let service = Idle { service, limits };
+            server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
+        }
+    }
+}
+
+/// A service whose sessions end when their peers are silent for too long.
+#[derive(Clone)]
+struct Idle<S> {
+    service: S,
+    limits: IdleLimits,
+}
+
+impl<S: Service> Service for Idle<S> {
+    type Session = IdleLimit<S::Session>;
+
+    fn open(&self, way: &Way) -> Result<Self::Session, Close> {
+        self.service.open(way).map(|session| IdleLimit::new(session, self.limits))
+    }
+    fn lost(&self, who: Address, host: &mut dyn Driver<<S::Session as Session>::Mail>) {
+        self.service.lost(who, host);
+    }
+}
+
+/// A server that listens, and is told about nobody yet.
+struct Server<'a> {
+    name: &'static str,
+    args: &'a Serve,
+    console: &'a Console,
+    bound: Vec<Bound>,
+    options: Options,
+}
+
+impl<'a> Server<'a> {
+    fn open(name: &'static str, args: &'a Serve, console: &'a Console) -> Result<Self, Failure> {
+        let limits = args.limits.limits();
+        limits.check().map_err(|why| Failure::Usage(Usage::Limits(why)))?;
+        let passed = take_passed().map_err(Failure::Passed)?;
+        let bound = if passed.is_empty() {
+            let workers = usize::from(args.workers);
+            let datagram_sockets = if args.model.driver().has_workers() { workers } else { 1 };
+            let keepalive = Some(args.server_keepalive.0).filter(|after| !after.is_zero());
+            let options = ListenOptions { datagram_sockets, keepalive, ..ListenOptions::default() };
+            listen(&addresses(args)?, &options).map_err(Failure::Listen)?
+        } else {
+            passed
+        };
+        let asked = args.limits.max_conns.map(|count| count as usize);
+        let cap = descriptors::cap(asked, descriptors::raise_limit(), 1);
+        if asked.is_some() && cap.bound == CapBound::Descriptors {
+            let line = text!(console.catalogue, "serve-conns-capped", count = cap.connections);
+            console.warn("connections capped", &line);
+        }
+        let options = Options {
+            workers: usize::from(args.workers),
+            conns_max: asked,
+            limits,
+            observer: Arc::new(Reporter::new()),
+            ..Options::default()
+        };
+        Ok(Self { name, args, console, bound, options })
+    }
+
+    /// Tells where it listens, serves until a signal comes, and drains.
+    fn run(self, serve: impl FnOnce(Vec<Bound>, &Options, &Stop) -> Result<Report, ServeError>) -> Result<(), Failure> {
+        let broken = |fault: io::Error| Failure::Serve(ServeError::System { what: "signals", source: fault });
+        let stop = Stop::new().map_err(broken)?;
+        let _caught = catch_signals(&stop).map_err(broken)?;
+        self.announce();
+        self.announce_end(&stop);
+        let report = serve(self.bound, &self.options, &stop).map_err(Failure::Serve)?;
+        let counters = &report.counters;
+        tracing::info!(
+            service = self.name,
+            opened = counters.opened,
+            cut = report.cut,
+            bytes_in = counters.bytes_in,
+            bytes_out = counters.bytes_out,
+            panics = counters.panics,
+            "stopped",
+        );
+        match stop.signal() {
+            Some(signal) if report.left_at_once => Err(Failure::Signal(signal)),
+            _ => Ok(()),
+        }
+    }
+
+    /// One line an address. What stands between spaces and begins with a scheme is the address: scripts may rely on it,
+    /// in every language, and on the event `listening` of the JSON log.
+    fn announce(&self) {
+        let (console, model) = (self.console, self.args.model.driver());
+        let workers = self.args.workers;
+        for bound in &self.bound {
+            let address = bound.endpoint().to_string();
+            if !console.speaks() {
+                let pid = std::process::id();
+                tracing::info!(service = self.name, address, model = model.name(), workers, pid, "listening");
+                continue;
+            }
+            let (service, name) = (self.name, model.name());
+            console.say(&if model.has_workers() {
+                text!(
+                    console.catalogue,
+                    "serve-listening",
+                    service = service,
+                    address = address,
+                    model = name,
+                    workers = workers
+                )
+            } else {
+                text!(console.catalogue, "serve-listening-threads", service = service, address = address, model = name)
+            });
+        }
+        if let Some(first) = self.bound.first() {
+            console.say(&text!(console.catalogue, "serve-try", command = way_in(&first.endpoint(), self.name)));
+        }
+    }
+
+    /// When the first signal comes, says that the drain is on. The thread waits for as long as the process lives.
+    fn announce_end(&self, stop: &Stop) {
+        let drain = Span(self.options.limits.drain).to_string();
+        let line = text!(self.console.catalogue, "serve-stopping", service = self.name, drain = drain);
+        let (stop, name, speaks) = (stop.clone(), self.name, self.console.speaks());
+        let waiting = thread::Builder::new().name("sotong-end".to_owned()).spawn(move || {
+            if stop.wait_for(Stage::Draining, None) {
+                if speaks {
+                    // `eprintln` would panic where nobody reads.
+                    let _ = writeln!(io::stderr(), "{line}");
+                } else {
+                    tracing::info!(service = name, "stopping");
+                }
+            }
+        });
+        if let Err(fault) = waiting {
+            tracing::warn!(%fault, "no thread to tell of the end");
+        }
+    }
+}
+
+fn addresses(args: &Serve) -> Result<Vec<Endpoint>, Failure> {
+    let parsed =
+        args.addresses.iter().map(|text| text.parse().map_err(|why| Failure::Address { text: text.clone(), why }));
+    parsed.collect()
+}
+
+/// A command that reaches the server and can be copied.
+fn way_in(at: &Endpoint, service: &str) -> String {
+    match at {
+        Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
+        Endpoint::Tcp(HostPort { host: Host::V6(ip, None), port }) if service == "room" => format!("nc {ip} {port}"),
+        Endpoint::Tcp(HostPort { host, port }) if service == "room" => format!("nc {host} {port}"),
+        Endpoint::Unix(UnixName::Path(path)) if service == "room" => format!("nc -U {}", path.display()),
+        Endpoint::Tcp(HostPort { host: Host::All, port }) => format!("sotong connect :{port}"),
+        Endpoint::Tcp(to) => format!("sotong connect {to}"),
+        Endpoint::Udp(HostPort { host: Host::All, port }) => format!("sotong connect udp://:{port}"),
+        Endpoint::Udp(_) | Endpoint::Unix(_) => format!("sotong connect {at}"),
+    }
+}
+
+impl Model {
+    fn driver(self) -> sotong_drivers::Model {
+        match self {
+            Self::Threads => sotong_drivers::Model::Threads,
+            Self::Epoll => sotong_drivers::Model::Epoll,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_in_can_be_copied() {
+        let way = |address: &str, service| way_in(&address.parse().expect("an address"), service);
+        assert_eq!(way("127.0.0.1:12345", "echo"), "sotong connect 127.0.0.1:12345");
+        assert_eq!(way("*:7", "echo"), "sotong connect :7");
+        assert_eq!(way("udp://[::1]:7", "time"), "sotong connect udp://[::1]:7");
+        assert_eq!(way("unix:/tmp/e", "echo"), "sotong connect unix:/tmp/e");
+        assert_eq!(way("127.0.0.1:8888", "room"), "nc 127.0.0.1 8888");
+        assert_eq!(way("[::1]:8888", "room"), "nc ::1 8888");
+        assert_eq!(way("*:8888", "room"), "nc localhost 8888");
+        assert_eq!(way("unix:/tmp/r", "room"), "nc -U /tmp/r");
+        assert_eq!(way("unix:@room", "room"), "sotong connect unix:@room");
+    }
+
+    #[test]
+    fn each_model_of_the_command_line_is_a_driver() {
+        use clap::ValueEnum;
+        let named = |model: &Model| model.to_possible_value().map(|value| value.get_name().to_owned());
+        for model in Model::value_variants() {
+            assert_eq!(named(model).as_deref(), Some(model.driver().name()));
+        }
+        assert_eq!(Model::value_variants().len(), sotong_drivers::Model::ALL.len());
+    }
+}
