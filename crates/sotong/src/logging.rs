@@ -50,7 +50,13 @@ fn subscriber<W>(level: LevelFilter, format: LogFormat, writer: W) -> impl Subsc
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt().with_max_level(level).event_format(Lines { format }).with_writer(writer).finish()
+    tracing_subscriber::fmt()
+        // It would be told by `eprintln`, which panics where nobody reads: a log without a reader costs no connection.
+        .log_internal_errors(false)
+        .with_max_level(level)
+        .event_format(Lines { format })
+        .with_writer(writer)
+        .finish()
 }
 
 struct Lines {

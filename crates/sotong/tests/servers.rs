@@ -209,6 +209,20 @@ fn without_v_connections_make_no_lines() {
 }
 
 #[test]
+fn a_log_without_a_reader_costs_no_connection() {
+    let mut server = Server::start(&["echo", "127.0.0.1:0", "-vv"]);
+    let address = server.address();
+    let (unread, lines) = mpsc::sync_channel(1);
+    drop(std::mem::replace(&mut server.lines, lines));
+    drop(unread);
+    // The reading thread leaves, and closes the pipe, with the first line that nobody takes.
+    for _ in 0..10 {
+        assert_eq!(echoed(connect(&address), HELLO), HELLO);
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn quiet_says_nothing_at_all() {
     let path = socket_path("quiet");
     let mut server = Server::start(&["echo", &format!("unix:{}", path.display()), "-q"]);
