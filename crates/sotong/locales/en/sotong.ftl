@@ -24,6 +24,9 @@ details-sotong =
     Addresses are HOST:PORT or tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unix:@NAME (abstract). localhost means IPv4
     and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0 picks a free one and prints it.
 
+    A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp:// or unix:,
+    or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
+
     Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 69 refused or unreachable, 75 no answer, 76 cut off by the
     peer, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
 about-echo = Send back what comes in (RFC 862)

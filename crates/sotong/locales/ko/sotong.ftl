@@ -24,6 +24,9 @@ details-sotong =
     주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 씁니다. localhost는 IPv4와
     IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
 
+    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:로 시작하는 단어나
+    --log-format json의 "listening" 이벤트를 읽으면 됩니다. LISTEN_FDS로 넘겨받은 리스너가 있으면 주소 대신 그것을 씁니다.
+
     종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
     끊음, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
 about-echo = 받은 데이터를 그대로 돌려보냅니다 (RFC 862)
