@@ -93,7 +93,11 @@ pub(crate) fn run<S: Service>(
         }
         while ended.load(Ordering::SeqCst) < started {
             let obeyed = obey(context, stop);
-            wait(stop, obeyed, &done)?;
+            if let Err(error) = wait(stop, obeyed, &done) {
+                tracing::error!(%error, "cannot wait for a stop: leaving");
+                context.control.leave();
+                break;
+            }
             done.hush();
             if ended.load(Ordering::SeqCst) > 0 {
                 // Loops only end when told to. If one broke, the others must not go on alone.

@@ -1,0 +1,1 @@
+//! Programs that use Sotong as a library: see the `examples` folder of this crate.
