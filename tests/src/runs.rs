@@ -1,0 +1,51 @@
+//! The ways to run a server: the one table that every test over all models goes by.
+use sotong::drivers::Model;
+use std::fmt;
+
+/// A model, and with how many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The model.
+    pub model: Model,
+    /// Its workers; `None` where the model has no such number.
+    pub workers: Option<usize>,
+}
+
+/// Every model, each that has workers with one and with two.
+pub fn runs() -> Vec<Run> {
+    let of = |model: Model| {
+        let workers: &[Option<usize>] = if model.has_workers() { &[Some(1), Some(2)] } else { &[None] };
+        workers.iter().map(move |workers| Run { model, workers: *workers })
+    };
+    Model::ALL.into_iter().flat_map(of).collect()
+}
+
+/// Those whose sessions share memory: where a room can be.
+pub fn shared_runs() -> Vec<Run> {
+    // By name, so that a new model is decided about here.
+    let shares = |run: &Run| match run.model {
+        Model::Threads | Model::Epoll => true,
+    };
+    runs().into_iter().filter(shares).collect()
+}
+
+impl Run {
+    /// The command line of `service` under this model.
+    pub fn line<'a>(&self, service: &'a str, more: &[&'a str]) -> Vec<String> {
+        let mut line = vec![service.to_owned(), "--model".to_owned(), self.model.name().to_owned()];
+        if let Some(workers) = self.workers {
+            line.extend(["--workers".to_owned(), workers.to_string()]);
+        }
+        line.extend(more.iter().map(|&word| word.to_owned()));
+        line
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.workers {
+            Some(workers) => write!(f, "{} with {workers}", self.model),
+            None => self.model.fmt(f),
+        }
+    }
+}
