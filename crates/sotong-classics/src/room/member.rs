@@ -16,14 +16,14 @@ impl Line {
     fn said(name: &Name, words: &str) -> Self {
         Self([name.as_str(), ": ", words].concat().into())
     }
-    fn send(&self, out: &mut Output) {
+    fn send(&self, out: &mut Output, wire: Wire) {
         // Cloning counts a reference that all shards share: for a short line, copying is cheaper.
         if self.0.len() <= COPY_BYTES_MAX {
             out.put(&self.0);
         } else {
             out.share(self.0.clone());
         }
-        out.cut();
+        end(out, wire);
     }
 }
 
@@ -44,7 +44,7 @@ const QUESTION: &str = "What is your name?";
 const HELP: [&str; 4] =
     ["/who lists who is here", "/nick NEW changes your name", "/quit leaves", "everything else is said to all others"];
 
-/// One person in the room, in records: one line each, without its end.
+/// One person in the room, in records: one line each, over a stream without its end.
 #[derive(Debug)]
 pub struct Member {
     room: Arc<Room>,
@@ -78,14 +78,14 @@ impl Member {
         self.state = State::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
         // A datagram has come already, and is the answer.
         if self.wire == Wire::Stream {
-            tell(cx.out, QUESTION);
+            tell(cx.out, self.wire, QUESTION);
         }
         Ok(())
     }
     fn refuse_full(&mut self, cx: &mut Cx<'_, Line>) -> Result<(), Close> {
         self.state = State::Gone;
         let count = self.room.limits.members_max;
-        notice(cx.out, format_args!("The room is full: {count} people are here. Please come again later."));
+        notice(cx.out, self.wire, format_args!("The room is full: {count} people are here. Please come again later."));
         Err(Close::Limit("members_max"))
     }
 
@@ -97,7 +97,7 @@ impl Member {
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         for line in text.split(|byte| *byte == b'\n') {
             if cx.out.is_full() {
-                notice(cx.out, format_args!("That was too much at once; the rest was not sent."));
+                notice(cx.out, self.wire, format_args!("That was too much at once; the rest was not sent."));
                 break;
             }
             self.line(line.strip_suffix(b"\r").unwrap_or(line), cx)?;
@@ -106,11 +106,11 @@ impl Member {
     }
     fn line(&mut self, bytes: &[u8], cx: &mut Cx<'_, Line>) -> Result<(), Close> {
         if bytes.len() > self.room.limits.line_bytes_max {
-            notice(cx.out, format_args!("That line was not sent: it is too long."));
+            notice(cx.out, self.wire, format_args!("That line was not sent: it is too long."));
             return Ok(());
         }
         let Ok(text) = std::str::from_utf8(bytes) else {
-            notice(cx.out, format_args!("That line was not sent: it is not UTF-8."));
+            notice(cx.out, self.wire, format_args!("That line was not sent: it is not UTF-8."));
             return Ok(());
         };
         let name = match &self.state {
@@ -133,8 +133,8 @@ impl Member {
         match text.trim() {
             "/quit" => return self.quit(cx),
             "/help" => {
-                help(cx.out);
-                tell(cx.out, QUESTION);
+                help(cx.out, self.wire);
+                tell(cx.out, self.wire, QUESTION);
                 return Ok(());
             }
             _ => {}
@@ -155,12 +155,12 @@ impl Member {
         let State::Asked { tries_left, .. } = &mut self.state else { return Ok(()) };
         *tries_left = tries_left.saturating_sub(1);
         if *tries_left == 0 {
-            notice(cx.out, format_args!("{why} Too many tries. Goodbye."));
+            notice(cx.out, self.wire, format_args!("{why} Too many tries. Goodbye."));
             self.state = State::Gone;
             return Err(Close::Limit("name_tries_max"));
         }
-        notice(cx.out, why);
-        tell(cx.out, QUESTION);
+        notice(cx.out, self.wire, why);
+        tell(cx.out, self.wire, QUESTION);
         Ok(())
     }
     /// Comes in: into the hall, into the topic and into everybody's sight in one moment.
@@ -171,11 +171,11 @@ impl Member {
             cx.host.join(TOPIC, cx.me);
             cx.host.publish(TOPIC, Some(cx.me), Line::notice(format_args!("{name} has joined")));
             drop(hall);
-            notice(cx.out, format_args!("Welcome, {name}. /help lists the commands."));
+            notice(cx.out, self.wire, format_args!("Welcome, {name}. /help lists the commands."));
             if others.count == 0 {
-                notice(cx.out, format_args!("Nobody else is here yet."));
+                notice(cx.out, self.wire, format_args!("Nobody else is here yet."));
             } else {
-                tell_roll(cx.out, &others);
+                tell_roll(cx.out, self.wire, &others);
             }
             self.state = State::Here { name };
         }
@@ -187,14 +187,14 @@ impl Member {
         match word {
             "who" => {
                 let roll = self.room.hall().roll(None);
-                tell_roll(cx.out, &roll);
+                tell_roll(cx.out, self.wire, &roll);
             }
             "nick" => self.rename(rest, cx),
-            "help" => help(cx.out),
+            "help" => help(cx.out, self.wire),
             "quit" => return self.quit(cx),
             unknown => {
                 let word: String = unknown.chars().take(SAID_BACK_CHARS).collect();
-                notice(cx.out, format_args!("There is no command /{word}. /help lists those there are."));
+                notice(cx.out, self.wire, format_args!("There is no command /{word}. /help lists those there are."));
             }
         }
         Ok(())
@@ -202,7 +202,7 @@ impl Member {
     fn rename(&mut self, typed: &str, cx: &mut Cx<'_, Line>) {
         let new = match Name::new(typed) {
             Ok(new) => new,
-            Err(why) => return notice(cx.out, format_args!("{why}.")),
+            Err(why) => return notice(cx.out, self.wire, format_args!("{why}.")),
         };
         let mut hall = self.room.hall();
         match hall.apply(cx.me, Command::Rename(new)) {
@@ -210,16 +210,16 @@ impl Member {
                 let line = Line::notice(format_args!("{from} is called {to} from now on"));
                 cx.host.publish(TOPIC, Some(cx.me), line);
                 drop(hall);
-                notice(cx.out, format_args!("You are called {to} from now on."));
+                notice(cx.out, self.wire, format_args!("You are called {to} from now on."));
                 self.state = State::Here { name: to };
             }
             Ok(Effect::Joined { .. } | Effect::Left { .. }) => {}
-            Err(why) => notice(cx.out, format_args!("{why}.")),
+            Err(why) => notice(cx.out, self.wire, format_args!("{why}.")),
         }
     }
     fn quit(&mut self, cx: &mut Cx<'_, Line>) -> Result<(), Close> {
         self.leave(cx);
-        notice(cx.out, format_args!("Goodbye."));
+        notice(cx.out, self.wire, format_args!("Goodbye."));
         Err(Close::Done)
     }
     /// Out of the topic and the hall at once: a connection that is still closing holds no name.
@@ -245,17 +245,17 @@ impl Session for Member {
                 self.leave(cx);
                 cx.out.finish();
             }
-            Event::Mail(line) => line.send(cx.out),
+            Event::Mail(line) => line.send(cx.out, self.wire),
             Event::Deadline => {
                 self.state = State::Gone;
                 let seconds = self.room.limits.name_time.as_secs();
-                notice(cx.out, format_args!("No name in {seconds} seconds. Goodbye."));
+                notice(cx.out, self.wire, format_args!("No name in {seconds} seconds. Goodbye."));
                 return Err(Close::Idle);
             }
             Event::Stop => {
                 // The others are leaving as well, most likely: whoever stays is told when this one has gone.
                 cx.host.leave(TOPIC, cx.me);
-                notice(cx.out, format_args!("The server is leaving. Goodbye."));
+                notice(cx.out, self.wire, format_args!("The server is leaving. Goodbye."));
                 return Err(Close::Stop);
             }
             Event::Gone(_) => self.leave(cx),
@@ -272,20 +272,27 @@ impl Session for Member {
 }
 impl Records for Member {}
 
-fn tell(out: &mut Output, text: &str) {
-    out.put(text.as_bytes());
+/// Ends a line. A datagram carries its LF too: `nc -u` prints one behind the other. On a stream a layer sends it.
+fn end(out: &mut Output, wire: Wire) {
+    if wire == Wire::Records {
+        out.put(b"\n");
+    }
     out.cut();
 }
-fn notice(out: &mut Output, text: fmt::Arguments<'_>) {
-    Line::notice(text).send(out);
+fn tell(out: &mut Output, wire: Wire, text: &str) {
+    out.put(text.as_bytes());
+    end(out, wire);
 }
-fn help(out: &mut Output) {
+fn notice(out: &mut Output, wire: Wire, text: fmt::Arguments<'_>) {
+    Line::notice(text).send(out, wire);
+}
+fn help(out: &mut Output, wire: Wire) {
     for text in HELP {
-        notice(out, format_args!("{text}"));
+        notice(out, wire, format_args!("{text}"));
     }
 }
 /// Wraps the names into lines.
-fn tell_roll(out: &mut Output, roll: &Roll) {
+fn tell_roll(out: &mut Output, wire: Wire, roll: &Roll) {
     let mut text = String::from("Here: ");
     for (place, name) in roll.names.iter().enumerate() {
         text.push_str(name.as_str());
@@ -293,7 +300,7 @@ fn tell_roll(out: &mut Output, roll: &Roll) {
             text.push_str(", ");
         }
         if text.len() > ROLL_LINE_BYTES {
-            notice(out, format_args!("{}", text.trim_end()));
+            notice(out, wire, format_args!("{}", text.trim_end()));
             text.clear();
         }
     }
@@ -302,7 +309,7 @@ fn tell_roll(out: &mut Output, roll: &Roll) {
         text.push_str(&format!(" and {more} more"));
     }
     if !text.is_empty() {
-        notice(out, format_args!("{}", text.trim()));
+        notice(out, wire, format_args!("{}", text.trim()));
     }
 }
 /// Control characters but the tab are taken out: an escape sequence shows as harmless text.

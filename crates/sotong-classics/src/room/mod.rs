@@ -23,7 +23,7 @@
 //!
 //! # Over UDP
 //!
-//! A peer's first datagram is its name: the server cannot ask before. A peer leaves by `/quit`, or when the driver forgets
+//! A peer's first datagram is its name: the server cannot ask before. Each line is sent as a datagram, with its LF. A peer leaves by `/quit`, or when the driver forgets
 //! it after a time of silence.
 //!
 //! # Example

@@ -313,17 +313,17 @@ fn datagrams_and_streams_meet() {
         let records = party.peers[udp].sent_records();
         records.into_iter().map(|record| String::from_utf8(record).expect("UTF-8")).collect::<Vec<_>>()
     };
-    assert_eq!(records(&mut party), ["* Welcome, 유디피. /help lists the commands.", "* Here: nc"]);
+    assert_eq!(records(&mut party), ["* Welcome, 유디피. /help lists the commands.\n", "* Here: nc\n"]);
     party.says(udp, "hello\n");
     party.says(udp, "two\r\nlines");
     party.says(udp, "");
     assert_eq!(party.hears(nc), "* 유디피 has joined\n유디피: hello\n유디피: two\n유디피: lines\n");
     party.says(nc, "hi\n");
-    assert_eq!(records(&mut party), ["nc: hi"]);
+    assert_eq!(records(&mut party), ["nc: hi\n"]);
     party.says(udp, &"x".repeat(8193));
-    assert_eq!(records(&mut party), ["* That line was not sent: it is too long."]);
+    assert_eq!(records(&mut party), ["* That line was not sent: it is too long.\n"]);
     party.says(udp, "/quit\n");
-    assert_eq!(records(&mut party), ["* Goodbye."]);
+    assert_eq!(records(&mut party), ["* Goodbye.\n"]);
     assert_eq!(party.hears(nc), "* 유디피 has left\n");
     let from = crate::hears::tests::datagrams_from(19);
     assert!(matches!(party.room.open(&from), Err(Close::Protocol(_))), "no loops");
@@ -337,7 +337,7 @@ fn a_datagram_of_many_commands_is_not_answered_without_end() {
     party.says(udp, &"/help\n".repeat(10_000));
     assert_eq!(party.close(udp), None);
     let records = party.peers[udp].sent_records();
-    assert_eq!(records.last().map(Vec::as_slice), Some(&b"* That was too much at once; the rest was not sent."[..]));
+    assert_eq!(records.last().map(Vec::as_slice), Some(&b"* That was too much at once; the rest was not sent.\n"[..]));
     assert!(records.iter().map(Vec::len).sum::<usize>() < 70_000);
 }
 
@@ -450,10 +450,11 @@ proptest! {
             let until = left.unwrap_or(party.log.len());
             let theirs = party.log[joined..until].iter().filter(|(except, _)| *except != Some(address(slot)));
             let expect: Vec<String> = theirs.map(|(_, line)| line.clone()).collect();
-            let heard: Vec<String> = match slot % 3 {
-                2 => party.peers[slot].sent_records().into_iter().map(|r| String::from_utf8_lossy(&r).into()).collect(),
-                _ => String::from_utf8_lossy(&party.peers[slot].sent()).lines().map(str::to_owned).collect(),
+            let sent = match slot % 3 {
+                2 => party.peers[slot].sent_records().concat(),
+                _ => party.peers[slot].sent(),
             };
+            let heard: Vec<String> = String::from_utf8_lossy(&sent).lines().map(str::to_owned).collect();
             // What is for it alone is left out.
             let alone = ["* Welcome", "* Nobody", "* Here", "What is", "* A name", "* That", "* You", "* Goodbye", "* There"];
             let heard: Vec<String> = heard.into_iter().filter(|line| !alone.iter().any(|a| line.starts_with(a))).collect();
