@@ -52,7 +52,8 @@ struct Seat {
     wants_fin: bool,
     has_fin: bool,
     has_gone: bool,
-    is_polled: bool,
+    /// When it will be called for what it can read.
+    planned: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -225,9 +226,7 @@ impl<S: Service> Sim<S> {
         let seat = self.peers.len();
         self.world.agenda.at(nanos(at), Happening::Peer(seat));
         let shard = self.world.agenda.dice.pick(self.runners.len()) as u16;
-        let link = self.sit(SeatWay::Datagram { shard }, Some(Box::new(peer)));
-        self.peers[seat].is_polled = true;
-        link
+        self.sit(SeatWay::Datagram { shard }, Some(Box::new(peer)))
     }
     fn sit(&mut self, way: SeatWay, peer: Option<Box<dyn Peer>>) -> Link {
         self.peers.push(Seat {
@@ -243,7 +242,7 @@ impl<S: Service> Sim<S> {
             wants_fin: false,
             has_fin: false,
             has_gone: false,
-            is_polled: false,
+            planned: None,
         });
         Link(self.peers.len() - 1)
     }
@@ -419,18 +418,20 @@ impl<S: Service> Sim<S> {
         }
     }
     fn call_soon(&mut self, seat: usize) {
-        if !std::mem::replace(&mut self.peers[seat].is_polled, true) {
-            let at = match self.peers[seat].reading {
-                Reading::Slow { .. } => self.peers[seat].next_read,
-                Reading::Fast | Reading::Never => 0,
-            };
+        let it = &mut self.peers[seat];
+        let at = match it.reading {
+            Reading::Slow { .. } => it.next_read.max(self.world.agenda.now),
+            Reading::Fast | Reading::Never => self.world.agenda.now,
+        };
+        if it.planned.is_none_or(|planned| at < planned) {
+            it.planned = Some(at);
             self.world.agenda.at(at, Happening::Peer(seat));
         }
     }
     /// Calls a peer with what there is to read.
     fn poll(&mut self, number: usize, datagram: Option<Vec<u8>>) {
         let seat = &mut self.peers[number];
-        seat.is_polled = false;
+        seat.planned = seat.planned.filter(|planned| *planned > self.world.agenda.now);
         if seat.has_gone {
             return;
         }
