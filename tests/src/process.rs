@@ -1,8 +1,12 @@
 //! `sotong` as a process of its own, with its outputs collected and its end guaranteed.
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process},
+};
 use std::{
     ffi::OsStr,
     io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, OnceLock},
@@ -264,6 +268,27 @@ pub fn wait(child: &mut Child) -> ExitStatus {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A listener of a test's own on localhost, and its address.
+pub fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+/// The next connection, which waits for nothing longer than [`HANG`].
+///
+/// # Panics
+/// Nobody comes.
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    let limit = Timespec { tv_sec: HANG.as_secs().cast_signed(), tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit));
+    assert_eq!(ready, Ok(1), "nobody came");
+    let (stream, _) = listener.accept().expect("a connection");
+    stream.set_read_timeout(Some(HANG)).expect("a limit");
+    stream.set_write_timeout(Some(HANG)).expect("a limit");
+    stream
 }
 
 /// Whether a tool is installed that a test would talk to. Says so where it is not, so that the log shows what was left out.
