@@ -85,7 +85,7 @@ impl Conn {
     /// # Panics
     /// They do not come.
     #[track_caller]
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
+    pub fn get(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.read_exact(&mut bytes).expect("answered");
         bytes
@@ -104,7 +104,7 @@ impl Conn {
     #[track_caller]
     pub fn echoed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         self.send(bytes.as_ref());
-        self.take(bytes.as_ref().len())
+        self.get(bytes.as_ref().len())
     }
     /// Closes by a reset, so that the server hears no end.
     ///

@@ -63,7 +63,7 @@ fn echo_gives_each_of_many_peers_its_own() {
             }
             for (number, peer) in peers.iter_mut().enumerate().rev() {
                 let expect = format!("{number:4} in round {round}");
-                assert_eq!(String::from_utf8(peer.take(expect.len())).as_ref(), Ok(&expect), "{run} {address}");
+                assert_eq!(String::from_utf8(peer.get(expect.len())).as_ref(), Ok(&expect), "{run} {address}");
             }
         }
     });
@@ -87,7 +87,7 @@ fn chargen_follows_the_pattern_until_its_peer_leaves() {
         // RFC 864: lines of 72 of the 95 printable characters, each begun one character further.
         let line = |number: usize| (0..72).map(move |place| b' ' + ((number + place) % 95) as u8).chain(*b"\r\n");
         let expect: Vec<u8> = (0..4000).flat_map(line).collect();
-        assert!(peer.take(expect.len()) == expect, "{run} {address}: another pattern");
+        assert!(peer.get(expect.len()) == expect, "{run} {address}: another pattern");
     });
 }
 

@@ -273,7 +273,7 @@ fn a_member_that_vanishes_is_told_and_its_name_is_free() {
         let mut watcher = Person::enter(server.address(), "watcher");
         for _ in 0..20 {
             let mut conn = Conn::dial(server.address());
-            conn.take(QUESTION.len() + 1);
+            conn.get(QUESTION.len() + 1);
             conn.send("잠깐\n");
             assert_eq!(watcher.hear(), "* 잠깐 has joined", "{run}");
             conn.reset();
