@@ -6,7 +6,7 @@ use crate::{
     net::{Net, Read},
     watch::{Shared, lock},
 };
-use sotong_session::{Address, Close, End, Kind, Moment, Output, Service, Wall, Way, Wire};
+use sotong_session::{Address, Close, End, Kind, Moment, Output, Rule, Service, Wall, Way, Wire};
 use sotong_shard::{Reads, Shard, Step, Wake};
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -145,6 +145,25 @@ impl<S: Service> Runner<S> {
     /// Whether nothing is left to do, now or later.
     pub(crate) fn is_done(&self) -> bool {
         self.shard.is_empty() && self.arrivals.is_empty()
+    }
+
+    pub(crate) fn is_asleep(&self) -> bool {
+        matches!(self.stage, Stage::Asleep)
+    }
+    /// Whether everything here really waits for somebody else.
+    pub(crate) fn look_for_sleepers(&mut self, world: &mut World) {
+        for slot in self.shard.all_slots() {
+            let (reads, is_blocked, who) =
+                (self.shard.reads(slot), self.shard.is_blocked(slot), self.shard.address(slot));
+            let Some((out, Io::Stream { end })) = self.shard.output(slot) else { continue };
+            let can_read = world.net.is_readable(*end / 2, *end % 2);
+            if !out.is_empty() && !is_blocked {
+                lock(&world.watch).fail(Some(Rule::D11), format!("{who:?} has output that nobody sends"));
+            }
+            if can_read && reads == Reads::Show {
+                lock(&world.watch).fail(Some(Rule::D4), format!("{who:?} takes input that nobody reads"));
+            }
+        }
     }
 
     // The kernel's news.

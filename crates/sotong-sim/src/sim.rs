@@ -270,7 +270,10 @@ impl<S: Service> Sim<S> {
                     happening
                 }
                 Some(happening) => happening,
-                None if !self.is_stopping() => Happening::Stop,
+                None if !self.is_stopping() => {
+                    self.look_for_sleepers();
+                    Happening::Stop
+                }
                 None => break,
             };
             steps += 1;
@@ -294,6 +297,12 @@ impl<S: Service> Sim<S> {
             }
         }
         self.finish(steps)
+    }
+    /// Nothing is left to happen: then nothing may be left to do. A lost wake-up shows here, before the stop hides it.
+    fn look_for_sleepers(&mut self) {
+        for runner in &mut self.runners {
+            runner.look_for_sleepers(&mut self.world);
+        }
     }
     fn is_stopping(&self) -> bool {
         self.runners[0].order != Order::Serve
@@ -382,6 +391,9 @@ impl<S: Service> Sim<S> {
         }
         for runner in &mut self.runners {
             runner.listen(&mut self.world);
+            if runner.is_asleep() && self.exchange.waiting(runner.id) > 0 {
+                lock(&self.world.watch).fail(Some(Rule::D7), format!("shard {} sleeps while mail waits", runner.id));
+            }
         }
     }
     fn answer(&mut self, number: usize) {

@@ -190,6 +190,25 @@ fn output_that_makes_no_progress_in_time_ends_the_session() {
     assert_eq!(world.log.take(), ["0.0 Gone slow", "0.0 closed slow"]);
 }
 
+/// A peer that was slow once is not slow for ever: each wait for the kernel has the whole time.
+#[test]
+fn the_time_without_progress_begins_when_output_begins_to_wait() {
+    let mut world = World::one(small(), |event, cx, _| echo(event, cx));
+    let slot = world.open(0);
+    world.set_space(slot, 0);
+    world.input(slot, b"ab");
+    world.turn();
+    world.set_space(slot, 2);
+    world.turn();
+    world.pass(Duration::from_secs(20));
+    world.input(slot, b"cd");
+    world.turn();
+    world.pass(Duration::from_secs(9));
+    assert!(world.shards[0].is_open(slot));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.log.take().last().expect("events"), "0.0 closed slow");
+}
+
 #[test]
 fn output_after_finish_is_dropped_and_is_no_overflow() {
     let mut world = World::one(small(), |event, cx, _| {

@@ -91,6 +91,26 @@ fn a_member_hears_what_is_said_from_its_join_on_and_nothing_before() {
     assert_eq!(told.world.exchange.topics(), 0);
 }
 
+/// What was said before it came waits in the inbox when it joins.
+#[test]
+fn who_joins_hears_nothing_of_what_already_waits() {
+    let mut world = World::one(small(), |event, cx, _| {
+        match event {
+            Event::Open(_) => cx.host.join(ROOM, cx.me),
+            Event::Mail(7) => cx.host.publish(ROOM, None, 1001),
+            _ => {}
+        }
+        Ok(())
+    });
+    let first = world.open(0);
+    world.exchange.post(world.address(0, first), 7);
+    world.shards[0].deliver();
+    let second = world.open(0);
+    world.turn();
+    assert_eq!(world.log.take(), ["0.0 Mail 1001"]);
+    assert!(world.shards[0].is_open(second));
+}
+
 #[test]
 fn who_leaves_hears_no_more_of_what_already_waits() {
     let mut told = Told::new(1);
@@ -130,8 +150,11 @@ fn members_may_leave_and_come_during_a_walk() {
     let leave = told.number(Do::Leave(b));
     let join = told.number(Do::Join(d));
     told.order(a, Do::Say(leave));
+    told.world.turn();
+    let of_b = format!("0.1 Mail {leave}");
+    assert!(!told.world.log.take().contains(&of_b), "B was a member when it was said, and is none any more");
     told.order(a, Do::Say(1001));
-    assert_eq!(told.heard(), ["0.0 1001", "0.2 1001"], "B was made to leave in the walk before it heard");
+    assert_eq!(told.heard(), ["0.0 1001", "0.2 1001"], "B has left");
     told.order(a, Do::Say(join));
     told.order(a, Do::Say(1002));
     let heard = told.heard();
