@@ -80,6 +80,8 @@ pub enum Reads {
     Discard(usize),
 }
 
+mod sending;
+
 /// Buffers kept for outputs that need one: enough for those that are written to in one turn.
 const BUFFERS_MAX: usize = 64;
 
@@ -400,117 +402,6 @@ impl<S: Service, W> Shard<S, W> {
         }
     }
 
-    // What went.
-
-    /// What to do for a connection; ask until it says [`Step::Wait`].
-    pub fn next(&mut self, slot: u32) -> Step {
-        loop {
-            let (now, turn) = (self.now, self.turn);
-            let Limits { linger, linger_bytes_max, turn_bytes_max, .. } = self.limits;
-            let Some(entry) = self.slot_mut(slot) else { return Step::Wait };
-            let records = entry.wire == Wire::Records;
-            if matches!(entry.phase, Phase::Over(_)) {
-                return Step::Close;
-            }
-            if !entry.out.is_empty() && (!records || entry.out.has_record()) {
-                if entry.flags.blocked {
-                    self.arm(slot);
-                    return Step::Wait;
-                }
-                if entry.spent.0 == turn && entry.spent.1 >= turn_bytes_max {
-                    // Its share of this turn is spent (rule D9).
-                    self.later.push(slot);
-                    return Step::Wait;
-                }
-                return match (records, entry.out.front_file().is_some()) {
-                    (true, _) => Step::SendRecord,
-                    (false, true) => Step::SendFile,
-                    (false, false) => Step::Send,
-                };
-            }
-            let finished = entry.out.is_finished() && !records;
-            match &mut entry.phase {
-                Phase::Open if finished && entry.flags.end_shown => self.finish(slot, Close::Done),
-                Phase::Open if finished && !entry.flags.half_closed => return Step::HalfClose,
-                Phase::Open => {
-                    self.settle(slot);
-                    return Step::Wait;
-                }
-                Phase::Flushing(_) if !records && !entry.flags.half_closed => return Step::HalfClose,
-                Phase::Flushing(close) => {
-                    let close = std::mem::replace(close, Close::Done);
-                    entry.phase = if records || entry.flags.peer_ended {
-                        Phase::Over(close)
-                    } else {
-                        Phase::Lingering { close, until: now + linger, left: linger_bytes_max }
-                    };
-                }
-                Phase::Lingering { close, until, left } => {
-                    if *left > 0 && *until > now && !entry.flags.peer_ended {
-                        self.settle(slot);
-                        return Step::Wait;
-                    }
-                    let close = std::mem::replace(close, Close::Done);
-                    entry.phase = Phase::Over(close);
-                }
-                Phase::Over(_) => return Step::Close,
-            }
-        }
-    }
-    /// The kernel took `count` bytes of what was gathered.
-    pub fn sent(&mut self, slot: u32, count: usize) {
-        self.report_sent(slot, count);
-        let Some(entry) = self.slot_mut(slot) else { return };
-        entry.out.advance(count);
-        self.progress(slot, count as u64);
-    }
-    /// The kernel took `count` bytes of the file range at the front.
-    pub fn sent_file(&mut self, slot: u32, count: u64) {
-        let Some(entry) = self.slot_mut(slot) else { return };
-        entry.out.advance_file(count);
-        self.progress(slot, count);
-    }
-    /// The record at the front went, or was lost: a failed send costs the record, never the socket.
-    pub fn sent_record(&mut self, slot: u32, delivered: bool) {
-        let Some(entry) = self.slot_mut(slot) else { return };
-        let count = entry.out.record_len();
-        if delivered {
-            self.report_sent(slot, count);
-        } else {
-            self.office.counters.records_dropped += 1;
-        }
-        let Some(entry) = self.slot_mut(slot) else { return };
-        entry.out.advance_record();
-        self.progress(slot, if delivered { count as u64 } else { 0 });
-    }
-    /// The kernel takes nothing for now: [`Self::writable`] ends that.
-    pub fn blocked(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(entry) = self.slot_mut(slot) else { return };
-        entry.flags.blocked = true;
-        // Being told "writable" and finding it is not true is no progress.
-        if !std::mem::replace(&mut entry.flags.stuck, true) {
-            entry.moved = now;
-        }
-        self.arm(slot);
-    }
-    /// The kernel takes output again.
-    pub fn writable(&mut self, slot: u32) {
-        let Some(entry) = self.slot_mut(slot) else { return };
-        if std::mem::take(&mut entry.flags.blocked) {
-            self.touch(slot);
-        }
-    }
-    /// Whether output waits for the kernel.
-    pub fn is_blocked(&self, slot: u32) -> bool {
-        self.slot(slot).is_some_and(|entry| entry.flags.blocked)
-    }
-    /// Our direction is shut down, as [`Step::HalfClose`] asked.
-    pub fn half_closed(&mut self, slot: u32) {
-        if let Some(entry) = self.slot_mut(slot) {
-            entry.flags.half_closed = true;
-        }
-    }
     fn report_received(&mut self, slot: u32, bytes: &[u8]) {
         let shard = self.office.shard;
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
@@ -519,31 +410,6 @@ impl<S: Service, W> Shard<S, W> {
         if self.payload {
             self.observer.received(Address { shard, slot, turn: entry.turn }, &entry.peer, bytes);
         }
-    }
-    fn report_sent(&mut self, slot: u32, count: usize) {
-        if !self.payload {
-            return;
-        }
-        if let Some(entry) = self.slot(slot) {
-            let mut slices = Vec::new();
-            entry.out.gather(&mut slices, 64);
-            let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-            bytes.truncate(count);
-            self.observer.sent(self.address(slot), &entry.peer, &bytes);
-        }
-    }
-    fn progress(&mut self, slot: u32, count: u64) {
-        let (now, turn) = (self.now, self.turn);
-        self.office.counters.bytes_out += count;
-        self.office.counters.sends += 1;
-        let Some(entry) = self.slot_mut(slot) else { return };
-        entry.moved = now;
-        entry.flags.stuck = false;
-        entry.bytes_out += count;
-        // A record costs something even if it is empty.
-        let cost = (count as usize).max(64);
-        entry.spent = if entry.spent.0 == turn { (turn, entry.spent.1 + cost) } else { (turn, cost) };
-        self.offer(slot);
     }
 
     // Mail and time.
