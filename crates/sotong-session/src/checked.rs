@@ -17,7 +17,7 @@ pub struct Checked<S> {
     kept: Vec<u8>,
     /// Whether `kept` has been shown since the session last came to take input.
     shown: bool,
-    /// Whether the session took input right after the last call.
+    /// Whether the session has taken input after every call since it was opened, or shown `Again`.
     took: bool,
     /// Whether the output was full right after some call, and no `Drained` has come since.
     owed: bool,
@@ -104,7 +104,10 @@ impl<S: Session> Checked<S> {
         let first = matches!(event, Event::Open(_));
         let last = matches!(event, Event::Gone(_));
         match (self.stage, first, last) {
-            (New, true, _) => self.stage = Open,
+            (New, true, _) => {
+                self.stage = Open;
+                self.took = true;
+            }
             (New, false, _) => check(false, Rule::D1, "an event before Open"),
             (Open, true, _) => check(false, Rule::D1, "Open twice"),
             (Closed, _, false) => check(false, Rule::D1, "after Err, something other than Gone"),
@@ -163,7 +166,7 @@ impl<S: Session> Checked<S> {
             self.stage = Stage::Closed;
         }
         let wants = self.inner.wants();
-        self.took = wants.takes(cx.out);
+        self.took &= wants.takes(cx.out);
         self.owed |= cx.out.is_full();
     }
 }
