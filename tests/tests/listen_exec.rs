@@ -196,6 +196,30 @@ fn a_stop_ends_the_programs_too() {
 }
 
 #[test]
+fn a_second_signal_leaves_no_program_behind() {
+    let listening =
+        start(["listen", "-k", "127.0.0.1:0", "--exec", "sh -c 'trap : TERM; echo $$; while :; do sleep 1; done'"]);
+    let mut stream = join(&listening);
+    let mut line = [0; 16];
+    let count = stream.read(&mut line).unwrap();
+    let program: u32 = std::str::from_utf8(&line[..count]).unwrap().trim().parse().unwrap();
+    listening.signal(Signal::INT);
+    thread::sleep(Duration::from_millis(100));
+    listening.signal(Signal::INT);
+    assert_eq!(listening.wait().code(), Some(130));
+    wait_until("the program is gone", || !fs::exists(format!("/proc/{program}")).unwrap());
+}
+
+#[test]
+fn a_time_limit_ends_the_program_too() {
+    let listening = start(["listen", "127.0.0.1:0", "-w", "0.5", "--exec", "sleep 1000"]);
+    let mut stream = join(&listening);
+    assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+    let done = listening.wait();
+    assert_eq!(done.code(), Some(75), "{}", done.stderr);
+}
+
+#[test]
 fn a_program_for_each_udp_peer() {
     let listening = start(["listen", "-k", "udp://127.0.0.1:0", "--exec", "cat"]);
     let peers = [(); 3].map(|()| {

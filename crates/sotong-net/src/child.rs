@@ -34,8 +34,8 @@ const KILLED_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A running program, in a process group of its own. It is always waited for, also when this is dropped.
 ///
-/// Dropping it leaves the program running: it reads the end of its input once the pump is over.
-#[derive(Debug)]
+/// Clones are the same program. Dropping all of them leaves it running: it reads the end of its input once the pump is over.
+#[derive(Clone, Debug)]
 pub struct Child {
     process: Arc<Process>,
 }
@@ -125,6 +125,14 @@ impl Child {
         let mut fds = [self.process.gone.as_fd(), stop].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         while poll(&mut fds, None) == Err(Errno::INTR) {}
         *self.process.status()
+    }
+    /// Kills the program and its whole process group, and waits for nothing.
+    pub fn kill(&self) {
+        self.process.signal(Signal::KILL);
+    }
+    /// Whether it has exited.
+    pub fn has_exited(&self) -> bool {
+        self.process.status().is_some()
     }
     /// Ends the program, whose pipes have been closed: waits, sends SIGTERM, waits, sends SIGKILL. Both signals go to its
     /// whole process group.

@@ -39,7 +39,7 @@ struct Client<'a> {
 impl Client<'_> {
     fn join(&self) -> Result<ExitCode, Failure> {
         let to = parse(&self.args.address)?;
-        let (stop, _caught) = catch()?;
+        let (stop, _caught) = catch(|| {})?;
         let Some(socket) = self.dial(&to, &stop)? else { return Ok(ExitCode::from(signal_code(&stop))) };
         let (wire, way) = (socket.wire(), socket.way());
         let peer = way.as_ref().map_or_else(|_| to.to_string(), |way| way.remote.to_string());
@@ -110,7 +110,7 @@ impl Client<'_> {
     /// Looks at every port: one that is open is enough for a 0; one that is silent leaves it open whether it is.
     fn check(&self) -> Result<ExitCode, Failure> {
         let targets = targets(&self.args.address)?;
-        let (stop, _caught) = catch()?;
+        let (stop, _caught) = catch(|| {})?;
         let (mut open, mut silent) = (false, false);
         for to in &targets {
             let time_max = if matches!(to, Endpoint::Udp(_)) { PROBE_UDP_TIME_MAX } else { DIAL_TIME_MAX };

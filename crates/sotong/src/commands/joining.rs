@@ -88,14 +88,15 @@ impl<'a> Joining<'a> {
     }
 }
 
-/// Catches the signals: the first lets the ends finish, the second leaves at once.
-pub(super) fn catch() -> Result<(Stop, CaughtSignals), Failure> {
+/// Catches the signals: the first lets the ends finish, the second leaves at once, after `last` has run.
+pub(super) fn catch(last: impl FnOnce() + Send + 'static) -> Result<(Stop, CaughtSignals), Failure> {
     let setup = |fault: io::Error| Failure::Join(JoinFailure::Setup(fault.kind()));
     let stop = Stop::new().map_err(setup)?;
     let caught = catch_signals(&stop).map_err(setup)?;
     let leaving = stop.clone();
     let leave = move || {
         if leaving.wait_for(Stage::Leaving, None) {
+            last();
             std::process::exit(i32::from(signal_code(&leaving)));
         }
     };

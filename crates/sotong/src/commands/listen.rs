@@ -48,16 +48,17 @@ pub(crate) fn run(args: &Listen, console: &Console) -> Result<ExitCode, Failure>
     // Before there is a thread.
     let passed = take_passed().map_err(Failure::Passed)?;
     let joining = Joining::new(&args.way)?;
-    let program = args.exec.as_deref().map(|line| Program::find(line, &args.exec_args)).transpose()?;
+    let program = args.exec.as_deref().map(|line| Program::find(line, &args.exec_args)).transpose()?.map(Arc::new);
     let access = access(args)?;
-    let (stop, _caught) = catch()?;
+    let runs = program.clone();
+    let (stop, _caught) = catch(move || runs.iter().for_each(|program| program.kill()))?;
     let bound = if passed.is_empty() { bind(args, &joining, &stop)? } else { Some(passed) };
     let Some(bound) = bound else { return Ok(ExitCode::from(signal_code(&stop))) };
     let server = Server {
         args,
         console,
         joining,
-        program: program.map(Arc::new),
+        program,
         access,
         stop,
         conns_max: conversations_max(args, console),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use sotong_net::child::Patience;
-use sotong_net::pump::{End, Flow, Limits, Pump, Report, Rules, Sink, Source, Then};
+use sotong_net::pump::{End, Flow, FlowEnd, Limits, Pump, Report, Rules, Sink, Source, Then};
 use sotong_net::signals::Stop;
 use sotong_net::wake::Waker;
 use sotong_session::{Way, Wire};
@@ -104,8 +104,11 @@ impl Conversation {
                 let limits = Limits { linger_bytes_max: PROGRAM_LINGER_BYTES, ..limits };
                 let pump = Pump::new(remote, end).forth(from).back(to).rules(program_rules(way.wire)).limits(limits);
                 let report = pump.run(Some(stop.draining_fd())).map_err(setup)?;
-                // What it still does without its peer is its own business, until this process is to leave.
-                let status = child.wait_or(stop.draining_fd()).or_else(|| child.stop(Patience::default()));
+                // What it still does without its peer is its own business, until its time is up or this process is to leave.
+                let is_over = [report.forth.end, report.back.end].contains(&FlowEnd::Idle);
+                let left = if is_over { None } else { child.wait_or(stop.draining_fd()) };
+                let status = left.or_else(|| child.stop(Patience::default()));
+                program.tidy();
                 tracing::debug!(peer, status = status.map(tracing::field::display), "exited");
                 (report, report.back, report.forth)
             }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, access};
 use sotong_net::child::{Child, words};
@@ -11,10 +12,11 @@ use sotong_session::{End as Place, Way, Wire};
 
 use crate::failure::{Failure, JoinFailure};
 
-/// A program and its arguments.
+/// A program and its arguments, and where it runs.
 pub(super) struct Program {
     path: PathBuf,
     args: Vec<OsString>,
+    running: Mutex<Vec<Child>>,
 }
 
 impl Program {
@@ -32,7 +34,7 @@ impl Program {
             None => Err((shown(), io::ErrorKind::NotFound)),
         };
         match found {
-            Ok(path) => Ok(Self { path, args }),
+            Ok(path) => Ok(Self { path, args, running: Mutex::default() }),
             Err((program, why)) => Err(Failure::Join(JoinFailure::Program { program, why })),
         }
     }
@@ -40,8 +42,25 @@ impl Program {
     /// Runs it for the peer of `way`, which it finds in `SOTONG_PEER`, and our end in `SOTONG_LOCAL`, as addresses.
     pub(super) fn spawn(&self, way: &Way) -> Result<(Child, End), JoinFailure> {
         let vars = [("SOTONG_PEER", address(&way.remote, way.wire)), ("SOTONG_LOCAL", address(&way.local, way.wire))];
-        Child::spawn(self.path.as_os_str(), &self.args, &vars)
-            .map_err(|fault| JoinFailure::Program { program: self.path.display().to_string(), why: fault.kind() })
+        let spawned = Child::spawn(self.path.as_os_str(), &self.args, &vars);
+        let (child, end) = spawned
+            .map_err(|fault| JoinFailure::Program { program: self.path.display().to_string(), why: fault.kind() })?;
+        self.running().push(child.clone());
+        Ok((child, end))
+    }
+
+    /// Lets go of those that have exited.
+    pub(super) fn tidy(&self) {
+        self.running().retain(|child| !child.has_exited());
+    }
+
+    /// Kills it wherever it runs: it has process groups of its own, so no Ctrl-C reaches it.
+    pub(super) fn kill(&self) {
+        self.running().iter().for_each(Child::kill);
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Child>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
