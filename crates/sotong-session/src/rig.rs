@@ -276,9 +276,8 @@ impl<S: Session> Rig<S> {
     fn show(&mut self, mut fresh: Vec<u8>) {
         let Self { session, out, host, carry, .. } = self;
         let (now, wall, me) = (self.now, self.wall, self.me);
-        let result = carry.feed(&mut fresh, |input| {
-            session.handle(Event::Input(input), &mut Cx { now, wall, me, out, host })
-        });
+        let result =
+            carry.feed(&mut fresh, |input| session.handle(Event::Input(input), &mut Cx { now, wall, me, out, host }));
         self.note(result);
     }
     fn show_records(&mut self) {
