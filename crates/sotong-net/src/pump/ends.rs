@@ -81,7 +81,7 @@ impl End {
     }
     /// A connected socket, both ways: TCP, Unix, UDP. It is made non-blocking.
     ///
-    /// A socket of datagrams is never at its end, and takes each read of the other end, up to [`super::DATAGRAM_BYTES_MAX`]
+    /// A socket of datagrams is never at its end, and takes each read of the other end, up to [`super::RECORD_BYTES_MAX`]
     /// bytes, as one datagram.
     ///
     /// # Errors

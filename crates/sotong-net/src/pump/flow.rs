@@ -1,6 +1,6 @@
 //! One direction: a thread that moves bytes from a source to a sink until one of them ends, or it is told to.
 use super::{
-    Act, DATAGRAM_BYTES_MAX, Fault, Flow, Tap,
+    Act, Fault, Flow, RECORD_BYTES_MAX, Tap,
     ends::{From, Handle, Kind, Sink, Source},
     text::Crlf,
 };
@@ -330,7 +330,7 @@ impl Mover {
             return if bytes.is_empty() { Ok(()) } else { self.pass(&bytes, &mut Vec::new()) };
         }
         let records = self.sink.to.kind == Kind::Datagrams;
-        let mut buffer = vec![0; if records { DATAGRAM_BYTES_MAX } else { BUFFER_BYTES }];
+        let mut buffer = vec![0; if records { RECORD_BYTES_MAX } else { BUFFER_BYTES }];
         let mut scratch = Vec::new();
         while let Some(count) = self.read(&mut buffer)? {
             self.line.touch();
@@ -380,7 +380,7 @@ impl Mover {
         if bytes.is_empty() {
             return self.write(bytes).map(|_| ());
         }
-        bytes.chunks(DATAGRAM_BYTES_MAX).try_for_each(|record| self.write(record).map(|_| ()))
+        bytes.chunks(RECORD_BYTES_MAX).try_for_each(|record| self.write(record).map(|_| ()))
     }
 
     fn write_all(&self, mut bytes: &[u8]) -> Result<(), Ended> {

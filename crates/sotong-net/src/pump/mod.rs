@@ -31,8 +31,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes of the largest datagram sent: what UDP over IPv4 carries (RFC 768, RFC 791: 65,535 less both headers).
-pub const DATAGRAM_BYTES_MAX: usize = 65_507;
+/// Bytes of the longest datagram that is made of what was read: what UDP over IPv4 carries (RFC 768, RFC 791: 65,535 less both headers).
+pub const RECORD_BYTES_MAX: usize = 65_507;
 /// Bytes of a mover's stack: its buffers are on the heap.
 const STACK_BYTES: usize = 128 << 10;
 /// How long a direction that was told to leave at once may stay in a system call that cannot be interrupted.
