@@ -118,7 +118,7 @@ impl Failure {
                 text!(catalogue, "error-address", text = text.clone(), why = why)
             }
             Self::Listen(ListenError { at, why }) => {
-                text!(catalogue, "error-listen", at = at.to_string(), why = address::listening(catalogue, why))
+                text!(catalogue, "error-listen", at = at.to_string(), why = address::listening(catalogue, at, why))
             }
             Self::Passed(why) => text!(catalogue, "error-passed", why = address::passing(catalogue, why)),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),

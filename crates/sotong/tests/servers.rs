@@ -331,12 +331,14 @@ fn a_bad_address_is_a_mistake_of_the_command_line() {
     check_refusal(
         &["echo", "unix:/no/such/folder/socket"],
         1,
-        "error: cannot listen on unix:/no/such/folder/socket: there is no folder /no/such/folder.",
+        "error: cannot listen on unix:/no/such/folder/socket: there is no folder /no/such/folder; make it, or \
+         choose another path.",
     );
     check_refusal(
         &["echo", "192.0.2.1:0"],
         1,
-        "error: cannot listen on tcp://192.0.2.1:0: 192.0.2.1 is no address of this machine.",
+        "error: cannot listen on tcp://192.0.2.1:0: 192.0.2.1 is no address of this machine; choose one of its own, \
+         or * for all of them.",
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sotong_net::endpoint::{EndpointError, HOST_NAME_BYTES_MAX, UNIX_NAME_BYTES_MAX};
+use sotong_net::endpoint::{Endpoint, EndpointError, HOST_NAME_BYTES_MAX, UNIX_NAME_BYTES_MAX};
 use sotong_net::listen::ListenProblem;
 use sotong_net::passed::PassedError;
 use sotong_net::resolve::{Family, ResolveError};
@@ -50,9 +50,10 @@ pub(super) fn endpoint(catalogue: &Catalogue, why: &EndpointError) -> String {
     }
 }
 
-/// Why an address has no listener.
-pub(super) fn listening(catalogue: &Catalogue, why: &ListenProblem) -> String {
+/// Why there is no listener at `at`.
+pub(super) fn listening(catalogue: &Catalogue, at: &Endpoint, why: &ListenProblem) -> String {
     match why {
+        ListenProblem::InUse if matches!(at, Endpoint::Unix(_)) => text!(catalogue, "listen-in-use-unix"),
         ListenProblem::InUse => text!(catalogue, "listen-in-use"),
         ListenProblem::LowPort { port } => text!(catalogue, "listen-low-port", port = port.to_string()),
         ListenProblem::NoPermission => text!(catalogue, "listen-no-permission"),
@@ -112,8 +113,6 @@ fn family_name(family: Family) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sotong_net::endpoint::Endpoint;
-
     use super::*;
     use crate::catalogue::Lang;
 
