@@ -1,12 +1,15 @@
 //! Reading and writing one connection as its shard asks.
-use crate::door::Ticket;
+use crate::door::{Places, Ticket};
 use sotong_net::{
     datagrams::{Batch, Datagrams, UdpPeer},
     socket::Socket,
 };
 use sotong_session::{Close, Service};
 use sotong_shard::{Reads, Shard, Step};
-use std::io::{self, ErrorKind, IoSlice};
+use std::{
+    io::{self, ErrorKind, IoSlice},
+    sync::Arc,
+};
 
 /// What a driver keeps for a connection.
 #[derive(Debug)]
@@ -14,7 +17,12 @@ pub(crate) enum Io {
     /// A socket of its own.
     Stream(Link),
     /// A peer of a datagram socket, by the socket's number on its shard.
-    Peer { socket: usize, peer: UdpPeer },
+    Peer {
+        socket: usize,
+        peer: UdpPeer,
+        /// The place of a conversation that we began; peers that come by themselves take none.
+        _ticket: Option<Ticket>,
+    },
 }
 
 /// A stream socket and what is known of it.
@@ -49,6 +57,13 @@ impl Udp {
     pub(crate) fn new(socket: Datagrams) -> Self {
         Self { socket, readable: false, blocked: Vec::new() }
     }
+    /// Opens the session of a socket that has been connected, before anything comes: it may speak first.
+    pub(crate) fn greet<S: Service>(&self, number: usize, shard: &mut Shard<S, Io>, places: &Arc<Places>) {
+        let Some(peer) = self.socket.connected() else { return };
+        let io = Io::Peer { socket: number, peer, _ticket: places.begin() };
+        // A refusal is counted by the shard; dropping the place tells that this conversation is over.
+        let _ = shard.open_peer(number_of(number), &peer.way(), io);
+    }
     pub(crate) fn is_blocked(&self) -> bool {
         !self.blocked.is_empty()
     }
@@ -65,21 +80,29 @@ impl Udp {
                 for index in 0..count {
                     let Some(datagram) = batch.get(index) else { break };
                     let peer = datagram.peer;
-                    // Socket numbers are few: one a UDP address.
-                    let socket = u32::try_from(number).unwrap_or(u32::MAX);
-                    shard.record(socket, &peer.way(), datagram.bytes, || Io::Peer { socket: number, peer });
+                    let io = || Io::Peer { socket: number, peer, _ticket: None };
+                    shard.record(number_of(number), &peer.way(), datagram.bytes, io);
                 }
                 self.readable = count == DATAGRAMS_A_TURN;
             }
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock {
                     tracing::debug!(%error, "receiving datagrams");
+                    // Of a socket with one peer the error is that peer's: nobody is there (ICMP port unreachable).
+                    if let Some(peer) = self.socket.connected() {
+                        shard.fail_peer(number_of(number), &peer.way(), close_of(&error));
+                    }
                 }
                 self.readable = false;
             }
         }
         self.readable
     }
+}
+
+/// A socket's number as the shard has it: there are few, one a UDP address.
+fn number_of(socket: usize) -> u32 {
+    u32::try_from(socket).unwrap_or(u32::MAX)
 }
 
 /// Datagrams received from one socket in one turn (rule D9).
@@ -134,7 +157,7 @@ fn send_file<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
 }
 
 fn send_record<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp]) {
-    let Some((out, Io::Peer { socket, peer })) = shard.output(slot) else { return };
+    let Some((out, Io::Peer { socket, peer, .. })) = shard.output(slot) else { return };
     let Some(udp) = udp.get_mut(*socket) else { return };
     let mut slices = Vec::with_capacity(4);
     out.gather(&mut slices, SLICES_MAX);
@@ -146,7 +169,11 @@ fn send_record<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp])
         }
         Err(error) => {
             tracing::debug!(%error, peer = %peer.remote, "a datagram was not sent");
-            shard.sent_record(slot, false);
+            if udp.socket.connected().is_some() {
+                shard.fail(slot, close_of(&error));
+            } else {
+                shard.sent_record(slot, false);
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 /// What the loops of one server are told.
+#[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) clock: Clock,
     stage: AtomicU8,

@@ -1,4 +1,7 @@
 //! Accepting: how many connections there may be, which loop gets the next, and what happens when descriptors run out.
+//!
+//! Connections that we have made ourselves come in by the same door.
+use crate::control::Control;
 use sotong_net::{
     listener::{AcceptBackoff, AcceptError, Listener},
     socket::Socket,
@@ -6,21 +9,51 @@ use sotong_net::{
 };
 use sotong_session::{Moment, Way};
 use std::{
+    collections::VecDeque,
     ops::ControlFlow,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// The places for connections, and how many each loop has taken.
 #[derive(Debug)]
 pub(crate) struct Places {
+    /// Where connections have been made beforehand; `None` for a server.
+    conversations: Option<Conversations>,
     taken: AtomicUsize,
     max: usize,
     loads: Box<[AtomicUsize]>,
     /// Rung when a place becomes free after there was none.
     door: Waker,
+}
+
+/// Connections that we have made, and that only wait for their sessions. When the last is over, so is the run.
+#[derive(Debug)]
+pub(crate) struct Conversations {
+    streams: Mutex<VecDeque<(Socket, Way)>>,
+    /// Those that have no session so far, over datagrams too.
+    to_come: AtomicUsize,
+    control: Arc<Control>,
+    drain: Duration,
+}
+
+impl Conversations {
+    /// `datagrams` of them are begun by [`Places::begin`], the others as if they were accepted.
+    pub(crate) fn new(
+        streams: VecDeque<(Socket, Way)>,
+        datagrams: usize,
+        control: Arc<Control>,
+        drain: Duration,
+    ) -> Self {
+        let to_come = AtomicUsize::new(streams.len() + datagrams);
+        Self { streams: Mutex::new(streams), to_come, control, drain }
+    }
+    fn streams(&self) -> MutexGuard<'_, VecDeque<(Socket, Way)>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A connection's place; dropped with the connection.
@@ -32,9 +65,26 @@ pub(crate) struct Ticket {
 }
 
 impl Places {
-    pub(crate) fn new(max: usize, workers: usize, door: Waker) -> Arc<Self> {
+    pub(crate) fn new(max: usize, workers: usize, door: Waker, conversations: Option<Conversations>) -> Arc<Self> {
         let loads = (0..workers).map(|_| AtomicUsize::new(0)).collect();
-        Arc::new(Self { taken: AtomicUsize::new(0), max, loads, door })
+        Arc::new(Self { conversations, taken: AtomicUsize::new(0), max, loads, door })
+    }
+    /// A place for a conversation that we begin over datagrams.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Ticket> {
+        let ticket = self.take()?;
+        self.conversations.as_ref()?.to_come.fetch_sub(1, Ordering::SeqCst);
+        Some(ticket)
+    }
+    /// The next connection that has been made and waits for its session, with its place.
+    fn next(self: &Arc<Self>) -> Option<(Socket, Way, Ticket)> {
+        let conversations = self.conversations.as_ref()?;
+        let ticket = self.take()?;
+        let (socket, way) = conversations.streams().pop_front()?;
+        conversations.to_come.fetch_sub(1, Ordering::SeqCst);
+        Some((socket, way, ticket))
+    }
+    fn has_next(&self) -> bool {
+        self.conversations.as_ref().is_some_and(|conversations| !conversations.streams().is_empty())
     }
     /// Connections that are open.
     pub(crate) fn taken(&self) -> usize {
@@ -53,8 +103,16 @@ impl Places {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.places.loads[self.worker].fetch_sub(1, Ordering::Relaxed);
-        if self.places.taken.fetch_sub(1, Ordering::SeqCst) == self.places.max {
+        let before = self.places.taken.fetch_sub(1, Ordering::SeqCst);
+        if before == self.places.max {
             self.places.door.wake();
+        }
+        // The count of those to come falls after the place is taken, so both are 0 only at the end.
+        if before == 1
+            && let Some(Conversations { to_come, control, drain, .. }) = &self.places.conversations
+            && to_come.load(Ordering::SeqCst) == 0
+        {
+            control.drain(*drain);
         }
     }
 }
@@ -92,13 +150,16 @@ impl Door {
             entrance.ready = true;
         }
     }
-    /// Closes all listeners.
+    /// Closes all listeners, and the connections that still wait for their sessions.
     pub(crate) fn close(&mut self) {
         self.entrances.clear();
+        if let Some(conversations) = &self.places.conversations {
+            conversations.streams().clear();
+        }
     }
     /// Whether there is somebody to accept now.
     pub(crate) fn is_busy(&self, now: Moment) -> bool {
-        self.accepts(now) && self.entrances.iter().any(|entrance| entrance.ready)
+        self.accepts(now) && (self.entrances.iter().any(|entrance| entrance.ready) || self.places.has_next())
     }
     /// When a pause ends; it may be past.
     pub(crate) fn pause(&self) -> Option<Moment> {
@@ -124,6 +185,18 @@ impl Door {
         }
         self.pause = None;
         let mut left = ACCEPTS_A_TURN;
+        while left > 0
+            && let Some((socket, way, ticket)) = self.places.next()
+        {
+            left -= 1;
+            if let Err(error) = socket.set_nonblocking(nonblocking) {
+                tracing::error!(%error, "a connection is of no use");
+                continue;
+            }
+            if welcome(socket, way, ticket).is_break() {
+                return;
+            }
+        }
         for entrance in self.entrances.iter_mut().filter(|entrance| entrance.ready) {
             while left > 0 {
                 let Some(ticket) = self.places.take() else {

@@ -201,6 +201,9 @@ impl<'a, S: Service> Loop<'a, S> {
 
     /// Serves until told to stop. What it did, and how many connections were cut off.
     fn run(mut self) -> (Counters, usize) {
+        for (number, udp) in self.watch.udp.iter().enumerate() {
+            udp.greet(number, &mut self.shard, &self.context.places);
+        }
         let mut events = Events::with_capacity(1024);
         loop {
             self.begin_turn();
@@ -271,7 +274,8 @@ impl<'a, S: Service> Loop<'a, S> {
             }
         } else if token < self.watch.first_slot {
             let udp = &mut self.watch.udp[token - self.watch.first_udp];
-            udp.readable |= event.is_readable();
+            // An error is read too: a connected socket's is its peer's.
+            udp.readable |= event.is_readable() || event.is_error();
             if event.is_writable() && udp.is_blocked() {
                 udp.writable(&mut self.shard);
             }

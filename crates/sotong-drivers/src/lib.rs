@@ -45,4 +45,4 @@ mod threads;
 
 pub use desk::{DeskWork, desk};
 pub use model::{Model, UnknownModel};
-pub use server::{Options, Report, ServeError, serve, serve_streams, serve_with_desks};
+pub use server::{Options, Report, ServeError, reach, serve, serve_streams, serve_with_desks};

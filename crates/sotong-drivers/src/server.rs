@@ -3,7 +3,7 @@ use crate::{
     Model,
     control::Control,
     desk::{Desks, Plan},
-    door::Places,
+    door::{Conversations, Places},
     epoll, threads,
 };
 use sotong_net::{
@@ -13,12 +13,14 @@ use sotong_net::{
     listen::Bound,
     listener::Listener,
     signals::{Stage, Stop},
+    socket::Socket,
     wake::Waker,
 };
-use sotong_session::{Limits, LimitsError, Records, Service, Stream};
+use sotong_session::{Limits, LimitsError, Records, Service, Stream, Way, Wire};
 use sotong_shard::{Counters, Exchange, Mail, Observer, Silent};
 use std::{
     any::TypeId,
+    collections::VecDeque,
     convert::Infallible,
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -94,7 +96,7 @@ impl ServeError {
 pub(crate) struct Context<S: Service> {
     service: Mutex<S>,
     pub(crate) exchange: Arc<Exchange<Mail<S>>>,
-    pub(crate) control: Control,
+    pub(crate) control: Arc<Control>,
     pub(crate) places: Arc<Places>,
     pub(crate) options: Options,
 }
@@ -157,7 +159,7 @@ where
             Bound::Datagrams(group) => sockets.push(group),
         }
     }
-    run(model, service, listeners, sockets, desks, options, stop)
+    run(model, service, Ends { listeners, sockets, made: None }, desks, options, stop)
 }
 
 /// Serves streams only: for services that are not right over records.
@@ -176,19 +178,64 @@ where
     S: Service,
     S::Session: Stream,
 {
-    run(model, service, listeners, Vec::new(), desks, options, stop)
+    run(model, service, Ends { listeners, ..Ends::default() }, desks, options, stop)
+}
+
+/// Runs a session at this end of each connection that has been made, as [`sotong_net::dial`] makes them, and returns when
+/// all are over, or at `stop` and the end of the drain: a client, or many.
+///
+/// Sessions open at once, those over datagrams too: a client speaks first. [`Options::conns_max`] says how many converse at
+/// once; the others wait.
+///
+/// # Errors
+/// As [`serve`]; [`ServeError::System`] also if one of `sockets` is not connected any more: then no session has begun.
+pub fn reach<S>(
+    model: Model,
+    service: S,
+    sockets: Vec<Socket>,
+    options: &Options,
+    stop: &Stop,
+) -> Result<Report, ServeError>
+where
+    S: Service,
+    S::Session: Stream + Records,
+{
+    if sockets.is_empty() {
+        return Ok(Report::default());
+    }
+    let mut ends = Ends { made: Some(VecDeque::new()), ..Ends::default() };
+    let unusable = || ServeError::system("a connection that was made");
+    for socket in sockets {
+        match (socket.wire(), &mut ends.made) {
+            (Wire::Stream, Some(made)) => {
+                let way = socket.way().map_err(unusable())?;
+                made.push_back((socket, way));
+            }
+            _ => ends.sockets.push(vec![Datagrams::of_connected(socket).map_err(unusable())?]),
+        }
+    }
+    run(model, service, ends, Vec::new(), options, stop)
+}
+
+/// What a run has to do with.
+#[derive(Default)]
+struct Ends {
+    listeners: Vec<Listener>,
+    sockets: Vec<Vec<Datagrams>>,
+    /// Streams that have been made beforehand; `None` for a server.
+    made: Option<VecDeque<(Socket, Way)>>,
 }
 
 fn run<S: Service>(
     model: Model,
     service: S,
-    listeners: Vec<Listener>,
-    sockets: Vec<Vec<Datagrams>>,
+    ends: Ends,
     desks: Vec<Plan<Mail<S>>>,
     options: &Options,
     stop: &Stop,
 ) -> Result<Report, ServeError> {
     options.limits.check()?;
+    let Ends { listeners, sockets, made } = ends;
     let fds_a_conn = match model {
         Model::Threads if Context::<S>::has_mail() => 2,
         Model::Threads | Model::Epoll => 1,
@@ -205,11 +252,16 @@ fn run<S: Service>(
         Model::Epoll => (workers, conns_max),
     };
     let door = Waker::new().map_err(ServeError::system("eventfd"))?;
+    let control = Arc::new(Control::new(Clock::start()));
+    let conversations = made.map(|streams| {
+        let (control, drain) = (Arc::clone(&control), options.limits.drain);
+        Conversations::new(streams, sockets.iter().map(Vec::len).sum(), control, drain)
+    });
     let context = Arc::new(Context {
         service: Mutex::new(service),
         exchange: Exchange::new(shards),
-        control: Control::new(Clock::start()),
-        places: Places::new(places, if model.has_workers() { workers } else { 1 }, door.clone()),
+        control,
+        places: Places::new(places, if model.has_workers() { workers } else { 1 }, door.clone(), conversations),
         options: Options { workers, ..options.clone() },
     });
     let desks = Desks::start(desks, &context.exchange).map_err(ServeError::system("starting a desk"))?;

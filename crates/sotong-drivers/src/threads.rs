@@ -412,6 +412,7 @@ fn serve_datagrams<S: Service>(crew: &Arc<Crew<S>>, socket: Datagrams) -> io::Re
     let work = move || {
         let mut shard = seat.shard();
         let mut udp = [Udp::new(socket)];
+        udp[0].greet(0, &mut shard, &seat.crew.context.places);
         let mut batch = Batch::new(DATAGRAMS_A_TURN);
         while seat.turn(&mut shard) {
             if udp[0].readable && !shard.is_held() && !seat.told {
@@ -432,7 +433,8 @@ fn serve_datagrams<S: Service>(crew: &Arc<Crew<S>>, socket: Datagrams) -> io::Re
             let watched = (!events.is_empty()).then(|| (udp[0].socket.as_fd(), events));
             match seat.sleep(watched, time) {
                 Ok(came) => {
-                    udp[0].readable |= came.contains(PollFlags::IN);
+                    // An error is read too: a connected socket's is its peer's.
+                    udp[0].readable |= came.intersects(PollFlags::IN | PollFlags::ERR);
                     if came.contains(PollFlags::OUT) {
                         udp[0].writable(&mut shard);
                     }

@@ -6,7 +6,11 @@
 //!
 //! Datagrams are neither merged nor split on the way (no GRO, no GSO): each is one record, empty ones included. Fragments
 //! are allowed, as everywhere but in QUIC, so that a record may have any size that UDP has.
-use crate::{address::canonical, endpoint::HostPort};
+use crate::{
+    address::canonical,
+    endpoint::{Host, HostPort},
+    socket::Socket,
+};
 use sotong_session::{End, Way, Wire};
 use std::{
     io::{self, IoSlice},
@@ -29,6 +33,7 @@ pub struct Datagrams {
     fd: OwnedFd,
     local: SocketAddr,
     host_port: HostPort,
+    connected: Option<UdpPeer>,
 }
 
 /// The two ends of a conversation over UDP, and so what tells one session of a socket from another.
@@ -73,7 +78,7 @@ impl UdpPeer {
 
 impl Datagrams {
     pub(crate) fn new(fd: OwnedFd, local: SocketAddr, host_port: HostPort) -> io::Result<Self> {
-        let socket = Self { fd, local, host_port };
+        let socket = Self { fd, local, host_port, connected: None };
         if local.ip().is_unspecified() {
             // On an IPv6 socket both: its IPv4 datagrams are described by either, and only the IPv4 form names our address
             // where the datagram was a broadcast.
@@ -83,6 +88,22 @@ impl Datagrams {
             }
         }
         Ok(socket)
+    }
+    /// Takes over a UDP socket that has been connected, and so has one peer.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] if it is no UDP socket; [`io::ErrorKind::NotConnected`]; as the system reports them.
+    pub fn of_connected(socket: Socket) -> io::Result<Self> {
+        let Way { local: End::Net(local), remote: End::Net(remote), wire: Wire::Records, .. } = socket.way()? else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        socket.set_nonblocking(true)?;
+        let host = match local.ip() {
+            IpAddr::V4(ip) => Host::V4(ip),
+            IpAddr::V6(ip) => Host::V6(ip, None),
+        };
+        let connected = Some(UdpPeer { remote, local });
+        Ok(Self { fd: socket.into(), local, host_port: HostPort { host, port: local.port() }, connected })
     }
     #[allow(unsafe_code, reason = "no safe binding for these two options")]
     fn enable(&self, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
@@ -94,6 +115,10 @@ impl Datagrams {
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// The one peer, of a socket that was connected.
+    pub fn connected(&self) -> Option<UdpPeer> {
+        self.connected
+    }
     /// The address it is bound to.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -352,6 +352,17 @@ impl<S: Service, W> Shard<S, W> {
         }
         self.touch(slot);
     }
+    /// A conversation over datagrams that we begin: the session for `way`'s peer on `socket`, before anything has come.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_peer(&mut self, socket: u32, way: &Way, io: W) -> Result<u32, (Close, W)> {
+        let key = PeerKey::new(socket, way);
+        let slot = self.open_on(way, io, Kind::Records, Some(key.clone()))?;
+        self.make_room_for_peer();
+        self.peers.add(key, slot);
+        Ok(slot)
+    }
     /// A datagram came on `socket` from `way`'s peer, who gets a session if it has none; the one silent for longest goes if
     /// there are too many. `io` makes the driver's part of a new one. The peer's slot; `None` if it was refused.
     pub fn record(&mut self, socket: u32, way: &Way, bytes: &mut [u8], io: impl FnOnce() -> W) -> Option<u32> {
@@ -392,6 +403,12 @@ impl<S: Service, W> Shard<S, W> {
         }
         self.offer(slot);
         Some(slot)
+    }
+    /// The conversation with `way`'s peer on `socket` failed, if there is one.
+    pub fn fail_peer(&mut self, socket: u32, way: &Way, why: Close) {
+        if let Some(slot) = self.peers.find(&PeerKey::new(socket, way)) {
+            self.fail(slot, why);
+        }
     }
     fn make_room_for_peer(&mut self) {
         while self.peers.len() >= self.limits.udp_peers_max {
