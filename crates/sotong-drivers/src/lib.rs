@@ -11,6 +11,8 @@
 //! | `conn` | reading and writing one connection as its shard asks |
 //! | `control` | stopping: telling every loop once, the drain's end |
 //! | `desk` | slow work on threads of its own |
+//! | `workers` | worker threads: their share of the sockets, connections handed over, their ends |
+//! | `readiness` | the loop of the models that are told when a socket can be used |
 //! | `epoll`, `threads` | the models |
 //!
 //! # Example
@@ -40,8 +42,10 @@ mod desk;
 mod door;
 mod epoll;
 mod model;
+mod readiness;
 mod server;
 mod threads;
+mod workers;
 
 pub use desk::{DeskWork, desk};
 pub use model::{Model, UnknownModel};

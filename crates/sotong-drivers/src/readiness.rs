@@ -1,0 +1,313 @@
+//! The loop of the models that are told when a socket can be used.
+//!
+//! Readiness comes as edges: a [`Poller`] says once that a socket can be read, and the loop remembers it until a read comes
+//! back short. So nothing is registered anew when a session stops reading: its connection just leaves the list.
+use crate::{
+    Options,
+    conn::{self, DATAGRAMS_A_TURN, Io, Link, Udp, Wait},
+    control::Order,
+    door::Door,
+    server::Context,
+    workers::{Arrival, Mailbox, Share, shard_id},
+};
+use sotong_net::datagrams::Batch;
+use sotong_session::{Kind, Moment, Service};
+use sotong_shard::{Counters, Reads, Shard};
+use std::{
+    collections::VecDeque,
+    io,
+    ops::ControlFlow,
+    os::fd::{AsRawFd, RawFd},
+    sync::Arc,
+};
+
+/// Where a loop learns of sockets: the kernel's epoll, or somebody's runtime.
+pub(crate) trait Poller {
+    /// Connections that are read in one turn.
+    const CONNS_A_TURN: usize;
+    /// Watches the socket of the connection in `slot` for both directions.
+    fn watch(&mut self, slot: u32, fd: RawFd) -> io::Result<()>;
+    /// The connection in `slot` is over: called before its socket is closed. Nothing if it was never watched.
+    fn forget(&mut self, slot: u32);
+    /// Output of `slot` waits for its socket.
+    fn await_room(&mut self, slot: u32);
+    /// Records wait for room in the datagram socket of this number.
+    fn await_room_udp(&mut self, number: usize);
+    /// The listeners are closed.
+    fn close_door(&mut self);
+}
+
+/// What a poller says of one descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    /// Somebody rang: there is something to look after, which the next turn does.
+    Rung,
+    /// Somebody waits at the listener of this number.
+    Door(usize),
+    /// A datagram socket, by its number.
+    Udp { number: usize, readable: bool, writable: bool },
+    /// A connection.
+    Conn { slot: u32, edge: Edge },
+}
+
+/// What has changed for a connection.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; all combinations occur")]
+pub(crate) struct Edge {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer has ended its direction; what it sent before may still be there.
+    pub(crate) ending: bool,
+    /// An error may wait on the socket.
+    pub(crate) error: bool,
+}
+
+/// What comes after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another turn, once the poller has been asked for what is new.
+    Turn,
+    /// Nothing before this moment, or before there is news.
+    Wait(Option<Moment>),
+    /// The end: all are gone, or may not be waited for.
+    End,
+}
+
+pub(crate) struct Loop<S: Service, P: Poller> {
+    /// Before the shard: what it watches is forgotten while the sockets are still open.
+    pub(crate) poller: P,
+    context: Arc<Context<S>>,
+    mailboxes: Arc<[Mailbox]>,
+    number: usize,
+    door: Option<Door>,
+    udp: Vec<Udp>,
+    shard: Shard<S, Io>,
+    /// Connections that can be read.
+    ready: VecDeque<u32>,
+    buffer: Vec<u8>,
+    batch: Option<Batch>,
+    told: bool,
+}
+
+impl<S: Service, P: Poller> Loop<S, P> {
+    pub(crate) fn new(context: Arc<Context<S>>, mailboxes: Arc<[Mailbox]>, share: Share, poller: P) -> Self {
+        let Options { limits, observer, .. } = &context.options;
+        let Share { number, door, udp } = share;
+        let id = shard_id(number);
+        let exchange = Arc::clone(&context.exchange);
+        let shard = Shard::new(id, context.service(), exchange, *limits, Arc::clone(observer), context.seed(id));
+        let mut new = Self {
+            poller,
+            mailboxes,
+            number,
+            door,
+            batch: (!udp.is_empty()).then(|| Batch::new(DATAGRAMS_A_TURN)),
+            udp: udp.into_iter().map(Udp::new).collect(),
+            shard,
+            ready: VecDeque::new(),
+            buffer: vec![0; limits.turn_bytes_max],
+            told: false,
+            context,
+        };
+        new.begin_turn();
+        for (number, udp) in new.udp.iter().enumerate() {
+            udp.greet(number, &mut new.shard, &new.context.places);
+        }
+        new
+    }
+
+    /// One turn, after [`Self::note`] of everything new.
+    pub(crate) fn turn(&mut self) -> Next {
+        self.begin_turn();
+        let drain_until = match self.context.control.order() {
+            Order::Serve => None,
+            Order::Drain(until) => {
+                if self.drained(until) {
+                    return Next::End;
+                }
+                Some(until)
+            }
+            Order::Leave => return Next::End,
+        };
+        self.accept();
+        self.take_arrivals();
+        self.shard.expire();
+        self.shard.deliver();
+        self.read();
+        self.flush();
+        self.next(drain_until)
+    }
+    /// Ends every session and closes every socket. What was done, and how many connections were cut off.
+    pub(crate) fn finish(&mut self) -> (Counters, usize) {
+        let cut = self.shard.counters().cut_at_drain as usize + self.shard.len();
+        for slot in self.shard.all_slots() {
+            self.poller.forget(slot);
+            self.shard.remove(slot);
+        }
+        (self.shard.counters().clone(), cut)
+    }
+    fn begin_turn(&mut self) {
+        let clock = &self.context.control.clock;
+        self.shard.begin_turn(clock.now(), clock.wall());
+    }
+    /// Tells the sessions once, and cuts off at `until` what is left. Whether all are gone.
+    fn drained(&mut self, until: Moment) -> bool {
+        if !std::mem::replace(&mut self.told, true) {
+            if let Some(door) = &mut self.door {
+                door.close();
+                self.poller.close_door();
+            }
+            self.take_arrivals();
+            self.shard.stop();
+        }
+        if self.shard.now() >= until && !self.shard.is_empty() {
+            self.shard.cut();
+        }
+        self.flush();
+        self.shard.is_empty() && self.mailboxes[self.number].is_empty()
+    }
+
+    /// What the poller says of one descriptor.
+    pub(crate) fn note(&mut self, news: News) {
+        match news {
+            News::Rung => {}
+            News::Door(listener) => {
+                if let Some(door) = &mut self.door {
+                    door.ready(listener);
+                }
+            }
+            News::Udp { number, readable, writable } => {
+                let Some(udp) = self.udp.get_mut(number) else { return };
+                udp.readable |= readable;
+                if writable && udp.is_blocked() {
+                    udp.writable(&mut self.shard);
+                }
+            }
+            News::Conn { slot, edge } => self.note_conn(slot, edge),
+        }
+    }
+    fn note_conn(&mut self, slot: u32, edge: Edge) {
+        if edge.writable {
+            self.shard.writable(slot);
+        }
+        let Some(Io::Stream(link)) = self.shard.io(slot) else { return };
+        link.readable |= edge.readable;
+        link.ending |= edge.ending;
+        if edge.error {
+            conn::check(&mut self.shard, slot);
+        }
+        self.enqueue(slot);
+    }
+    /// Puts a connection that can be read and wants to be on the list.
+    fn enqueue(&mut self, slot: u32) {
+        if self.shard.reads(slot) == Reads::No {
+            return;
+        }
+        let Some(Io::Stream(link)) = self.shard.io(slot) else { return };
+        if link.readable && !std::mem::replace(&mut link.queued, true) {
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(door) = &mut self.door else { return };
+        let now = self.shard.now();
+        if !door.is_busy(now) {
+            return;
+        }
+        let (mailboxes, number) = (&self.mailboxes, self.number);
+        let mut mine = Vec::new();
+        door.accept(now, true, |socket, way, ticket| {
+            if ticket.worker == number {
+                mine.push((socket, way, ticket));
+            } else {
+                mailboxes[ticket.worker].leave((socket, way, ticket));
+            }
+            ControlFlow::Continue(())
+        });
+        for arrival in mine {
+            self.welcome(arrival);
+        }
+    }
+    fn take_arrivals(&mut self) {
+        for arrival in self.mailboxes[self.number].take() {
+            self.welcome(arrival);
+        }
+    }
+    fn welcome(&mut self, (socket, way, ticket): Arrival) {
+        let fd = socket.as_raw_fd();
+        let link = Link::new(socket, Some(ticket));
+        // A refused peer is closed by dropping its socket.
+        let Ok(slot) = self.shard.open(&way, Io::Stream(link), Kind::Socket) else { return };
+        if let Err(error) = self.poller.watch(slot, fd) {
+            tracing::warn!(%error, "a connection cannot be watched");
+            self.shard.fail(slot, conn::close_of(&error));
+        }
+    }
+
+    /// Reads each connection of the list once (rule D9); those with more come again in the next turn.
+    fn read(&mut self) {
+        if self.shard.is_held() {
+            return;
+        }
+        for _ in 0..self.ready.len().min(P::CONNS_A_TURN) {
+            let Some(slot) = self.ready.pop_front() else { break };
+            if let Some(Io::Stream(link)) = self.shard.io(slot) {
+                link.queued = false;
+            }
+            let later = self.shard.reads(slot) == Reads::Later;
+            if later || conn::read(&mut self.shard, slot, &mut self.buffer, Wait::No) {
+                self.enqueue(slot);
+            }
+        }
+        if let Some(batch) = &mut self.batch {
+            for (number, udp) in self.udp.iter_mut().enumerate() {
+                if udp.readable && !self.shard.is_held() {
+                    udp.read(number, &mut self.shard, batch);
+                }
+            }
+        }
+    }
+    /// Does what the shard asks for every connection that something happened to.
+    fn flush(&mut self) {
+        while let Some(slot) = self.shard.touched() {
+            if let Some(io) = conn::flush(&mut self.shard, slot, &mut self.udp) {
+                self.poller.forget(slot);
+                drop(io);
+                continue;
+            }
+            if self.shard.is_blocked(slot) {
+                match self.shard.io(slot) {
+                    Some(Io::Stream(_)) => self.poller.await_room(slot),
+                    Some(Io::Peer { socket, .. }) => self.poller.await_room_udp(*socket),
+                    None => {}
+                }
+            }
+            self.enqueue(slot);
+        }
+    }
+    /// Whether there is something left to do, and if not, until when to wait.
+    fn next(&mut self, drain_until: Option<Moment>) -> Next {
+        let now = self.shard.now();
+        let can_read = !self.ready.is_empty() || self.udp.iter().any(|udp| udp.readable);
+        let busy = can_read && !self.shard.is_held()
+            || self.door.as_ref().is_some_and(|door| door.is_busy(now))
+            || !self.mailboxes[self.number].is_empty()
+            || self.told && self.shard.is_empty()
+            || !self.told && self.context.control.order() != Order::Serve
+            || self.context.control.order() == Order::Leave
+            || !self.shard.may_sleep();
+        if busy {
+            return Next::Turn;
+        }
+        let pause = self.door.as_ref().and_then(Door::pause).filter(|until| *until > now);
+        Next::Wait([self.shard.next_deadline(), drain_until, pause].into_iter().flatten().min())
+    }
+}
+
+impl<S: Service, P: Poller> Drop for Loop<S, P> {
+    /// However a loop ends, each of its sessions hears that it is over.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
