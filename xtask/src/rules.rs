@@ -30,7 +30,7 @@ impl fmt::Display for Finding {
     }
 }
 
-const RULES: [fn(&Tree, &mut Vec<Finding>); 12] = [
+const RULES: [fn(&Tree, &mut Vec<Finding>); 13] = [
     crates::dependencies,
     crates::bans_of_pure_crates,
     crates::locked,
@@ -43,6 +43,7 @@ const RULES: [fn(&Tree, &mut Vec<Finding>); 12] = [
     words::unfinished,
     words::machine_paths,
     documents::readable,
+    documents::in_both_languages,
 ];
 
 /// What all rules find.
