@@ -13,9 +13,9 @@ use std::{
 
 /// What a driver keeps for a connection.
 #[derive(Debug)]
-pub(crate) enum Io {
+pub(crate) enum Io<K = Socket> {
     /// A socket of its own.
-    Stream(Link),
+    Stream(Link<K>),
     /// A peer of a datagram socket, by the socket's number on its shard.
     Peer {
         socket: usize,
@@ -25,10 +25,10 @@ pub(crate) enum Io {
     },
 }
 
-/// A stream socket and what is known of it.
+/// A stream socket, with what the model has around it, and what is known of it.
 #[derive(Debug)]
-pub(crate) struct Link {
-    pub(crate) socket: Socket,
+pub(crate) struct Link<K = Socket> {
+    pub(crate) socket: K,
     /// There may be something to read.
     pub(crate) readable: bool,
     /// The peer's end has been announced: read until it is there.
@@ -39,8 +39,8 @@ pub(crate) struct Link {
     _ticket: Option<Ticket>,
 }
 
-impl Link {
-    pub(crate) fn new(socket: Socket, ticket: Option<Ticket>) -> Self {
+impl<K> Link<K> {
+    pub(crate) fn new(socket: K, ticket: Option<Ticket>) -> Self {
         Self { socket, readable: false, ending: false, queued: false, _ticket: ticket }
     }
 }
@@ -58,7 +58,7 @@ impl Udp {
         Self { socket, readable: false, blocked: Vec::new() }
     }
     /// Opens the session of a socket that has been connected, before anything comes: it may speak first.
-    pub(crate) fn greet<S: Service>(&self, number: usize, shard: &mut Shard<S, Io>, places: &Arc<Places>) {
+    pub(crate) fn greet<S: Service, K>(&self, number: usize, shard: &mut Shard<S, Io<K>>, places: &Arc<Places>) {
         let Some(peer) = self.socket.connected() else { return };
         let io = Io::Peer { socket: number, peer, _ticket: places.begin() };
         // A refusal is counted by the shard; dropping the place tells that this conversation is over.
@@ -68,13 +68,18 @@ impl Udp {
         !self.blocked.is_empty()
     }
     /// There is room again: every peer that waited is looked at.
-    pub(crate) fn writable<S: Service>(&mut self, shard: &mut Shard<S, Io>) {
+    pub(crate) fn writable<S: Service, K>(&mut self, shard: &mut Shard<S, Io<K>>) {
         for slot in self.blocked.drain(..) {
             shard.writable(slot);
         }
     }
     /// Receives one batch; whether there may be more.
-    pub(crate) fn read<S: Service>(&mut self, number: usize, shard: &mut Shard<S, Io>, batch: &mut Batch) -> bool {
+    pub(crate) fn read<S: Service, K>(
+        &mut self,
+        number: usize,
+        shard: &mut Shard<S, Io<K>>,
+        batch: &mut Batch,
+    ) -> bool {
         match self.socket.receive(batch) {
             Ok(count) => {
                 for index in 0..count {
@@ -112,7 +117,11 @@ const SLICES_MAX: usize = 64;
 
 /// Does what the shard asks for a connection until there is nothing more to do now. Gives back the driver's part of a
 /// connection that is over.
-pub(crate) fn flush<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp]) -> Option<Io> {
+pub(crate) fn flush<S: Service, K: AsRef<Socket>>(
+    shard: &mut Shard<S, Io<K>>,
+    slot: u32,
+    udp: &mut [Udp],
+) -> Option<Io<K>> {
     loop {
         match shard.next(slot) {
             Step::Wait => return None,
@@ -123,7 +132,7 @@ pub(crate) fn flush<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [
             Step::HalfClose => {
                 if let Some(Io::Stream(link)) = shard.io(slot) {
                     // It fails only where the connection is gone, which the next read or the close tells.
-                    let _ = link.socket.shutdown_write();
+                    let _ = link.socket.as_ref().shutdown_write();
                 }
                 shard.half_closed(slot);
             }
@@ -131,14 +140,14 @@ pub(crate) fn flush<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [
     }
 }
 
-fn send<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
+fn send<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
     let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
     let sent = match out.front() {
-        Some(bytes) => link.socket.send_vectored(&[IoSlice::new(bytes)], true),
+        Some(bytes) => link.socket.as_ref().send_vectored(&[IoSlice::new(bytes)], true),
         None => {
             let mut slices = Vec::with_capacity(SLICES_MAX);
             out.gather(&mut slices, SLICES_MAX);
-            link.socket.send_vectored(&slices, true)
+            link.socket.as_ref().send_vectored(&slices, true)
         }
     };
     match sent {
@@ -147,16 +156,16 @@ fn send<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
     }
 }
 
-fn send_file<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
+fn send_file<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
     let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
     let Some(range) = out.front_file() else { return };
-    match link.socket.send_file(range) {
+    match link.socket.as_ref().send_file(range) {
         Ok(count) => shard.sent_file(slot, count as u64),
         Err(error) => failed(shard, slot, &error),
     }
 }
 
-fn send_record<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp]) {
+fn send_record<S: Service, K>(shard: &mut Shard<S, Io<K>>, slot: u32, udp: &mut [Udp]) {
     let Some((out, Io::Peer { socket, peer, .. })) = shard.output(slot) else { return };
     let Some(udp) = udp.get_mut(*socket) else { return };
     let mut slices = Vec::with_capacity(4);
@@ -178,7 +187,7 @@ fn send_record<S: Service>(shard: &mut Shard<S, Io>, slot: u32, udp: &mut [Udp])
     }
 }
 
-fn failed<S: Service>(shard: &mut Shard<S, Io>, slot: u32, error: &io::Error) {
+fn failed<S: Service, K>(shard: &mut Shard<S, Io<K>>, slot: u32, error: &io::Error) {
     match error.kind() {
         ErrorKind::WouldBlock => shard.blocked(slot),
         _ => shard.fail(slot, close_of(error)),
@@ -202,7 +211,12 @@ pub(crate) enum Wait {
 }
 
 /// Receives once, and hands what came to the shard. Whether there may be more.
-pub(crate) fn read<S: Service>(shard: &mut Shard<S, Io>, slot: u32, buffer: &mut [u8], wait: Wait) -> bool {
+pub(crate) fn read<S: Service, K: AsRef<Socket>>(
+    shard: &mut Shard<S, Io<K>>,
+    slot: u32,
+    buffer: &mut [u8],
+    wait: Wait,
+) -> bool {
     let reads = shard.reads(slot);
     let Some(Io::Stream(link)) = shard.io(slot) else { return false };
     let space = match reads {
@@ -213,7 +227,7 @@ pub(crate) fn read<S: Service>(shard: &mut Shard<S, Io>, slot: u32, buffer: &mut
             &mut buffer[..most]
         }
     };
-    let came = if wait == Wait::Yes { link.socket.recv(space) } else { link.socket.recv_now(space) };
+    let came = if wait == Wait::Yes { link.socket.as_ref().recv(space) } else { link.socket.as_ref().recv_now(space) };
     match came {
         Ok(0) => {
             link.readable = false;
@@ -242,9 +256,9 @@ pub(crate) fn read<S: Service>(shard: &mut Shard<S, Io>, slot: u32, buffer: &mut
 }
 
 /// The kernel reports an error on a socket: if there is one, the connection is over.
-pub(crate) fn check<S: Service>(shard: &mut Shard<S, Io>, slot: u32) {
+pub(crate) fn check<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
     let Some(Io::Stream(link)) = shard.io(slot) else { return };
-    if let Err(error) = link.socket.take_error() {
+    if let Err(error) = link.socket.as_ref().take_error() {
         shard.fail(slot, close_of(&error));
     }
 }

@@ -4,12 +4,12 @@
 use crate::{
     ServeError,
     door::Door,
-    readiness::{Edge, Loop, News, Next, Poller},
+    readiness::{Loop, News, Next, Poller},
     server::Context,
     workers::{self, Mailbox, Share, shard_id},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, wake::Waker};
+use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, socket::Socket, wake::Waker, watched::Edge};
 use sotong_session::Service;
 use sotong_shard::Counters;
 use std::{
@@ -123,14 +123,18 @@ impl Watch {
 impl Poller for Watch {
     /// All that are ready: nobody else waits for this thread.
     const CONNS_A_TURN: usize = usize::MAX;
-    fn watch(&mut self, slot: u32, fd: RawFd) -> io::Result<()> {
-        let token = Token(self.first_slot + slot as usize);
-        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE | Interest::WRITABLE)
+    type Socket = Socket;
+
+    fn adopt(&mut self, socket: Socket) -> io::Result<Socket> {
+        Ok(socket)
     }
-    // A closed socket leaves the kernel's list by itself.
-    fn forget(&mut self, _slot: u32) {}
+    fn watch(&mut self, slot: u32, socket: &mut Socket) -> io::Result<()> {
+        let token = Token(self.first_slot + slot as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, interest)
+    }
     // Room is announced whenever it comes: each socket is watched for both.
-    fn await_room(&mut self, _slot: u32) {}
+    fn await_room(&mut self, _slot: u32, _socket: &mut Socket) {}
     fn await_room_udp(&mut self, _number: usize) {}
     fn close_door(&mut self) {}
 }

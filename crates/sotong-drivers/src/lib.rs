@@ -13,7 +13,7 @@
 //! | `desk` | slow work on threads of its own |
 //! | `workers` | worker threads: their share of the sockets, connections handed over, their ends |
 //! | `readiness` | the loop of the models that are told when a socket can be used |
-//! | `epoll`, `threads` | the models |
+//! | `threads`, `epoll`, `asynchronous` | the models |
 //!
 //! # Example
 //!
@@ -36,6 +36,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod asynchronous;
 mod conn;
 mod control;
 mod desk;
@@ -47,6 +48,7 @@ mod server;
 mod threads;
 mod workers;
 
+pub use asynchronous::{serve_async, serve_streams_async};
 pub use desk::{DeskWork, desk};
 pub use model::{Model, UnknownModel};
 pub use server::{Options, Report, ServeError, reach, serve, serve_streams, serve_with_desks};

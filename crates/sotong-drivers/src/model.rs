@@ -8,24 +8,27 @@ pub enum Model {
     Threads,
     /// Non-blocking sockets and one event loop a worker.
     Epoll,
+    /// Tokio, one current-thread runtime a worker.
+    Async,
 }
 
 impl Model {
     /// All models, the simplest first.
-    pub const ALL: [Self; 2] = [Self::Threads, Self::Epoll];
+    pub const ALL: [Self; 3] = [Self::Threads, Self::Epoll, Self::Async];
 
     /// The name by which people choose it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Threads => "threads",
             Self::Epoll => "epoll",
+            Self::Async => "async",
         }
     }
     /// Whether the number of workers is the caller's to choose; `threads` has as many as connections.
     pub fn has_workers(self) -> bool {
         match self {
             Self::Threads => false,
-            Self::Epoll => true,
+            Self::Epoll | Self::Async => true,
         }
     }
 }
@@ -38,7 +41,7 @@ impl fmt::Display for Model {
 
 /// No model has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no model {0:?}: the models are threads and epoll")]
+#[error("there is no model {0:?}: the models are threads, epoll and async")]
 pub struct UnknownModel(pub String);
 
 impl FromStr for Model {

@@ -10,27 +10,24 @@ use crate::{
     server::Context,
     workers::{Arrival, Mailbox, Share, shard_id},
 };
-use sotong_net::datagrams::Batch;
+use sotong_net::{datagrams::Batch, socket::Socket, watched::Edge};
 use sotong_session::{Kind, Moment, Service};
 use sotong_shard::{Counters, Reads, Shard};
-use std::{
-    collections::VecDeque,
-    io,
-    ops::ControlFlow,
-    os::fd::{AsRawFd, RawFd},
-    sync::Arc,
-};
+use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
 
 /// Where a loop learns of sockets: the kernel's epoll, or somebody's runtime.
 pub(crate) trait Poller {
     /// Connections that are read in one turn.
     const CONNS_A_TURN: usize;
-    /// Watches the socket of the connection in `slot` for both directions.
-    fn watch(&mut self, slot: u32, fd: RawFd) -> io::Result<()>;
-    /// The connection in `slot` is over: called before its socket is closed. Nothing if it was never watched.
-    fn forget(&mut self, slot: u32);
+    /// A connection's socket, with what the poller has around it.
+    type Socket: AsRef<Socket>;
+
+    /// Takes a socket in that is to be watched.
+    fn adopt(&mut self, socket: Socket) -> io::Result<Self::Socket>;
+    /// Watches the socket of the connection in `slot` for both directions, until it is closed.
+    fn watch(&mut self, slot: u32, socket: &mut Self::Socket) -> io::Result<()>;
     /// Output of `slot` waits for its socket.
-    fn await_room(&mut self, slot: u32);
+    fn await_room(&mut self, slot: u32, socket: &mut Self::Socket);
     /// Records wait for room in the datagram socket of this number.
     fn await_room_udp(&mut self, number: usize);
     /// The listeners are closed.
@@ -50,18 +47,6 @@ pub(crate) enum News {
     Conn { slot: u32, edge: Edge },
 }
 
-/// What has changed for a connection.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; all combinations occur")]
-pub(crate) struct Edge {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// The peer has ended its direction; what it sent before may still be there.
-    pub(crate) ending: bool,
-    /// An error may wait on the socket.
-    pub(crate) error: bool,
-}
-
 /// What comes after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -74,14 +59,13 @@ pub(crate) enum Next {
 }
 
 pub(crate) struct Loop<S: Service, P: Poller> {
-    /// Before the shard: what it watches is forgotten while the sockets are still open.
     pub(crate) poller: P,
     context: Arc<Context<S>>,
     mailboxes: Arc<[Mailbox]>,
     number: usize,
     door: Option<Door>,
     udp: Vec<Udp>,
-    shard: Shard<S, Io>,
+    shard: Shard<S, Io<P::Socket>>,
     /// Connections that can be read.
     ready: VecDeque<u32>,
     buffer: Vec<u8>,
@@ -141,7 +125,6 @@ impl<S: Service, P: Poller> Loop<S, P> {
     pub(crate) fn finish(&mut self) -> (Counters, usize) {
         let cut = self.shard.counters().cut_at_drain as usize + self.shard.len();
         for slot in self.shard.all_slots() {
-            self.poller.forget(slot);
             self.shard.remove(slot);
         }
         (self.shard.counters().clone(), cut)
@@ -167,6 +150,13 @@ impl<S: Service, P: Poller> Loop<S, P> {
         self.shard.is_empty() && self.mailboxes[self.number].is_empty()
     }
 
+    /// What keeps a connection, for a poller that keeps its news there.
+    pub(crate) fn conn(&mut self, slot: u32) -> Option<(&mut P, &mut P::Socket)> {
+        match self.shard.io(slot)? {
+            Io::Stream(link) => Some((&mut self.poller, &mut link.socket)),
+            Io::Peer { .. } => None,
+        }
+    }
     /// What the poller says of one descriptor.
     pub(crate) fn note(&mut self, news: News) {
         match news {
@@ -235,12 +225,17 @@ impl<S: Service, P: Poller> Loop<S, P> {
         }
     }
     fn welcome(&mut self, (socket, way, ticket): Arrival) {
-        let fd = socket.as_raw_fd();
-        let link = Link::new(socket, Some(ticket));
+        let refused = |error: &io::Error| tracing::warn!(%error, "a connection cannot be watched");
+        let socket = match self.poller.adopt(socket) {
+            Ok(socket) => socket,
+            Err(error) => return refused(&error),
+        };
         // A refused peer is closed by dropping its socket.
+        let link = Link::new(socket, Some(ticket));
         let Ok(slot) = self.shard.open(&way, Io::Stream(link), Kind::Socket) else { return };
-        if let Err(error) = self.poller.watch(slot, fd) {
-            tracing::warn!(%error, "a connection cannot be watched");
+        let Some(Io::Stream(link)) = self.shard.io(slot) else { return };
+        if let Err(error) = self.poller.watch(slot, &mut link.socket) {
+            refused(&error);
             self.shard.fail(slot, conn::close_of(&error));
         }
     }
@@ -271,14 +266,13 @@ impl<S: Service, P: Poller> Loop<S, P> {
     /// Does what the shard asks for every connection that something happened to.
     fn flush(&mut self) {
         while let Some(slot) = self.shard.touched() {
-            if let Some(io) = conn::flush(&mut self.shard, slot, &mut self.udp) {
-                self.poller.forget(slot);
-                drop(io);
+            // A connection that is over closes its socket, which leaves the poller by that.
+            if conn::flush(&mut self.shard, slot, &mut self.udp).is_some() {
                 continue;
             }
             if self.shard.is_blocked(slot) {
                 match self.shard.io(slot) {
-                    Some(Io::Stream(_)) => self.poller.await_room(slot),
+                    Some(Io::Stream(link)) => self.poller.await_room(slot, &mut link.socket),
                     Some(Io::Peer { socket, .. }) => self.poller.await_room_udp(*socket),
                     None => {}
                 }

@@ -1,6 +1,6 @@
 //! A service, its listeners and a model, run until they are stopped.
 use crate::{
-    Model,
+    Model, asynchronous,
     control::Control,
     desk::{Desks, Plan},
     door::{Conversations, Places},
@@ -102,6 +102,21 @@ pub(crate) struct Context<S: Service> {
 }
 
 impl<S: Service> Context<S> {
+    fn new(service: S, shards: usize, (control, places): (Arc<Control>, Arc<Places>), options: Options) -> Arc<Self> {
+        Arc::new(Self { service: Mutex::new(service), exchange: Exchange::new(shards), control, places, options })
+    }
+    /// What a server of one loop needs; a place that becomes free rings `door`.
+    ///
+    /// # Errors
+    /// The limits.
+    pub(crate) fn alone(service: S, options: Options, door: &Waker) -> Result<Arc<Self>, ServeError> {
+        options.limits.check()?;
+        let conns_max = descriptors::cap(options.conns_max, descriptors::raise_limit(), 1).connections;
+        let options = Options { workers: 1, ..options };
+        let control = Arc::new(Control::new(Clock::start()));
+        let places = Places::new(conns_max, 1, door.clone(), None);
+        Ok(Self::new(service, 1, (control, places), options))
+    }
     /// The service, for one shard.
     pub(crate) fn service(&self) -> S {
         self.service.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -152,13 +167,7 @@ where
     S: Service,
     S::Session: Stream + Records,
 {
-    let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
-    for bound in bound {
-        match bound {
-            Bound::Stream(listener) => listeners.push(listener),
-            Bound::Datagrams(group) => sockets.push(group),
-        }
-    }
+    let (listeners, sockets) = split(bound);
     run(model, service, Ends { listeners, sockets, made: None }, desks, options, stop)
 }
 
@@ -226,6 +235,18 @@ struct Ends {
     made: Option<VecDeque<(Socket, Way)>>,
 }
 
+/// Listeners, and the sockets of each datagram address.
+pub(crate) fn split(bound: Vec<Bound>) -> (Vec<Listener>, Vec<Vec<Datagrams>>) {
+    let (mut listeners, mut sockets) = (Vec::new(), Vec::new());
+    for bound in bound {
+        match bound {
+            Bound::Stream(listener) => listeners.push(listener),
+            Bound::Datagrams(group) => sockets.push(group),
+        }
+    }
+    (listeners, sockets)
+}
+
 fn run<S: Service>(
     model: Model,
     service: S,
@@ -238,7 +259,7 @@ fn run<S: Service>(
     let Ends { listeners, sockets, made } = ends;
     let fds_a_conn = match model {
         Model::Threads if Context::<S>::has_mail() => 2,
-        Model::Threads | Model::Epoll => 1,
+        Model::Threads | Model::Epoll | Model::Async => 1,
     };
     let conns_max = descriptors::cap(options.conns_max, descriptors::raise_limit(), fds_a_conn).connections;
     let workers = options.workers.clamp(1, 1024);
@@ -249,7 +270,7 @@ fn run<S: Service>(
             let places = conns_max.min((1 << 16) - sockets.min(1 << 15));
             (places + sockets, places)
         }
-        Model::Epoll => (workers, conns_max),
+        Model::Epoll | Model::Async => (workers, conns_max),
     };
     let door = Waker::new().map_err(ServeError::system("eventfd"))?;
     let control = Arc::new(Control::new(Clock::start()));
@@ -257,16 +278,12 @@ fn run<S: Service>(
         let (control, drain) = (Arc::clone(&control), options.limits.drain);
         Conversations::new(streams, sockets.iter().map(Vec::len).sum(), control, drain)
     });
-    let context = Arc::new(Context {
-        service: Mutex::new(service),
-        exchange: Exchange::new(shards),
-        control,
-        places: Places::new(places, if model.has_workers() { workers } else { 1 }, door.clone(), conversations),
-        options: Options { workers, ..options.clone() },
-    });
+    let places = Places::new(places, if model.has_workers() { workers } else { 1 }, door.clone(), conversations);
+    let context = Context::new(service, shards, (control, places), Options { workers, ..options.clone() });
     let desks = Desks::start(desks, &context.exchange).map_err(ServeError::system("starting a desk"))?;
     let result = match model {
         Model::Epoll => epoll::run(&context, listeners, sockets, &door, stop),
+        Model::Async => asynchronous::run(&context, listeners, sockets, &door, stop),
         Model::Threads => threads::run(&context, listeners, sockets, &door, stop),
     };
     let left_at_once = stop.stage() == Stage::Leaving;

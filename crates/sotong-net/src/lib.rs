@@ -42,6 +42,7 @@ pub mod signals;
 pub mod socket;
 mod unix_file;
 pub mod wake;
+pub mod watched;
 
 /// A descriptor for requests about the machine's interfaces.
 pub(crate) fn unix_datagram() -> Result<std::os::fd::OwnedFd, rustix::io::Errno> {

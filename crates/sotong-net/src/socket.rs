@@ -193,6 +193,13 @@ impl AsFd for Socket {
     }
 }
 
+/// For those who hold a socket with something of their own around it.
+impl AsRef<Self> for Socket {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()

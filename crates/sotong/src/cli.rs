@@ -145,6 +145,7 @@ struct RoomLimitFlags {
 pub(crate) enum Model {
     Threads,
     Epoll,
+    Async,
 }
 
 // The limits of `sotong_session::Limits`, by the same names. The defaults are read from there, so that help tells what

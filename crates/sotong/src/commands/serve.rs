@@ -196,6 +196,7 @@ impl Model {
         match self {
             Self::Threads => sotong_drivers::Model::Threads,
             Self::Epoll => sotong_drivers::Model::Epoll,
+            Self::Async => sotong_drivers::Model::Async,
         }
     }
 }
