@@ -27,22 +27,35 @@ pub fn sotong() -> &'static Path {
         if let Some(path) = std::env::var_os("SOTONG_BIN") {
             return path.into();
         }
-        // This test stands in <target>/<profile>/deps/.
-        let own = std::env::current_exe().expect("a test has a path");
-        let folder = own.ancestors().nth(2).expect("a test stands in a target folder").to_owned();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "sotong", "--bin", "sotong", "--manifest-path"]);
-        build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
-        build.arg("--target-dir").arg(folder.parent().expect("a profile stands in a target folder"));
-        match folder.file_name().and_then(OsStr::to_str) {
-            Some("debug") | None => {}
-            Some(profile) => {
-                build.args(["--profile", profile]);
-            }
-        }
-        assert!(build.status().expect("cargo runs").success(), "the command is built");
-        folder.join("sotong")
+        build(&["--package", "sotong", "--bin", "sotong"]).join("sotong")
     })
+}
+
+/// An example, built as the tests were.
+///
+/// # Panics
+/// It cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    build(&["--package", "examples", "--example", name]).join("examples").join(name)
+}
+
+/// Builds what `which` selects as this test was built. The folder where it stands.
+fn build(which: &[&str]) -> PathBuf {
+    // This test stands in <target>/<profile>/deps/.
+    let own = std::env::current_exe().expect("a test has a path");
+    let folder = own.ancestors().nth(2).expect("a test stands in a target folder").to_owned();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet"]).args(which);
+    build.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
+    build.arg("--target-dir").arg(folder.parent().expect("a profile stands in a target folder"));
+    match folder.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => {}
+        Some(profile) => {
+            build.args(["--profile", profile]);
+        }
+    }
+    assert!(build.status().expect("cargo runs").success(), "{which:?} is built");
+    folder
 }
 
 /// Bytes that a process has written so far, and whether these are all.
@@ -205,6 +218,18 @@ impl Running {
         let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
         let bytes = self.stderr.wait(text, |bytes, _| has(bytes));
         assert!(has(&bytes), "it ended without {text:?}: {}", String::from_utf8_lossy(&bytes));
+    }
+    /// What it has printed, once `holds` of that.
+    ///
+    /// # Panics
+    /// It ends before.
+    #[track_caller]
+    pub fn wait_printed(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        let stdout = self.stdout.as_ref().expect("a pipe");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let printed = text(&stdout.wait(what, |bytes, _| holds(&text(bytes))));
+        assert!(holds(&printed), "it ended without {what}: {printed}");
+        printed
     }
     /// What it has printed so far.
     pub fn printed(&self) -> Vec<u8> {

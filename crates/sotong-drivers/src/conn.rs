@@ -7,7 +7,7 @@ use sotong_net::{
 use sotong_session::{Close, Service};
 use sotong_shard::{Reads, Shard, Step};
 use std::{
-    io::{self, ErrorKind, IoSlice},
+    io::{self, ErrorKind},
     sync::Arc,
 };
 
@@ -143,7 +143,7 @@ pub(crate) fn flush<S: Service, K: AsRef<Socket>>(
 fn send<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
     let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
     let sent = match out.front() {
-        Some(bytes) => link.socket.as_ref().send_vectored(&[IoSlice::new(bytes)], true),
+        Some(bytes) => link.socket.as_ref().send(bytes, true),
         None => {
             let mut slices = Vec::with_capacity(SLICES_MAX);
             out.gather(&mut slices, SLICES_MAX);
