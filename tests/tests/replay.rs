@@ -18,7 +18,7 @@ use std::{
     rc::Rc,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tests::process::HANG;
 
@@ -336,6 +336,12 @@ fn under_model<M: Word>(model: Model, workers: usize, lines: &[Line], order: Ord
         move || serve_streams(model, service, vec![listener], Vec::new(), &options, &stop)
     });
     let heard = act_on_sockets(address.trim_start_matches("tcp://"), lines, order);
+    // A stop that came before the last end would be what that session is told.
+    let began = Instant::now();
+    while recorder.told.lock().unwrap().len() < heard.len() {
+        assert!(began.elapsed() < HANG, "{model}: not all sessions end");
+        thread::sleep(Duration::from_millis(1));
+    }
     stop.drain();
     let report = server.join().expect("no panic").expect("served");
     assert_eq!((report.counters.panics, report.counters.broken, report.cut), (0, 0, 0), "{model}: {report:?}");
