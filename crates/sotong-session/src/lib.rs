@@ -89,15 +89,17 @@ mod context;
 mod limits;
 mod output;
 pub mod rig;
+mod rule;
 mod service;
 mod session;
 
 pub use carry::Carry;
-pub use checked::{Broken, Checked, CheckedService, Rule};
+pub use checked::{Checked, CheckedService};
 pub use close::Close;
 pub use context::{Address, Cx, Desk, Host, Moment, Topic, Wall};
 pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Kind, Marks, Output, Piece, Source};
+pub use rule::{Broken, Rule};
 pub use service::{End, Service, TlsFacts, Way, Wire};
 pub use session::{Event, Input, Pace, Records, Session, Stream, Wants};
 

@@ -334,9 +334,10 @@ impl Output {
     pub fn set_marks(&mut self, marks: Marks) {
         self.marks = marks;
     }
-    /// Remembers that something nested in this output was lost.
+    /// Remembers that something nested in this output was lost; what is lost after [`Self::finish`] is missed by nobody
+    /// (rule D13).
     pub fn set_overflowed(&mut self) {
-        self.overflowed = true;
+        self.overflowed |= !self.finished;
     }
 
     fn weight(&self) -> usize {
@@ -438,6 +439,7 @@ mod tests {
         out.put(b"bye");
         out.finish();
         out.put(b"123456789");
+        out.set_overflowed();
         assert!(!out.has_overflowed());
         assert_eq!(all(&out), b"bye");
     }

@@ -63,6 +63,7 @@ impl<S: Service> Service for Guarded<S> {
             kept: VecDeque::new(),
             due: None,
             touched: 0,
+            is_full: false,
         })
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Tagged<Mail<S>>>) {
@@ -127,6 +128,8 @@ pub(crate) struct Guard<S: Service> {
     due: Option<Moment>,
     /// Mail that came, counted.
     touched: u64,
+    /// Whether the output was full after the last event.
+    is_full: bool,
 }
 
 impl<S: Service> Guard<S> {
@@ -157,6 +160,10 @@ impl<S: Service> Guard<S> {
             self.due = Some(cx.now);
         }
         let mut watch = lock(&self.around.watch);
+        if let (Some(Ok(())), Some(inner)) = (&result, &self.inner) {
+            watch.wants(cx.me, inner.wants());
+        }
+        self.is_full = cx.out.is_full();
         watch.queued(cx.me, cx.out.len());
         watch.said(cx.me, &tail(cx.out, cx.out.len() - before.min(cx.out.len())));
         result.unwrap_or_else(|| {
@@ -276,7 +283,14 @@ impl<S: Service> Session for Guard<S> {
     }
     fn wants(&self) -> Wants {
         let none = Wants { input: Pace::Hold, deadline: None };
-        self.inner.as_ref().map_or(none, Session::wants).by(self.due)
+        let mut wants = self.inner.as_ref().map_or(none, Session::wants);
+        if self.is(Sabotage::StopReadingWhenFull) && self.is_full && wants.input == Pace::Always {
+            wants.input = Pace::Hold;
+        }
+        if self.is(Sabotage::ForgetDeadline) {
+            wants.deadline = None;
+        }
+        wants.by(self.due)
     }
 }
 

@@ -13,12 +13,16 @@
 //! |---|---|
 //! | D1 | an address that was used before; an `Open` without `Gone`; a connection closed before its session heard |
 //! | D3 | input that is not exactly what came and was not taken |
+//! | D4 | a shard that sleeps beside input its session takes |
+//! | D6 | a deadline that has come and is not told by the end of the turn, or that nobody remembers |
 //! | D7 | output over the hard mark; mail that waits although a whole turn has passed |
-//! | D8 | words closed over, added, or sent after the half-close; a close without half-close or linger; a peer that reads and was not told everything |
+//! | D8 | words closed over, changed, or sent after the half-close; a close without half-close or linger; a peer that reads and was not told everything |
 //! | D9 | more bytes for one connection in one turn than its share |
 //! | D10 | a panic nobody is told of, or twice; mail to who panicked; members when all have gone |
+//! | D11 | output that nobody sends, when nothing else is left to happen |
 //! | D12 | output before the mail of its turn; bytes before mail that came before them; mail out of order, twice, or missing |
 //! | D14 | input at a shard that must wait; an inbox without bound |
+//! | L6 | words that no session said |
 //!
 //! That the watcher is awake is tested too: each [`Sabotage`] has the simulated driver break one rule.
 //!

@@ -1,6 +1,6 @@
 //! A service and peers that probe a driver: talk in one topic, pings, slow work, long answers, and every way to leave.
 //!
-//! [`scene`] puts them together as a seed says. A driver that breaks a rule of the contract is found out by it within a few
+//! [`scene`] puts them together as a seed says; [`pipes`] is another, of traffic both ways at once. A driver that breaks a rule of the contract is found out by it within a few
 //! seeds.
 use crate::{DeskPlan, Dice, Peer, PeerCx, Reading, Setup, Sim};
 use sotong_session::{
@@ -13,6 +13,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+mod pipe;
+pub use pipe::{Pipe, PipeEnd, pipes};
 
 /// A room of numbers, spoken in lines. Each command has one answer, in order:
 ///

@@ -150,18 +150,24 @@ impl<S: Service> Runner<S> {
     pub(crate) fn is_asleep(&self) -> bool {
         matches!(self.stage, Stage::Asleep)
     }
+    /// Whether bytes have come that a session takes, and this shard is about to sleep beside them (rule D4).
+    fn look_for_unread(&mut self, world: &World) {
+        for slot in self.shard.all_slots() {
+            let who = self.shard.address(slot);
+            let Some((out, Io::Stream { end })) = self.shard.output(slot) else { continue };
+            if world.net.is_readable(*end / 2, *end % 2) {
+                lock(&world.watch).unread(*end, who, out);
+            }
+        }
+    }
     /// Whether everything here really waits for somebody else.
     pub(crate) fn look_for_sleepers(&mut self, world: &mut World) {
         for slot in self.shard.all_slots() {
-            let (reads, is_blocked, who) =
-                (self.shard.reads(slot), self.shard.is_blocked(slot), self.shard.address(slot));
-            let Some((out, Io::Stream { end })) = self.shard.output(slot) else { continue };
-            let can_read = world.net.is_readable(*end / 2, *end % 2);
+            let (is_blocked, who) = (self.shard.is_blocked(slot), self.shard.address(slot));
+            lock(&world.watch).waits(who);
+            let Some((out, Io::Stream { .. })) = self.shard.output(slot) else { continue };
             if !out.is_empty() && !is_blocked {
                 lock(&world.watch).fail(Some(Rule::D11), format!("{who:?} has output that nobody sends"));
-            }
-            if can_read && reads == Reads::Show {
-                lock(&world.watch).fail(Some(Rule::D4), format!("{who:?} takes input that nobody reads"));
             }
         }
     }
@@ -257,7 +263,7 @@ impl<S: Service> Runner<S> {
         }
     }
     fn begin(&mut self, world: &mut World) {
-        lock(&world.watch).turn_begins(self.id);
+        lock(&world.watch).turn_begins(self.id, world.clock());
         self.shard.begin_turn(world.moment(), Wall(world.wall));
         if self.order >= Order::Stop && self.told < Order::Stop {
             self.told = Order::Stop;
@@ -539,6 +545,9 @@ impl<S: Service> Runner<S> {
             || self.bell.0.swap(false, Ordering::Relaxed);
         if is_busy {
             return Stage::Begin;
+        }
+        if !held {
+            self.look_for_unread(world);
         }
         self.sleep += 1;
         if let Some(at) = self.shard.next_deadline() {

@@ -72,6 +72,10 @@ pub enum Sabotage {
     LoseInput,
     /// D3: a piece of the input is shown twice.
     DoubleInput,
+    /// D4: a session whose directions are independent is not read while its output is full.
+    StopReadingWhenFull,
+    /// D6: sessions never hear that their deadline has come.
+    ForgetDeadline,
     /// D7: mail waits while the output is full.
     PauseMail,
     /// D7: the hard mark is far higher than it should be.
@@ -82,7 +86,7 @@ pub enum Sabotage {
     CloseWithoutHalfClose,
     /// D8: a connection is closed with input unread, which resets it.
     CloseWithoutLinger,
-    /// D8: the driver adds words of its own after the session's last.
+    /// L6: the driver adds words of its own after the session's last.
     SpeakAfterClose,
     /// D9: one connection may use the shard for as long as it likes.
     NoBudget,
@@ -106,10 +110,12 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ForgetGone,
         Self::LoseInput,
         Self::DoubleInput,
+        Self::StopReadingWhenFull,
+        Self::ForgetDeadline,
         Self::PauseMail,
         Self::NoHardMark,
         Self::CloseBeforeFlush,

@@ -135,18 +135,9 @@ impl Observer for Ears {
     }
     fn panicked(&self, who: Address, _: &End, what: &str) {
         if what != PLANNED {
-            lock(&self.0).fail(rule_named_in(what), format!("{who:?} panicked: {what}"));
+            lock(&self.0).fail(Rule::named_in(what), format!("{who:?} panicked: {what}"));
         }
     }
-}
-
-/// The rule that a message of [`sotong_session::Checked`] names.
-fn rule_named_in(what: &str) -> Option<Rule> {
-    use Rule::{D1, D2, D3, D4, D5, D6, D7, D11, D13, L2, L8, S1, S2, S4};
-    let rules = [D1, D2, D3, D4, D5, D6, D7, D11, D13, L2, L8, S1, S2, S4];
-    rules
-        .into_iter()
-        .find(|rule| what.starts_with(&format!("rule {rule:?} ")) || what.starts_with(&format!("rule {rule:?}:")))
 }
 
 impl<S: Service> Sim<S> {

@@ -2,7 +2,7 @@
 //!
 //! It stands between the shards and their sessions, and between the shards and the wires, and knows both sides of each.
 use crate::{Dice, Trace};
-use sotong_session::{Address, Close, Limits, Rule, Topic};
+use sotong_session::{Address, Close, Limits, Moment, Output, Pace, Rule, Topic, Wants};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -60,8 +60,8 @@ pub(crate) struct Watcher {
     unpushed: BTreeMap<u64, u16>,
     /// Shards whose inboxes are above the mark by another one's doing.
     held: BTreeMap<u16, BTreeSet<u16>>,
-    /// In which steps each shard's last turn and the present one began.
-    turns: BTreeMap<u16, (u64, u64)>,
+    /// Each shard's present turn, and when the last one began.
+    turns: BTreeMap<u16, Turn>,
 }
 
 /// What is known of one end of a wire that has a session.
@@ -96,6 +96,18 @@ struct Seen {
     expected: VecDeque<Expected>,
     /// The shard's turn, and bytes in and out in it.
     spent: (u64, usize, usize),
+    pace: Option<Pace>,
+    /// When it wants to be told the time, nanoseconds, and since which step it does.
+    deadline: Option<(u64, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// In which step the last one began, and in which this one.
+    last: u64,
+    began: u64,
+    /// The driver's clock in it, nanoseconds.
+    clock: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,6 +293,32 @@ impl Watcher {
         let hard = self.limits.marks.hard;
         self.check(count <= hard, Rule::D7, || format!("{who:?} has {count} bytes queued, more than {hard}"));
     }
+    /// What a session waits for, once it was called.
+    pub(crate) fn wants(&mut self, who: Address, wants: Wants) {
+        let step = self.step;
+        let Some(seen) = self.sessions.get_mut(&who) else { return };
+        seen.pace = Some(wants.input);
+        let at = wants.deadline.map(|at| nanos(at.since(Moment::START)));
+        if seen.deadline.map(|(at, _)| at) != at {
+            seen.deadline = at.map(|at| (at, step));
+        }
+    }
+    /// A shard goes to sleep beside input that has come. What the session says of itself counts, whatever its driver made
+    /// of it.
+    pub(crate) fn unread(&mut self, end: usize, who: Address, out: &Output) {
+        if self.ends[end].fin_seen || self.ends[end].failed {
+            return;
+        }
+        let Some(seen) = self.sessions.get(&who).filter(|seen| seen.stage == Stage::Open) else { return };
+        let takes = seen.pace.is_some_and(|input| Wants { input, deadline: None }.takes(out));
+        self.check(!takes, Rule::D4, || format!("{who:?} takes input that nobody reads"));
+    }
+    /// Nothing is left to happen: nobody may wait for it.
+    pub(crate) fn waits(&mut self, who: Address) {
+        let Some(seen) = self.sessions.get(&who).filter(|seen| seen.stage == Stage::Open) else { return };
+        let waits = seen.deadline.is_some();
+        self.check(!waits, Rule::D6, || format!("{who:?} waits for a deadline that nobody remembers"));
+    }
     /// The driver is about to hand output to the kernel.
     pub(crate) fn flush(&mut self, who: Address) {
         let late = self.unpushed.iter().find(|(_, shard)| **shard == who.shard).map(|(number, _)| *number);
@@ -295,13 +333,15 @@ impl Watcher {
         let is_right = at.said.get(at.sent..at.sent + bytes.len()) == Some(bytes);
         at.sent += bytes.len();
         let is_late = at.half_closed.is_some();
+        let is_own = at.sent > at.said.len();
+        self.check(!is_own, Rule::L6, || format!("the driver adds words of its own to what {who:?} said"));
         self.check(is_right, Rule::D8, || format!("{who:?} did not say what is sent for it"));
         self.check(!is_late, Rule::D8, || format!("{who:?} is said to speak after the half-close"));
         self.spend(who, 0, bytes.len());
     }
     pub(crate) fn spend(&mut self, who: Address, came: usize, went: usize) {
         let most = self.limits.turn_bytes_max;
-        let (_, turn) = self.turns.get(&who.shard).copied().unwrap_or_default();
+        let turn = self.turns.get(&who.shard).copied().unwrap_or_default().began;
         let Some(seen) = self.sessions.get_mut(&who) else { return };
         if seen.spent.0 != turn {
             seen.spent = (turn, 0, 0);
@@ -425,17 +465,20 @@ impl Watcher {
         }
     }
     /// A shard begins a turn.
-    pub(crate) fn turn_begins(&mut self, shard: u16) {
-        let (_, last) = self.turns.get(&shard).copied().unwrap_or_default();
-        self.turns.insert(shard, (last, self.step));
+    pub(crate) fn turn_begins(&mut self, shard: u16, clock: u64) {
+        let last = self.turns.get(&shard).copied().unwrap_or_default().began;
+        self.turns.insert(shard, Turn { last, began: self.step, clock });
     }
-    /// A shard has done everything in a turn: what waited when the last one began has come, and a panic has been told.
+    /// A shard has done everything in a turn: what waited when the last one began has come, what was due at its clock too,
+    /// and a panic has been told.
     pub(crate) fn turn_ends(&mut self, shard: u16) {
         let mut found = None;
-        let (last, _) = self.turns.get(&shard).copied().unwrap_or_default();
+        let Turn { last, began, clock } = self.turns.get(&shard).copied().unwrap_or_default();
         for (who, seen) in self.of_shard(shard) {
             if seen.stage == Stage::Panicked {
                 found = Some((Rule::D10, format!("{who:?} panicked and nobody was told")));
+            } else if seen.deadline.is_some_and(|(at, since)| at <= clock && since < began) {
+                found = Some((Rule::D6, format!("{who:?} is not told that its deadline has come")));
             }
             let is_late = |mail: &&Expected| !mail.unsure && mail.pushed.is_some_and(|pushed| pushed < last);
             if let Some(mail) = seen.expected.iter().find(is_late) {

@@ -1,8 +1,9 @@
 //! The unbroken driver passes, a broken one is caught, and a seed replays.
-use sotong_session::Rule::{self, D1, D3, D7, D8, D9, D10, D12, D14};
+use sotong_session::Close;
+use sotong_session::Rule::{self, D1, D3, D4, D6, D7, D8, D9, D10, D12, D14, L6};
 use sotong_sim::{
     Sabotage, Setup,
-    probe::{Spread, scene},
+    probe::{Spread, pipes, scene},
 };
 use std::{ops::Range, time::Duration};
 
@@ -40,6 +41,16 @@ fn the_unbroken_driver_passes() {
 }
 
 #[test]
+fn traffic_both_ways_ends() {
+    for seed in 0..50 {
+        let (sim, link) = pipes(Setup::new(seed).without_faults(), 4_000);
+        let outcome = sim.run().expect("no rule is broken");
+        assert_eq!(outcome.of(link).close, Some(Close::Done), "seed {seed}");
+        assert_eq!(outcome.of(link).said.len(), 4_000);
+    }
+}
+
+#[test]
 fn equal_seeds_give_equal_traces() {
     for seed in 0..20 {
         let run = || scene(Setup::new(seed), spread(seed)).run().expect("the unbroken driver passes").trace;
@@ -56,10 +67,10 @@ fn rules_of(sabotage: Sabotage) -> &'static [Rule] {
         Sabotage::ForgetGone => &[D1],
         Sabotage::LoseInput | Sabotage::DoubleInput => &[D3],
         Sabotage::PauseMail | Sabotage::NoHardMark => &[D7],
-        Sabotage::CloseBeforeFlush
-        | Sabotage::CloseWithoutHalfClose
-        | Sabotage::CloseWithoutLinger
-        | Sabotage::SpeakAfterClose => &[D8],
+        Sabotage::StopReadingWhenFull => &[D4],
+        Sabotage::ForgetDeadline => &[D6],
+        Sabotage::CloseBeforeFlush | Sabotage::CloseWithoutHalfClose | Sabotage::CloseWithoutLinger => &[D8],
+        Sabotage::SpeakAfterClose => &[L6],
         Sabotage::NoBudget => &[D9],
         Sabotage::KeepTopicsAfterPanic | Sabotage::ForgetLost => &[D10],
         Sabotage::FlushBeforeMail | Sabotage::ShowBeforeInbox | Sabotage::DoubleMail | Sabotage::SwapMail => &[D12],
@@ -80,7 +91,10 @@ fn every_sabotage_is_caught_within_fifty_seeds() {
             if rules_of(sabotage) == [D10] {
                 setup.faults.panics = 20;
             }
-            scene(setup, spread(seed)).run().err()
+            match sabotage {
+                Sabotage::StopReadingWhenFull => pipes(setup, 4_000).0.run().err(),
+                _ => scene(setup, spread(seed)).run().err(),
+            }
         });
         let caught = caught.unwrap_or_else(|| panic!("{sabotage:?} is not caught"));
         println!("{sabotage:?}: {:?} {}", caught.seed, caught.broken);
