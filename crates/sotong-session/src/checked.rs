@@ -249,7 +249,9 @@ impl<S: Session> Checked<S> {
         self.check(self.took, Rule::D3, "Input before Again, though the session had stopped taking");
         self.check(input.bytes().starts_with(&self.kept), Rule::D3, "bytes that were not taken are missing or changed");
         // A record may be empty, and is always new.
-        let fresh = cx.out.kind() == Kind::Records || input.bytes().len() > self.kept.len();
+        let is_record = cx.out.kind() == Kind::Records;
+        self.check(is_record || !input.bytes().is_empty(), Rule::D3, "an empty Input on a stream");
+        let fresh = is_record || input.bytes().len() > self.kept.len();
         self.check(fresh || !self.shown, Rule::D3, "the same bytes shown again with nothing new");
         self.shown = true;
     }
@@ -359,9 +361,6 @@ impl<S: Session> Session for Checked<S> {
         let result = match event {
             Event::Input(mut input) => {
                 let shown = input.bytes().to_vec();
-                if !records {
-                    self.check(!shown.is_empty(), Rule::D3, "an empty Input on a stream");
-                }
                 let result = self.inner.handle(Event::Input(input.reborrow()), cx);
                 let left = input.bytes();
                 check(shown.ends_with(left), Rule::L8, "bytes were changed in place and not taken");

@@ -166,8 +166,10 @@ impl<S: Service> Guard<S> {
         self.is_full = cx.out.is_full();
         watch.queued(cx.me, cx.out.len());
         watch.said(cx.me, &tail(cx.out, cx.out.len() - before.min(cx.out.len())));
+        drop(watch);
         result.unwrap_or_else(|| {
             self.inner = None;
+            self.around.lost(cx.me, cx.host);
             Ok(())
         })
     }

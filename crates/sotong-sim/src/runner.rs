@@ -411,7 +411,13 @@ impl<S: Service> Runner<S> {
         let number = End::Simulated(u32::try_from(peer + 1).expect("few peers"));
         let way = Way::new(End::Simulated(0), number, Wire::Records);
         lock(&world.watch).record = Some(bytes.clone());
-        self.shard.record(0, &way, &mut bytes, || Io::Datagram { peer });
+        if world.is(Sabotage::LoseInput) && world.agenda.dice.chance(200) {
+            bytes.pop();
+        }
+        self.shard.record(0, &way, &mut bytes.clone(), || Io::Datagram { peer });
+        if world.is(Sabotage::DoubleInput) && world.agenda.dice.chance(200) {
+            self.shard.record(0, &way, &mut bytes, || Io::Datagram { peer });
+        }
         lock(&world.watch).record = None;
         true
     }

@@ -68,9 +68,9 @@ impl Faults {
 pub enum Sabotage {
     /// D1: sessions never hear that it is over.
     ForgetGone,
-    /// D3: a byte of the input is lost.
+    /// D3: a byte of the input is lost, of a stream or of a record.
     LoseInput,
-    /// D3: a piece of the input is shown twice.
+    /// D3: a piece of the input is shown twice, or a record.
     DoubleInput,
     /// D4: a session whose directions are independent is not read while its output is full.
     StopReadingWhenFull,
@@ -90,7 +90,7 @@ pub enum Sabotage {
     SpeakAfterClose,
     /// D9: one connection may use the shard for as long as it likes.
     NoBudget,
-    /// D10: a session that panicked stays where it was, and stays a member.
+    /// D10: a session that panicked stays a member of its topics, though the service is told.
     KeepTopicsAfterPanic,
     /// D10: the service is not told that a session panicked.
     ForgetLost,

@@ -449,7 +449,7 @@ impl Watcher {
     pub(crate) fn mail(&mut self, who: Address, number: u64) {
         self.note(who, "Mail", b"", format!("{number}"));
         let Some(seen) = self.sessions.get_mut(&who) else { return };
-        if seen.stage == Stage::Panicked {
+        if matches!(seen.stage, Stage::Panicked | Stage::Lost) {
             return self.fail(Some(Rule::D10), format!("{who:?} panicked and still gets mail {number}"));
         }
         while seen.expected.front().is_some_and(|mail| mail.unsure && mail.number != number) {

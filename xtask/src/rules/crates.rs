@@ -100,15 +100,21 @@ fn forbidden(name: &str, kind: Kind, dependency: &str) -> Option<&'static str> {
 }
 
 /// What a pure crate's clippy.toml has to ban; clippy does the rest.
-const BANS: [&str; 8] = [
+const BANS: [&str; 14] = [
     "std::time::Instant::now",
     "std::time::SystemTime::now",
     "std::thread::spawn",
     "std::thread::sleep",
     "std::net::TcpStream",
+    "std::net::TcpListener",
     "std::net::UdpSocket",
+    "std::os::unix::net::UnixStream",
     "std::fs::File",
+    "std::fs::read",
+    "std::fs::write",
+    "std::process::Command",
     "std::collections::HashMap",
+    "std::collections::HashSet",
 ];
 
 /// Each pure crate carries the bans.
