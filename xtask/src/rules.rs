@@ -30,9 +30,10 @@ impl fmt::Display for Finding {
     }
 }
 
-const RULES: [fn(&Tree, &mut Vec<Finding>); 13] = [
+const RULES: &[fn(&Tree, &mut Vec<Finding>)] = &[
     crates::dependencies,
     crates::bans_of_pure_crates,
+    crates::lifted_bans,
     crates::locked,
     code::parses,
     code::unsafe_places,

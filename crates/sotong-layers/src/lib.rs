@@ -48,6 +48,7 @@
 //! assert_eq!(rig.close(), Some(&Close::Idle));
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::wildcard_enum_match_arm, reason = "a layer decides about every event by name (rule L1)")]
 
 mod handover;
 mod idle;

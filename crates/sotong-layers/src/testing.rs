@@ -19,10 +19,7 @@ pub(crate) enum Seen {
 
 impl Seen {
     pub(crate) fn input(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Input(bytes) => Some(bytes),
-            _ => None,
-        }
+        if let Self::Input(bytes) = self { Some(bytes) } else { None }
     }
 }
 

@@ -8,7 +8,8 @@
 //! # The contract
 //!
 //! Both sides keep the rules below. [`Checked`] asserts those that can be seen around one session and names them when they
-//! break; tests and the simulator always wear it.
+//! break; tests and the simulator always wear it. A layer is the driver of the session inside it: worn on both sides,
+//! [`Checked`] asserts the layer's rules too.
 //!
 //! | rule | the driver … |
 //! |---|---|

@@ -165,6 +165,17 @@ impl sotong_session::Session for Fours {
     }
 }
 
+pub(crate) fn again_while_held(does: Does) -> Option<Rule> {
+    caught(|| {
+        let mut hand = Hand::stream();
+        hand.mail(HOLD);
+        if !does.it_break() {
+            hand.mail(GO);
+        }
+        hand.tell(Event::Again);
+    })
+}
+
 // D4: the pace.
 
 pub(crate) fn input_while_full(does: Does) -> Option<Rule> {

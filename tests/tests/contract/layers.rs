@@ -7,21 +7,24 @@ use sotong_session::{
     Checked, Close, Cx, End, Event, Input, Kind, Marks, Moment, Output, Piece, Rule, Session, Stream, Wants, Way, Wire,
     rig::Rig,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What the layer does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     LeavesScratch,
+    LeavesScratchByHand,
     LeavesScratchOnErr,
     ShowsWhatever,
     AsksIsFull,
     LosesDeadline,
     PassesOwnDeadline,
     CopiesMail,
+    MakesUpMail,
     DropsMail,
     PassesMailBeforeOpen,
     MakesUpWay,
+    ForgetsTls,
     KeepsWhatItLearned,
     KeepsGone,
     SkipsAgain,
@@ -132,6 +135,7 @@ impl Framed {
         let other = End::Simulated(77);
         let way = match self.bug {
             Some(Bug::MakesUpWay) => Way::new(other.clone(), other, Wire::Records),
+            Some(Bug::ForgetsTls) => Way { wire: Wire::Records, through: Some(through), tls: None, ..known },
             Some(Bug::KeepsWhatItLearned) => Way { wire: Wire::Records, ..known },
             _ => Way { wire: Wire::Records, through: Some(through), ..known },
         };
@@ -147,14 +151,19 @@ impl Framed {
     }
     /// One call of the inner session, what it said framed behind it.
     fn inward(&mut self, event: Event<'_, u32>, cx: &mut Cx<'_, u32>) -> Result<(), Close> {
-        let Self { inner, scratch, .. } = self;
-        let result = cx.nest(scratch, |cx| inner.handle(event, cx));
+        let Self { inner, scratch, bug, .. } = self;
+        let result = if *bug == Some(Bug::LeavesScratchByHand) {
+            let Cx { now, wall, me, ref mut host, .. } = *cx;
+            inner.handle(event, &mut Cx { now, wall, me, out: scratch, host: &mut **host })
+        } else {
+            cx.nest(scratch, |cx| inner.handle(event, cx))
+        };
         self.took &= self.inner.wants().takes(&self.scratch);
         if result.is_err() && self.has(Bug::MarkBeforeFarewell) {
             self.mark_end(cx);
         }
         let leaves_scratch = match self.bug {
-            Some(Bug::LeavesScratch) => true,
+            Some(Bug::LeavesScratch | Bug::LeavesScratchByHand) => true,
             Some(Bug::LeavesScratchOnErr) => result.is_err(),
             _ => false,
         };
@@ -214,6 +223,9 @@ impl Framed {
     fn deadline(&mut self, cx: &mut Cx<'_, u32>) -> Result<(), Close> {
         if self.beat.is_some_and(|beat| beat <= cx.now) {
             self.beat = Some(cx.now + BEAT);
+            if self.has(Bug::MakesUpMail) {
+                self.inward(Event::Mail(&NOTHING), cx)?;
+            }
         }
         let is_inner = self.is_open && self.inner.wants().is_due(cx.now);
         if is_inner || self.has(Bug::PassesOwnDeadline) { self.inward(Event::Deadline, cx) } else { Ok(()) }
@@ -285,7 +297,7 @@ type Worn = Rig<Checked<Framed>>;
 fn rig(does: Does, bug: Bug) -> Worn {
     let bug = does.it_break().then_some(bug);
     let mut rig = Rig::stream(Checked::new(Framed::new(bug)).with_end_mark());
-    rig.open_as(&way(Wire::Stream));
+    rig.open_as(&Way { tls: Some(Arc::default()), ..way(Wire::Stream) });
     rig
 }
 fn probe(rig: &Worn) -> &Probe {

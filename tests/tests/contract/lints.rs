@@ -11,6 +11,7 @@ fn tidied(path: &str, text: &str, more: &[(&str, &str)]) -> Vec<String> {
     tidy_texts(&files).into_iter().filter(|finding| finding.starts_with(path)).collect()
 }
 
+const LAYER: &str = "crates/sotong-layers/src/loud.rs";
 const LOUD: &str = "
 //! A layer.
 fn handle(event: Event) {
@@ -24,11 +25,19 @@ fn handle(event: Event) {
 
 fn layer_with(does: Does, wildcard: &str) -> Option<Rule> {
     let arm = if does.it_break() { wildcard } else { "Event::Drained | Event::Stop | Event::Gone(_)" };
-    let found = tidied("crates/sotong-layers/src/loud.rs", &LOUD.replace("ARM", arm), &[]);
+    named_l1(&tidied(LAYER, &LOUD.replace("ARM", arm), &[]))
+}
+fn named_l1(found: &[String]) -> Option<Rule> {
     found.iter().any(|finding| finding.contains("(rule L1)")).then_some(Rule::L1)
 }
 pub(crate) fn arm_for_the_rest(does: Does) -> Option<Rule> {
     layer_with(does, "_")
+}
+pub(crate) fn arm_for_the_rest_beside_something(does: Does) -> Option<Rule> {
+    let arm = if does.it_break() { "(_, _) => {}" } else { "(Event::Open(_), _) => {}" };
+    let text =
+        format!("fn handle(event: Event, open: bool) {{\n    match (event, open) {{\n        {arm}\n    }}\n}}\n");
+    named_l1(&tidied(LAYER, &text, &[]))
 }
 pub(crate) fn arm_with_a_name_for_the_rest(does: Does) -> Option<Rule> {
     layer_with(does, "rest")
@@ -39,6 +48,12 @@ const MANIFEST: &str = "[package]\nname = \"sotong-classics\"\n\n[dependencies]\
 pub(crate) fn dependency_that_brings_io(does: Does) -> Option<Rule> {
     let more = if does.it_break() { "mio.workspace = true\n" } else { "" };
     let found = tidied("crates/sotong-classics/Cargo.toml", &format!("{MANIFEST}{more}"), &[]);
+    (!found.is_empty()).then_some(Rule::S3)
+}
+pub(crate) fn ban_lifted(does: Does) -> Option<Rule> {
+    let lift = if does.it_break() { "#[allow(clippy::disallowed_methods)]\n" } else { "" };
+    let text = format!("//! A service.\n{lift}fn now() -> Instant {{\n    Instant::now()\n}}\n");
+    let found = tidied("crates/sotong-classics/src/now.rs", &text, &[]);
     (!found.is_empty()).then_some(Rule::S3)
 }
 pub(crate) fn crate_without_its_bans(does: Does) -> Option<Rule> {

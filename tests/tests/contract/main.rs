@@ -80,6 +80,7 @@ fn row_of(rule: Rule) -> Row {
             by(Checked, "the same bytes again, and nothing new", drivers::same_bytes_again),
             by(Checked, "Input before Again when room returns", drivers::input_without_again),
             by(Checked, "Input before Again when the wish returns", drivers::no_again_after_hold),
+            by(Checked, "Again to a session that holds", drivers::again_while_held),
             by(Watcher, "a received byte is not shown", |does| room(does, Sabotage::LoseInput)),
             by(Watcher, "received bytes are shown twice", |does| room(does, Sabotage::DoubleInput)),
             by(Watcher, "a record is shown without its last byte", |does| records(does, Sabotage::LoseInput)),
@@ -152,6 +153,7 @@ fn row_of(rule: Rule) -> Row {
             by(Compared, "says what the system's clock says", |does| simulated::replay(does, Outside::Clock)),
             by(Lint, "a pure crate depends on one that does I/O", lints::dependency_that_brings_io),
             by(Lint, "a pure crate does not ban maps without order", lints::crate_without_its_bans),
+            by(Lint, "a pure crate lifts a ban for itself", lints::ban_lifted),
         ]),
         Rule::S4 => row("puts its farewell into the output before it returns Err", [
             by(Checked, "says farewell in Gone", sessions::farewell_in_gone),
@@ -160,9 +162,11 @@ fn row_of(rule: Rule) -> Row {
         Rule::L1 => row("matches every event by name", [
             by(Lint, "an arm for the rest", lints::arm_for_the_rest),
             by(Lint, "a named arm for the rest", lints::arm_with_a_name_for_the_rest),
+            by(Lint, "an arm for any event beside something else", lints::arm_for_the_rest_beside_something),
         ]),
         Rule::L2 => row("empties its scratch output after every nested call, on Err too", [
             by(Checked, "leaves words in its scratch", |does| layers::layer(does, Bug::LeavesScratch)),
+            by(Checked, "leaves words in its scratch, and calls without nest", |does| layers::layer(does, Bug::LeavesScratchByHand)),
             by(Checked, "leaves the farewell in its scratch on Err", |does| layers::layer_that_ends(does, Bug::LeavesScratchOnErr)),
         ]),
         Rule::L3 => row("joins the inner's wants with its own; asks Wants::takes in its loops; passes a deadline inward only if it is the inner's; passes mail on untouched", [
@@ -171,11 +175,13 @@ fn row_of(rule: Rule) -> Row {
             by(Checked, "does not join the inner's deadline", |does| layers::layer(does, Bug::LosesDeadline)),
             by(Checked, "passes its own deadline inward", |does| layers::layer(does, Bug::PassesOwnDeadline)),
             by(Checked, "passes a copy of mail inward", |does| layers::layer(does, Bug::CopiesMail)),
+            by(Checked, "makes up mail of its own", |does| layers::layer(does, Bug::MakesUpMail)),
             by(Checked, "keeps mail to itself", |does| layers::layer(does, Bug::DropsMail)),
         ]),
         Rule::L4 => row("sends Open inward once it is usable, with what it learned", [
             by(Checked, "passes mail inward before Open", |does| layers::layer(does, Bug::PassesMailBeforeOpen)),
             by(Checked, "makes up who both ends are", |does| layers::layer(does, Bug::MakesUpWay)),
+            by(Checked, "forgets what it was told of the peer", |does| layers::layer(does, Bug::ForgetsTls)),
             by(Checked, "does not pass Gone inward, where Open went", |does| layers::layer(does, Bug::KeepsGone)),
             by(Compared, "keeps what it learned to itself", layers::learned_way),
         ]),

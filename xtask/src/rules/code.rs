@@ -97,16 +97,29 @@ struct Wildcards(Vec<usize>);
 
 impl<'ast> Visit<'ast> for Wildcards {
     fn visit_expr_match(&mut self, node: &'ast syn::ExprMatch) {
-        let is_event = matches!(&*node.expr, syn::Expr::Path(path) if path.path.is_ident("event"));
-        for arm in node.arms.iter().filter(|_| is_event) {
-            let line = match &arm.pat {
-                syn::Pat::Wild(wild) => wild.underscore_token.spans[0].start().line,
-                syn::Pat::Ident(name) if name.subpat.is_none() => name.ident.span().start().line,
-                _ => continue,
-            };
-            self.0.push(line);
+        let place = match &*node.expr {
+            syn::Expr::Tuple(tuple) => tuple.elems.iter().position(is_event).map(Some),
+            whole => is_event(whole).then_some(None),
+        };
+        if let Some(place) = place {
+            self.0.extend(node.arms.iter().filter_map(|arm| takes_any(&arm.pat, place)));
         }
         visit::visit_expr_match(self, node);
+    }
+}
+
+fn is_event(expression: &syn::Expr) -> bool {
+    matches!(expression, syn::Expr::Path(path) if path.path.is_ident("event"))
+}
+
+/// The line of a pattern that takes any event; where one of several things together, the event is at `place`.
+fn takes_any(pattern: &syn::Pat, place: Option<usize>) -> Option<usize> {
+    match (pattern, place) {
+        (syn::Pat::Wild(wild), _) => Some(wild.underscore_token.spans[0].start().line),
+        (syn::Pat::Ident(name), _) if name.subpat.is_none() => Some(name.ident.span().start().line),
+        (syn::Pat::Tuple(tuple), Some(place)) => takes_any(tuple.elems.get(place)?, None),
+        (syn::Pat::Or(either), _) => either.cases.iter().find_map(|case| takes_any(case, place)),
+        _ => None,
     }
 }
 
@@ -214,6 +227,14 @@ mod tests {
                 "a.rs:6: unimplemented! is not finished",
             ]
         );
+    }
+
+    #[test]
+    fn an_arm_for_the_rest_of_the_events_beside_something_is_found() {
+        let text = "fn h(a: u8, event: Event) {\n    match (a, event) {\n        (_, Event::Open) => {}\n        (0, _) => \
+                    {}\n        (1, rest) => drop(rest),\n        _ => {}\n    }\n}\n";
+        let lines = found(wildcards_over_events, &Tree::one("crates/sotong-layers/src/idle.rs", text));
+        assert_eq!(lines.len(), 3, "{lines:?}");
     }
 
     #[test]

@@ -128,6 +128,18 @@ pub(crate) fn bans_of_pure_crates(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
+/// No source of a pure crate lifts the bans for itself.
+pub(crate) fn lifted_bans(tree: &Tree, findings: &mut Vec<Finding>) {
+    let is_pure = |path: &str| PURE.iter().any(|name| path.starts_with(&format!("crates/{name}/")));
+    for (path, text) in tree.rust().filter(|(path, _)| is_pure(path)) {
+        for (at, line) in text.lines().enumerate() {
+            if line.contains("clippy::disallowed_") {
+                findings.push(Finding::new(path, at + 1, "a pure crate lifts a ban of its clippy.toml"));
+            }
+        }
+    }
+}
+
 /// Crates that come in by somebody else's default features: slow to build, and a second provider of TLS.
 const UNWANTED: [&str; 5] = ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"];
 
@@ -217,6 +229,16 @@ mod tests {
             ["crates/sotong-irc/clippy.toml:1: does not ban std::thread::sleep"]
         );
         assert_eq!(found(bans_of_pure_crates, &Tree::some(&[cargo])).len(), BANS.len());
+    }
+
+    #[test]
+    fn a_lifted_ban_is_found() {
+        let text = "#[allow(clippy::disallowed_methods)]\nfn f() {}\n";
+        assert_eq!(
+            found(lifted_bans, &Tree::one("crates/sotong-sim/src/a.rs", text)),
+            ["crates/sotong-sim/src/a.rs:1: a pure crate lifts a ban of its clippy.toml"]
+        );
+        assert_eq!(found(lifted_bans, &Tree::one("crates/sotong-net/src/a.rs", text)), [""; 0]);
     }
 
     #[test]
