@@ -176,6 +176,9 @@ impl<S: Session> Checked<S> {
             (Closed, true, true) => unreachable!("no event is both"),
         }
         self.check(!self.finished || cx.out.is_finished(), Rule::D13, "a half-closed output was opened again");
+        let here = std::ptr::from_ref(&*cx.out).addr();
+        let is_scratch = Inside::around(|layer| layer.out != here).unwrap_or(false);
+        check(!is_scratch || cx.out.is_empty(), Rule::L2, "the layer's scratch holds something of an earlier call");
         if last {
             return;
         }
@@ -192,9 +195,6 @@ impl<S: Session> Checked<S> {
             );
         }
         self.owed &= !drained;
-        let here = std::ptr::from_ref(&*cx.out).addr();
-        let is_scratch = Inside::around(|layer| layer.out != here).unwrap_or(false);
-        check(!is_scratch || cx.out.is_empty(), Rule::L2, "the layer's scratch holds something of an earlier call");
         let wants = self.inner.wants();
         match event {
             Event::Input(input) => self.before_input(input, wants, cx),
