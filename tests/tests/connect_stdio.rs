@@ -3,6 +3,7 @@ use rustix::{
     fs::{OFlags, SeekFrom, fcntl_getfl, fcntl_setfl, seek},
     process::Signal,
 };
+use sotong::net::signals::SAME_SIGNAL_TIME_MAX;
 use std::{
     fs::{self, File},
     io::{Read, Write, pipe},
@@ -180,6 +181,7 @@ fn a_reader_who_takes_nothing_keeps_no_signal_away() {
     let speaker = thread::spawn(move || stream.write_all(&vec![0; 32 << 20]).is_err());
     thread::sleep(std::time::Duration::from_millis(300));
     running.signal(Signal::TERM);
+    thread::sleep(SAME_SIGNAL_TIME_MAX * 2);
     running.signal(Signal::TERM);
     assert_eq!(running.wait().code(), Some(143));
     assert!(speaker.join().unwrap());

@@ -1,5 +1,6 @@
 //! How a server ends: it stops accepting, tells its sessions, drains, and leaves; a second signal does not wait.
 use rustix::process::Signal;
+use sotong::net::signals::SAME_SIGNAL_TIME_MAX;
 use std::{
     io::{Read, Write},
     thread,
@@ -147,6 +148,7 @@ fn the_second_signal_does_not_wait() {
             server.signal(first);
             server.line(&["stopping"]);
             assert!(server.runs(), "{run}: it drains");
+            thread::sleep(SAME_SIGNAL_TIME_MAX * 2);
             server.signal(second);
             let done = server.end();
             assert_eq!(done.code(), Some(code), "{run}: {}", done.stderr);

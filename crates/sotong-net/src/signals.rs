@@ -1,7 +1,9 @@
 //! Stopping: by signal or by code, noticed by flag or by descriptor.
 //!
 //! The first SIGTERM or SIGINT asks to drain, the second to leave at once; a third one ends the process by itself, should
-//! whoever has to leave be stuck. SIGPIPE stays ignored, as Rust starts every program: a broken pipe is an error of the call
+//! whoever has to leave be stuck. One act may deliver a signal twice (`timeout`, signals its
+//! command and then its group, which the command is in): the same signal within [`SAME_SIGNAL_TIME_MAX`] of the first is
+//! the first. SIGPIPE stays ignored, as Rust starts every program: a broken pipe is an error of the call
 //! that finds it.
 use crate::wake::{event, ring, wait_readable};
 use signal_hook::{
@@ -14,10 +16,13 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicI32, AtomicU8, Ordering},
+        atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long after the first signal the same one is taken for it: no person presses Ctrl-C twice in this time.
+pub const SAME_SIGNAL_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// How far stopping has come. It only goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +47,9 @@ pub struct Stop {
 struct Shared {
     stage: AtomicU8,
     signal: AtomicI32,
+    /// Milliseconds from `made` to the first signal.
+    signalled_after: AtomicU64,
+    made: Instant,
     draining: OwnedFd,
     leaving: OwnedFd,
 }
@@ -55,6 +63,8 @@ impl Stop {
         let shared = Shared {
             stage: AtomicU8::new(Stage::Running as u8),
             signal: AtomicI32::new(0),
+            signalled_after: AtomicU64::new(0),
+            made: Instant::now(),
             draining: event()?,
             leaving: event()?,
         };
@@ -109,11 +119,22 @@ impl Stop {
         }
     }
 
-    /// Called by a signal handler: only atomics and write(2).
+    /// Called by a signal handler: only atomics, clock_gettime(2) and write(2).
     fn signalled(&self, signal: i32) {
-        self.shared.signal.store(signal, Ordering::Release);
+        self.signalled_at(signal, self.shared.made.elapsed());
+    }
+    /// `at` is counted from when it was made.
+    fn signalled_at(&self, signal: i32, at: Duration) {
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let before = self.shared.signal.swap(signal, Ordering::AcqRel);
+        let first = self.shared.signalled_after.load(Ordering::Acquire);
+        let is_same = before == signal && Duration::from_millis(at.saturating_sub(first)) < SAME_SIGNAL_TIME_MAX;
         match self.stage() {
-            Stage::Running => self.drain(),
+            Stage::Running => {
+                self.shared.signalled_after.store(at, Ordering::Release);
+                self.drain();
+            }
+            Stage::Draining if is_same => {}
             Stage::Draining => self.leave(),
             Stage::Leaving => self.die_by_signal(),
         }
@@ -145,7 +166,7 @@ pub fn catch_signals(stop: &Stop) -> io::Result<CaughtSignals> {
     let mut caught = CaughtSignals { ids: Vec::new() };
     for signal in [SIGTERM, SIGINT] {
         let stop = stop.clone();
-        // SAFETY: the handler uses atomics, write(2), and emulate_default_handler, which is made for use in handlers; it
+        // SAFETY: the handler uses atomics, clock_gettime(2), write(2), and emulate_default_handler, which is made for use in handlers; it
         // neither allocates nor locks. It is freed by unregister, outside of handlers.
         caught.ids.push(unsafe { low_level::register(signal, move || stop.signalled(signal)) }?);
     }
@@ -219,6 +240,21 @@ mod tests {
         drop(caught);
     }
 
+    #[test]
+    fn a_signal_delivered_twice_by_one_act_is_one() {
+        let stop = Stop::new().unwrap();
+        let first = Duration::from_secs(3600);
+        stop.signalled_at(SIGTERM, first);
+        stop.signalled_at(SIGTERM, first + SAME_SIGNAL_TIME_MAX / 2);
+        assert_eq!((stop.stage(), stop.signal()), (Stage::Draining, Some(SIGTERM)));
+        stop.signalled_at(SIGTERM, first + SAME_SIGNAL_TIME_MAX);
+        assert_eq!(stop.stage(), Stage::Leaving);
+        let stop = Stop::new().unwrap();
+        stop.signalled_at(SIGTERM, first);
+        stop.signalled_at(SIGINT, first);
+        assert_eq!(stop.stage(), Stage::Leaving, "another signal is another act");
+    }
+
     /// Runs in a child of [`whoever_dies_by_a_signal_is_seen_to`], and is nothing by itself.
     #[test]
     fn child_that_is_signalled() {
@@ -227,6 +263,7 @@ mod tests {
         let _caught = catch_signals(&stop).unwrap();
         for _ in 0..times.parse().unwrap() {
             low_level::raise(SIGTERM).unwrap();
+            thread::sleep(SAME_SIGNAL_TIME_MAX * 2);
         }
         if stop.stage() == Stage::Leaving {
             stop.die_by_signal();
