@@ -332,6 +332,7 @@ impl HostPort {
         let Some((host, port)) = text.split_once(':') else {
             return match (text.bytes().all(|b| b.is_ascii_digit()), text.parse(), port_default) {
                 (true, Ok(port), _) => Err(EndpointError::PortAlone { port }),
+                (true, Err(_), _) => Err(EndpointError::BadPort { port: text.into() }),
                 (_, _, Some(port)) => Ok(Self { host: Host::parse(text)?, port }),
                 (_, _, None) => {
                     Host::parse(text)?;
@@ -608,6 +609,7 @@ mod tests {
             ("[::1]:", E::MissingPort { host: "[::1]".into() }),
             ("8080", E::PortAlone { port: 8080 }),
             ("h:65536", E::BadPort { port: "65536".into() }),
+            ("80000", E::BadPort { port: "80000".into() }),
             ("h:-1", E::BadPort { port: "-1".into() }),
             ("h:+80", E::BadPort { port: "+80".into() }),
             ("h:http", E::BadPort { port: "http".into() }),

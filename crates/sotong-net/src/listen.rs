@@ -205,7 +205,9 @@ fn listen_net(
     bind: impl Fn(&Place) -> Result<(Bound, u16), ListenProblem>,
 ) -> Result<Vec<Bound>, ListenProblem> {
     let v6_only = options.family == Family::V6;
-    let place = |address| Place { address, v6_only, is_all: to.host == Host::All };
+    // `*` is both families: of one alone, the address of that one tells what is open.
+    let is_all = to.host == Host::All && options.family == Family::Any;
+    let place = |address| Place { address, v6_only, is_all };
     let is_both = matches!(to.host, Host::All) || to.host.ip() == Some(Ipv6Addr::UNSPECIFIED.into());
     if is_both && options.family == Family::Any {
         let v6 = bind(&place(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), to.port)));

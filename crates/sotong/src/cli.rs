@@ -11,7 +11,7 @@ use sotong_classics::room::RoomLimits;
 use sotong_session::{Limits, Marks};
 
 use crate::catalogue::Lang;
-use crate::units::{Size, Span, whole};
+use crate::units::{Size, Span, some_time, whole};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -99,7 +99,7 @@ pub(crate) struct Serve {
     pub(crate) model: Model,
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<u16>(1..=1024))]
     pub(crate) workers: u16,
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) idle: Option<Span>,
     #[arg(long = "keepalive", value_name = "TIME", default_value = "2m")]
     pub(crate) server_keepalive: Span,
@@ -212,9 +212,9 @@ pub(crate) struct Way {
     pub(crate) source: Option<String>,
     #[arg(long, value_name = "TIMES", default_value = "0", value_parser = whole::<u32>(0..=1_000_000))]
     pub(crate) retry: u32,
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub(crate) keepalive: Option<Span>,
-    #[arg(short = 'w', long = "timeout", value_name = "TIME")]
+    #[arg(short = 'w', long = "timeout", value_name = "TIME", value_parser = some_time)]
     pub(crate) timeout: Option<Span>,
     #[arg(short = 'C', long)]
     pub(crate) crlf: bool,

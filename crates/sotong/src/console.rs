@@ -68,14 +68,17 @@ impl Console {
         }
     }
 
-    /// Something a person should know although it works; `event` is what a program reads.
-    pub(crate) fn warn(&self, event: &'static str, line: &str) {
+    /// Something a person should know although it works; a program reads `event`, and the same words in English.
+    pub(crate) fn warn(&self, event: &'static str, line: impl Fn(&Catalogue) -> String) {
         match self.log_format {
-            LogFormat::Json => tracing::warn!("{event}"),
+            LogFormat::Json => {
+                tracing::warn!(detail = line(&Catalogue::new(crate::catalogue::Lang::En)), "{event}");
+            }
             LogFormat::Text if self.quiet => {}
             LogFormat::Text => {
                 let style = AnsiColor::Yellow.on_default().bold();
-                self.err(&self.headed(style, &text!(self.catalogue, "warning-heading"), line));
+                let line = line(&self.catalogue);
+                self.err(&self.headed(style, &text!(self.catalogue, "warning-heading"), &line));
             }
         }
     }

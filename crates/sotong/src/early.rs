@@ -28,7 +28,9 @@ pub(crate) fn read(args: &[OsString]) -> Early {
 /// The command whose help tells more: `sotong echo`, or `sotong` where there is none.
 pub(crate) fn command(args: &[OsString]) -> String {
     let cli = Cli::command();
-    let known = args.iter().filter_map(|arg| arg.to_str()).find(|arg| cli.find_subcommand(arg).is_some());
+    let mut known = args.iter().filter_map(|arg| arg.to_str()).filter(|arg| cli.find_subcommand(arg).is_some());
+    // Who asks for help has no use for the help of `help`.
+    let known = known.next().filter(|command| *command != "help");
     known.map_or_else(|| "sotong".to_owned(), |command| format!("sotong {command}"))
 }
 

@@ -158,6 +158,7 @@ impl Usage {
                 let why = match why {
                     BadValue::Size => text!(catalogue, "usage-why-size"),
                     BadValue::Time => text!(catalogue, "usage-why-time"),
+                    BadValue::NoTime => text!(catalogue, "usage-why-no-time"),
                     BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
                     BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
                 };

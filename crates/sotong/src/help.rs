@@ -4,6 +4,7 @@
 //! for its examples, `arg-echo-model` for an argument of that command or `arg-model` for one that means the same
 //! everywhere, `heading-limits` for a group.
 
+use clap::builder::PossibleValuesParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, Command, CommandFactory};
 
@@ -26,6 +27,10 @@ pub(crate) fn command(catalogue: &Catalogue) -> Command {
     let mut command = Cli::command().styles(STYLES);
     // Global arguments reach the subcommands here, so that each is worded where it is shown.
     command.build();
+    let names = PossibleValuesParser::new(command.get_subcommands().map(|sub| sub.get_name().to_owned()));
+    // Only for completions: what is no command is told by `commands::help`, in the same words as anywhere.
+    let naming = |arg: Arg| if arg.get_id() == "command" { arg.value_parser(names.clone()) } else { arg };
+    let command = command.mut_subcommand("help", |help| help.mut_args(&naming));
     worded(command, catalogue, &template, None)
 }
 
@@ -35,9 +40,16 @@ fn worded(command: Command, catalogue: &Catalogue, template: &str, name: Option<
         .about(word(catalogue, &format!("about-{name}")))
         .help_template(template.to_owned())
         .subcommand_help_heading(text!(catalogue, "heading-commands"));
-    if let Some(details) = catalogue.find(&format!("details-{name}")) {
+    let takes = |unit: &str| {
+        let names = command.get_arguments().filter_map(Arg::get_value_names).flatten();
+        names.into_iter().any(|name| name == unit)
+    };
+    let units =
+        (command.has_subcommands() || takes("TIME") || takes("BYTES")).then(|| text!(catalogue, "details-units"));
+    let details: Vec<_> = catalogue.find(&format!("details-{name}")).into_iter().chain(units).collect();
+    if !details.is_empty() {
         let about = word(catalogue, &format!("about-{name}"));
-        command = command.long_about(format!("{about}\n\n{}", unwrapped(&details)));
+        command = command.long_about(format!("{about}\n\n{}", unwrapped(&details.join("\n\n"))));
     }
     if let Some(examples) = examples(&command, catalogue) {
         let header = STYLES.get_header();

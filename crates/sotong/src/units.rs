@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::catalogue::{Catalogue, text};
+
 const KIB: u64 = 1024;
 const SIZES: [(&str, u64); 4] = [("GiB", KIB * KIB * KIB), ("MiB", KIB * KIB), ("KiB", KIB), ("B", 1)];
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -16,6 +18,8 @@ pub(crate) enum BadValue {
     Size,
     #[error("a time is a number of seconds, or one with ms, s, m, h or d")]
     Time,
+    #[error("a time is longer than nothing")]
+    NoTime,
     #[error("the value is too large")]
     TooLarge,
     #[error("a whole number from {low} to {high}")]
@@ -68,6 +72,12 @@ impl FromStr for Span {
     }
 }
 
+/// A length of time that is not nothing, for limits that nothing could keep.
+pub(crate) fn some_time(text: &str) -> Result<Span, BadValue> {
+    let span: Span = text.parse()?;
+    if span.0.is_zero() { Err(BadValue::NoTime) } else { Ok(span) }
+}
+
 /// A parser of whole numbers within `bounds`; clap's own tells its errors in English only.
 pub(crate) fn whole<T>(bounds: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, BadValue> + Clone + Send + Sync
 where
@@ -107,18 +117,51 @@ impl fmt::Display for Size {
     }
 }
 
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Span {
+    /// As part of a sentence, in the reader's language.
+    pub(crate) fn words(self, catalogue: &Catalogue) -> String {
+        let (count, unit) = self.parts();
+        match unit {
+            "d" => text!(catalogue, "time-days", count = count),
+            "h" => text!(catalogue, "time-hours", count = count),
+            "m" => text!(catalogue, "time-minutes", count = count),
+            "ms" => text!(catalogue, "time-milliseconds", count = count),
+            _ => text!(catalogue, "time-seconds", count = count),
+        }
+    }
+
+    /// The largest unit that leaves a whole number.
+    fn parts(self) -> (u64, &'static str) {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         let (unit, size) =
             TIMES.into_iter().find(|(_, size)| millis >= *size && millis.is_multiple_of(*size)).unwrap_or(("s", 1_000));
-        write!(f, "{}{unit}", millis / size)
+        (millis / size, unit)
+    }
+}
+
+impl fmt::Display for Span {
+    /// As it is written on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = self.parts();
+        write!(f, "{count}{unit}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_in_sentences_have_units_of_the_language() {
+        use crate::catalogue::Lang;
+        for (millis, en, ko) in
+            [(500, "500ms", "500밀리초"), (10_000, "10s", "10초"), (120_000, "2m", "2분"), (3_600_000, "1h", "1시간")]
+        {
+            let span = Span(Duration::from_millis(millis));
+            let words = [Lang::En, Lang::Ko].map(|lang| span.words(&Catalogue::new(lang)));
+            assert_eq!(words, [en, ko]);
+        }
+    }
 
     #[test]
     fn sizes() {

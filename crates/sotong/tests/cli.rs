@@ -56,6 +56,20 @@ fn mistakes_are_told_in_english() {
     check_mistake(&["connect", "a:1", "b:2"], 2, "error: 'b:2' is one argument too many.");
     check_mistake(&["echo", "--ipv4"], 2, "error: there is no flag '--ipv4'.");
     check_mistake(&["help", "nobody"], 2, "error: there is no command 'nobody'.");
+    check_mistake(&["help", "ech"], 2, "error: there is no command 'ech'. Did you mean 'echo'?");
+    for line in [&["echo", "--idle", "0"][..], &["connect", ":1", "-w", "0"], &["listen", ":1", "--keepalive", "0ms"]] {
+        let flag = match line[line.len() - 2] {
+            "-w" => "--timeout",
+            flag => flag,
+        };
+        let value = line[line.len() - 1];
+        check_mistake(line, 2, &format!("error: '{value}' is no value of '{flag}': it must be longer than 0"));
+    }
+    check_mistake(
+        &["echo", "80000"],
+        2,
+        "error: '80000' is no address: '80000' is no port; a port is a number from 1 to 65535, or 0 to listen on a free one.",
+    );
 }
 
 #[test]
@@ -98,6 +112,93 @@ fn a_mistake_points_to_the_help_of_its_command() {
     assert_eq!(text(&output.stderr).lines().nth(1), Some("See: sotong echo --help"));
     let output = sotong(&["--nope"]);
     assert_eq!(text(&output.stderr).lines().nth(1), Some("See: sotong --help"));
+    let output = sotong(&["help", "nobody"]);
+    assert_eq!(text(&output.stderr).lines().nth(1), Some("See: sotong --help"));
+}
+
+#[test]
+fn help_tells_how_sizes_and_times_are_written_where_there_are_any() {
+    for (command, is_told) in [("", true), ("echo", true), ("connect", true), ("completions", false)] {
+        let help = sotong(&["help", command][..1 + usize::from(!command.is_empty())]);
+        assert_eq!(text(&help.stdout).contains("KiB, MiB, GiB. Times (TIME) are seconds"), is_told, "{command}");
+    }
+}
+
+/// A shell asked for what it would complete behind `line`; `None` where there is no such shell.
+fn completed(shell: &str, ask: impl Fn(&str, &str) -> String, line: &str) -> Option<Vec<String>> {
+    let script = std::env::temp_dir().join(format!("sotong-{shell}-{}-{}", std::process::id(), line.len()));
+    std::fs::write(&script, sotong(&["completions", shell]).stdout).expect("written");
+    let output = Command::new(shell).arg("-c").arg(ask(script.to_str().expect("UTF-8"), line)).output();
+    std::fs::remove_file(&script).expect("removed");
+    let Ok(output) = output else { return None };
+    let words = text(&output.stdout).lines().filter_map(|line| line.split('\t').next().map(str::to_owned));
+    Some(words.collect())
+}
+
+#[test]
+fn shells_complete_commands_flags_and_values() {
+    let bash = |script: &str, line: &str| {
+        format!(
+            "compopt() {{ :; }}; source {script}; COMP_WORDS=({line} ''); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _sotong sotong '' \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        )
+    };
+    let fish = |script: &str, line: &str| format!("source {script}; complete -C '{line} '");
+    for (line, expect) in [
+        ("sotong", &["echo", "room", "connect"][..]),
+        ("sotong help", &["echo", "room", "connect"]),
+        ("sotong completions", &["bash", "zsh", "fish"]),
+        ("sotong echo --model", &["threads", "epoll"]),
+    ] {
+        let answers = [completed("bash", bash, line), completed("fish", fish, line)];
+        for words in answers.into_iter().flatten() {
+            for word in expect {
+                assert!(words.iter().any(|found| found == word), "{line}: {word} is not among {words:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_is_told_what_a_person_is_warned_of() {
+    let mut child = command(&["listen", "*:0", "--exec", "cat", "--log-format", "json", "--lang", "ko", "-w", "100ms"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sotong runs");
+    let mut events = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut events).expect("UTF-8");
+    child.wait().expect("it ends");
+    let events: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |name: &str| events.iter().find(|event| event["event"] == name).unwrap_or_else(|| panic!("{name}"));
+    let address = of("listening")["address"].as_str().expect("a text");
+    let warning = of("program open to anybody")["detail"].as_str().expect("a text");
+    assert!(warning.is_ascii() && warning.contains(address), "{warning}");
+}
+
+#[test]
+fn what_is_said_to_people_is_not_logged_to_them_too() {
+    let output = sotong(&["listen", "127.0.0.1:0", "-v", "-w", "100ms"]);
+    assert_eq!(text(&output.stderr).matches("tcp://").count(), 1, "{}", text(&output.stderr));
+    let output = sotong(&["connect", "-v", "-z", "127.0.0.1:1"]);
+    assert_eq!(text(&output.stderr), "tcp://127.0.0.1:1: closed\n");
+}
+
+#[test]
+fn one_family_alone_is_shown_by_its_own_address() {
+    for (flag, shown) in [("-4", "tcp://0.0.0.0:"), ("-6", "tcp://[::]:")] {
+        let output = sotong(&["listen", flag, "*:0", "-w", "100ms"]);
+        assert!(text(&output.stderr).contains(shown), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_unix_socket_has_no_port_to_check() {
+    check_mistake(
+        &["connect", "unix:@sotong-nobody-is-here"],
+        69,
+        "error: cannot connect to unix:@sotong-nobody-is-here: nobody listens there; start the server, or check the path or \
+         name.",
+    );
 }
 
 #[test]
@@ -200,7 +301,11 @@ fn every_command_has_a_page_and_every_shell_its_completions() {
     let page = std::fs::read_to_string(folder.join("sotong-echo.1")).expect("a page");
     std::fs::remove_dir_all(&folder).expect("removed");
     assert!(pages.contains(&"sotong.1".to_owned()) && pages.contains(&"sotong-room.1".to_owned()), "{pages:?}");
-    for part in [".SH \"NAME\"", "sotong\\-echo", "\\-\\-output\\-high", ".SH \"Examples\"", "tcp://*:7007"] {
+    assert!(
+        page.contains(".TH \"sotong-echo\" 1 \"\" \"sotong "),
+        "the version stands where a version belongs\n{page}"
+    );
+    for part in [".SH \"NAME\"", "sotong\\-echo", "\\-\\-output\\-high", ".SH \"EXAMPLES\"", "tcp://*:7007"] {
         assert!(page.contains(part), "{part}\n{page}");
     }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -15,6 +15,11 @@ help-choices = [one of: { $choices }]
 help-default = [default: { $value }]
 error-heading = error:
 warning-heading = warning:
+time-days = { $count }d
+time-hours = { $count }h
+time-minutes = { $count }m
+time-seconds = { $count }s
+time-milliseconds = { $count }ms
 try-help = See: { $command } --help
 
 ## Commands
@@ -29,6 +34,8 @@ details-sotong =
 
     Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 69 refused or unreachable, 75 no answer, 76 cut off by the
     peer, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
+details-units =
+    Sizes (BYTES) are bytes, or have a unit: B, KiB, MiB, GiB. Times (TIME) are seconds, or have a unit: ms, s, m, h, d.
 about-echo = Send back what comes in (RFC 862)
 about-discard = Take everything and answer nothing (RFC 863)
 about-chargen = Send lines of characters without end (RFC 864)
@@ -133,11 +140,14 @@ arg-crlf = Send each end of line as CR LF; what is CR LF already stays so
 arg-check = Only find out whether somebody listens there, also of a range such as localhost:20-25: exit 0 open (any of them), 69 closed, 75 no answer; a silent UDP service is no answer
 arg-hex = Show what goes by as hex, with its direction, on stderr
 arg-log = Also write what goes by, both directions as they come, into a file
-arg-timeout = Give up (exit 75) when connecting takes longer, or when nothing goes by for this long; over UDP, wait this long for answers after the input's end instead of 1 s
+arg-timeout = Give up (exit 75) when connecting takes longer (instead of 30s; 3s for -z of a UDP port), or when nothing goes by for this long (else silence has no limit); over UDP, wait this long for answers after the input's end instead of 1s
+arg-listen-timeout = Give up (exit 75) when nobody connects for this long (not with -k), or when nothing goes by for this long; else neither has a limit, but with -k or --exec a UDP peer is forgotten after 1m
 arg-ipv4 = Use IPv4 only
 arg-ipv6 = Use IPv6 only
-arg-source = Own address, or address:port, to connect from or to listen on
+arg-source = Own address, or address:port, to connect from
+arg-listen-source = Own address to listen on, in place of each ADDR's host; address:port also gives a port where ADDR has 0
 arg-retry = Times to try again, waiting 0.25 s, 0.5 s, 1 s and so on up to 10 s
+arg-listen-retry = Times to try again while the address is in use, waiting 0.25 s, 0.5 s, 1 s and so on up to 10 s
 arg-keep-open = Go on after the first client, with many at once: what is typed goes to all of them, what they say is printed as it comes
 arg-exec = Run this program for each connection, its input and output joined to the peer, whose address is in SOTONG_PEER, ours in SOTONG_LOCAL; its arguments follow, as in a shell, or stand behind --
 arg-exec-args = The program's arguments
@@ -163,6 +173,7 @@ usage-bad-choice = '{ $value }' is no value of '{ $flag }', which takes one of: 
 usage-bad-value = '{ $value }' is no value of '{ $flag }': { $why }
 usage-why-size = a size is a number of bytes, or one with B, KiB, MiB or GiB
 usage-why-time = a time is a number of seconds, or one with ms, s, m, h or d
+usage-why-no-time = it must be longer than 0
 usage-why-too-large = it is too large
 usage-why-range = it takes a whole number from { $low } to { $high }
 usage-value-not-taken = '{ $flag }' takes no value.
@@ -250,6 +261,7 @@ error-dial = cannot connect to { $to }: { $why }.
 error-dial-target = cannot connect: { $why }.
 error-dial-source = the own address { $from } is no { $family } address, so the two flags contradict each other.
 dial-refused = nobody listens there; start the server, or check the port
+dial-refused-unix = nobody listens there; start the server, or check the path or name
 dial-unreachable = there is no way there; check the address and the network
 dial-no-answer = no answer within { $time }; check the address, or wait longer with -w
 dial-no-permission = the system does not permit it

@@ -15,6 +15,11 @@ help-choices = [가능한 값: { $choices }]
 help-default = [기본값: { $value }]
 error-heading = 오류:
 warning-heading = 경고:
+time-days = { $count }일
+time-hours = { $count }시간
+time-minutes = { $count }분
+time-seconds = { $count }초
+time-milliseconds = { $count }밀리초
 try-help = 도움말: { $command } --help
 
 ## 명령
@@ -29,6 +34,8 @@ details-sotong =
 
     종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
     끊음, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
+details-units =
+    크기(BYTES)는 바이트 수로 쓰거나 B, KiB, MiB, GiB를 붙입니다. 시간(TIME)은 초로 쓰거나 ms, s, m, h, d를 붙입니다.
 about-echo = 받은 데이터를 그대로 돌려보냅니다 (RFC 862)
 about-discard = 받은 데이터를 모두 버리고 아무 응답도 하지 않습니다 (RFC 863)
 about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
@@ -130,14 +137,17 @@ arg-connect-address = 접속할 주소: HOST:PORT, tcp://…, udp://…, unix:�
 arg-listen-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 골라 출력합니다
 arg-message = 입력 대신 이 텍스트를 보내고, 응답을 끝까지 읽습니다
 arg-crlf = 줄 끝을 CR LF로 보냅니다. 이미 CR LF이면 그대로 둡니다
-arg-check = 누가 수신 대기 중인지만 확인합니다. localhost:20-25 같은 범위도 됩니다. 종료 코드: 0 열림(하나라도), 69 닫힘, 75 응답 없음. 대답하지 않는 UDP 서비스는 응답 없음입니다
+arg-check = 누가 수신 대기 중인지만 확인합니다. localhost:20-25 같은 범위도 됩니다. 종료 코드: 0 열림(하나라도), 69 닫힘, 75 응답 없음. 대답하지 않는 UDP 서비스는 응답 없음으로 봅니다
 arg-hex = 오가는 데이터를 방향과 함께 16진수로 stderr에 보여 줍니다
 arg-log = 오가는 데이터를 양방향 모두 오는 대로 파일에도 저장합니다
-arg-timeout = 접속이 이 시간보다 오래 걸리거나, 이 시간 동안 아무 데이터도 오가지 않으면 그만둡니다(종료 코드 75). UDP에서는 입력이 끝난 뒤 응답을 1초 대신 이 시간 동안 기다립니다
+arg-timeout = 접속이 이 시간보다 오래 걸리거나(없으면 30s, UDP 포트의 -z는 3s), 이 시간 동안 아무 데이터도 오가지 않으면(없으면 제한 없음) 그만둡니다(종료 코드 75). UDP에서는 입력이 끝난 뒤 응답을 1s 대신 이 시간 동안 기다립니다
+arg-listen-timeout = 이 시간 동안 아무도 접속하지 않거나(-k가 없을 때), 아무 데이터도 오가지 않으면 그만둡니다(종료 코드 75). 없으면 제한이 없지만, -k나 --exec를 쓰면 UDP 상대는 1m 뒤에 잊습니다
 arg-ipv4 = IPv4만 씁니다
 arg-ipv6 = IPv6만 씁니다
-arg-source = 접속하거나 수신 대기할 때 쓸 자신의 주소 또는 주소:포트
+arg-source = 접속할 때 쓸 자신의 주소 또는 주소:포트
+arg-listen-source = ADDR의 호스트 대신 수신 대기할 자신의 주소. 주소:포트로 쓰면 ADDR의 포트가 0일 때 그 포트를 씁니다
 arg-retry = 다시 시도하는 횟수. 0.25초, 0.5초, 1초처럼 최대 10초까지 간격을 늘립니다
+arg-listen-retry = 주소가 사용 중일 때 다시 시도하는 횟수. 0.25초, 0.5초, 1초처럼 최대 10초까지 간격을 늘립니다
 arg-keep-open = 첫 클라이언트 뒤에도 계속 여럿을 동시에 받습니다. 입력은 모두에게 보내고, 받은 데이터는 오는 대로 출력합니다
 arg-exec = 연결마다 이 프로그램을 실행하고 입출력을 상대에 이어 줍니다. 상대의 주소는 SOTONG_PEER, 자신의 주소는 SOTONG_LOCAL에 있습니다. 인자는 셸에서처럼 이어 쓰거나 -- 뒤에 씁니다
 arg-exec-args = 프로그램의 인자
@@ -163,6 +173,7 @@ usage-bad-choice = '{ $value }'{ PARTICLE($value, "은/는") } '{ $flag }'에 �
 usage-bad-value = '{ $value }'{ PARTICLE($value, "은/는") } '{ $flag }'에 쓸 수 없는 값입니다: { $why }
 usage-why-size = 크기는 바이트 수로 쓰거나 B, KiB, MiB, GiB를 붙여 씁니다
 usage-why-time = 시간은 초로 쓰거나 ms, s, m, h, d를 붙여 씁니다
+usage-why-no-time = 0보다 길어야 합니다
 usage-why-too-large = 값이 너무 큽니다
 usage-why-range = { $low } 이상 { $high } 이하의 정수를 써야 합니다
 usage-value-not-taken = '{ $flag }' 옵션에는 값을 쓸 수 없습니다.
@@ -247,6 +258,7 @@ error-dial = { $to }에 접속할 수 없습니다: { $why }.
 error-dial-target = 접속할 수 없습니다: { $why }.
 error-dial-source = 자신의 주소 { $from }{ PARTICLE($from, "은/는") } { $family } 주소가 아니므로 두 옵션이 서로 맞지 않습니다.
 dial-refused = 수신 대기 중인 서버가 없습니다. 서버를 띄우거나 포트를 확인하십시오
+dial-refused-unix = 수신 대기 중인 서버가 없습니다. 서버를 띄우거나 경로나 이름을 확인하십시오
 dial-unreachable = 도달할 수 없습니다. 주소와 네트워크를 확인하십시오
 dial-no-answer = { $time } 안에 응답이 없습니다. 주소를 확인하거나 -w로 더 오래 기다리십시오
 dial-no-permission = 시스템이 허용하지 않습니다

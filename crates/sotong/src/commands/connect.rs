@@ -126,8 +126,11 @@ impl Client<'_> {
             };
             open |= state == "open";
             silent |= state == "no answer";
-            tracing::info!(address = %to, state, "checked");
-            self.console.say(&line);
+            if self.console.speaks() {
+                self.console.say(&line);
+            } else {
+                tracing::info!(address = %to, state, "checked");
+            }
         }
         Ok(match (open, silent) {
             (true, _) => ExitCode::SUCCESS,
@@ -158,6 +161,18 @@ fn targets(text: &str) -> Result<Vec<Endpoint>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::{Catalogue, Lang};
+    use crate::units::Span;
+
+    #[test]
+    fn help_tells_the_time_limits_that_are_in_force_without_a_flag() {
+        for lang in [Lang::En, Lang::Ko] {
+            let help = Catalogue::new(lang).find("arg-timeout").expect("there");
+            for limit in [DIAL_TIME_MAX, PROBE_UDP_TIME_MAX, UDP_QUIET] {
+                assert!(help.contains(&format!("{}", Span(limit))), "{limit:?}: {help}");
+            }
+        }
+    }
 
     fn ports(text: &str) -> Option<Vec<String>> {
         targets(text).ok().map(|targets| targets.iter().map(ToString::to_string).collect())

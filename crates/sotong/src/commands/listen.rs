@@ -35,7 +35,7 @@ use self::datagrams::Relay;
 use self::program::Program;
 use self::typed::Typed;
 use super::joining::{Joining, Side, catch, signal_code, verdict};
-use crate::catalogue::text;
+use crate::catalogue::{Catalogue, text};
 use crate::cli::Listen;
 use crate::console::Console;
 use crate::failure::{Failure, JoinFailure};
@@ -98,13 +98,16 @@ impl Server<'_> {
     fn announce(&self, bound: &[Bound]) {
         for bound in bound {
             let address = bound.endpoint().to_string();
-            tracing::info!(service = "listen", address, pid = std::process::id(), "listening");
-            self.console.say(&text!(self.console.catalogue, "listen-listening", address = address));
+            if self.console.speaks() {
+                self.console.say(&text!(self.console.catalogue, "listen-listening", address = address));
+            } else {
+                tracing::info!(service = "listen", address, pid = std::process::id(), "listening");
+            }
         }
         let exposed = bound.iter().map(Bound::endpoint).find(|at| !at.is_local());
         if let Some(at) = exposed.filter(|_| self.program.is_some() && self.access.is_empty()) {
-            let line = text!(self.console.catalogue, "listen-exposed", address = at.to_string());
-            self.console.warn("program open to anybody", &line);
+            let line = |catalogue: &Catalogue| text!(catalogue, "listen-exposed", address = at.to_string());
+            self.console.warn("program open to anybody", line);
         }
     }
 
@@ -368,8 +371,8 @@ fn bind(args: &Listen, joining: &Joining<'_>, stop: &Stop) -> Result<Option<Vec<
 fn conversations_max(args: &Listen, console: &Console) -> usize {
     let cap = descriptors::cap(Some(args.max_conns as usize), descriptors::raise_limit(), DESCRIPTORS_EACH);
     if cap.bound == CapBound::Descriptors {
-        let line = text!(console.catalogue, "serve-conns-capped", count = cap.connections);
-        console.warn("connections capped", &line);
+        let line = |catalogue: &Catalogue| text!(catalogue, "serve-conns-capped", count = cap.connections);
+        console.warn("connections capped", line);
     }
     cap.connections
 }

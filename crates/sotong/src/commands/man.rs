@@ -39,20 +39,26 @@ fn name(command: &Command) -> String {
 
 /// One page: clap_mangen renders the parts, the headings and the examples are the catalogue's.
 fn page(name: &str, command: &Command, catalogue: &Catalogue) -> io::Result<String> {
-    let man = Man::new(command.clone()).title(name).source(concat!("sotong ", env!("CARGO_PKG_VERSION")));
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    let man = Man::new(command.clone());
+    // Without a date, which would change with each build; clap_mangen leaves its place out, and the version takes it.
+    let title = format!(
+        ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n.TH \"{name}\" 1 \"\" \"sotong {}\" \"\"\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut page = title.into_bytes();
     headed(&mut page, &text!(catalogue, "heading-man-name"), |part| man.render_name_section(part))?;
     headed(&mut page, &text!(catalogue, "heading-man-synopsis"), |part| man.render_synopsis_section(part))?;
     headed(&mut page, &text!(catalogue, "heading-man-description"), |part| man.render_description_section(part))?;
     man.render_options_section(&mut page)?;
     if command.has_subcommands() {
-        headed(&mut page, &text!(catalogue, "heading-commands"), |part| man.render_subcommands_section(part))?;
+        headed(&mut page, &text!(catalogue, "heading-commands").to_uppercase(), |part| {
+            man.render_subcommands_section(part)
+        })?;
     }
     let mut page = String::from_utf8_lossy(&page).into_owned();
     if let Some(examples) = help::examples(command, catalogue) {
         let heading = text!(catalogue, "heading-examples");
-        page += &format!(".SH \"{}\"\n.nf\n", heading.trim_end_matches(':'));
+        page += &format!(".SH \"{}\"\n.nf\n", heading.trim_end_matches(':').to_uppercase());
         for line in examples.lines() {
             page += &format!("{}\n", line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq"));
         }

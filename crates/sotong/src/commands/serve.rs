@@ -13,7 +13,7 @@ use sotong_net::passed::take_passed;
 use sotong_net::signals::{Stage, Stop, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 
-use crate::catalogue::text;
+use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
 use crate::console::Console;
 use crate::failure::{Failure, Usage};
@@ -82,8 +82,8 @@ impl<'a> Server<'a> {
         let asked = args.limits.max_conns.map(|count| count as usize);
         let cap = descriptors::cap(asked, descriptors::raise_limit(), 1);
         if asked.is_some() && cap.bound == CapBound::Descriptors {
-            let line = text!(console.catalogue, "serve-conns-capped", count = cap.connections);
-            console.warn("connections capped", &line);
+            let line = |catalogue: &Catalogue| text!(catalogue, "serve-conns-capped", count = cap.connections);
+            console.warn("connections capped", line);
         }
         let options = Options {
             workers: usize::from(args.workers),
@@ -152,7 +152,7 @@ impl<'a> Server<'a> {
 
     /// When the first signal comes, says that the drain is on. The thread waits for as long as the process lives.
     fn announce_end(&self, stop: &Stop) {
-        let drain = Span(self.options.limits.drain).to_string();
+        let drain = Span(self.options.limits.drain).words(&self.console.catalogue);
         let line = text!(self.console.catalogue, "serve-stopping", service = self.name, drain = drain);
         let (stop, name, speaks) = (stop.clone(), self.name, self.console.speaks());
         let waiting = thread::Builder::new().name("sotong-end".to_owned()).spawn(move || {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sotong_net::child::WordsError;
 use sotong_net::cidr::CidrError;
 use sotong_net::dial_error::{Attempt, Cause, DialClass, DialError};
+use sotong_net::endpoint::Endpoint;
 use sotong_net::pump::Fault;
 
 use super::{address, code, io_words};
@@ -71,10 +72,10 @@ impl JoinFailure {
             Self::Dial { why, time_max } => dialling(catalogue, why, *time_max),
             Self::Reset { peer } => text!(catalogue, "join-reset", peer = peer.clone()),
             Self::Idle { peer, time_max } => {
-                text!(catalogue, "join-idle", peer = peer.clone(), time = Span(*time_max).to_string())
+                text!(catalogue, "join-idle", peer = peer.clone(), time = Span(*time_max).words(catalogue))
             }
             Self::NobodyCame { time_max } => {
-                text!(catalogue, "join-nobody-came", time = Span(*time_max).to_string())
+                text!(catalogue, "join-nobody-came", time = Span(*time_max).words(catalogue))
             }
             Self::Connection { peer, why } if why.kind == io::ErrorKind::ConnectionRefused => {
                 text!(catalogue, "join-refused", peer = peer.clone())
@@ -136,7 +137,11 @@ fn dialling(catalogue: &Catalogue, why: &DialError, time_max: Duration) -> Strin
             text!(catalogue, "error-dial-source", from = from.to_string(), family = family.to_string())
         }
         DialError::Failed { to, attempts } => {
-            let why = attempted(catalogue, attempts, time_max);
+            let is_unix = matches!(to, Endpoint::Unix(_));
+            let why = match attempts.as_slice() {
+                [Attempt { cause: Cause::Refused, .. }] if is_unix => text!(catalogue, "dial-refused-unix"),
+                attempts => attempted(catalogue, attempts, time_max),
+            };
             text!(catalogue, "error-dial", to = to.to_string(), why = why)
         }
         other => text!(catalogue, "error-dial-target", why = other.to_string()),
@@ -156,7 +161,7 @@ fn cause(catalogue: &Catalogue, why: Cause, time_max: Duration) -> String {
     match why {
         Cause::Refused => text!(catalogue, "dial-refused"),
         Cause::Unreachable => text!(catalogue, "dial-unreachable"),
-        Cause::NoAnswer => text!(catalogue, "dial-no-answer", time = Span(time_max).to_string()),
+        Cause::NoAnswer => text!(catalogue, "dial-no-answer", time = Span(time_max).words(catalogue)),
         Cause::NoPermission => text!(catalogue, "dial-no-permission"),
         Cause::NoSuchSocket => text!(catalogue, "dial-no-such-socket"),
         Cause::WrongKind => text!(catalogue, "dial-wrong-kind"),
