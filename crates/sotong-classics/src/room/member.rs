@@ -248,8 +248,8 @@ impl Session for Member {
             Event::Mail(line) => line.send(cx.out, self.wire),
             Event::Deadline => {
                 self.state = State::Gone;
-                let seconds = self.room.limits.name_time.as_secs();
-                notice(cx.out, self.wire, format_args!("No name in {seconds} seconds. Goodbye."));
+                let seconds = self.room.limits.name_time.as_secs_f64();
+                notice(cx.out, self.wire, format_args!("No name within {seconds} s. Goodbye."));
                 return Err(Close::Idle);
             }
             Event::Stop => {

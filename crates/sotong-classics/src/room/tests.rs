@@ -160,7 +160,7 @@ fn a_name_is_given_in_time() {
     party.peers[slot].advance(Duration::from_secs(59));
     assert_eq!(party.close(slot), None);
     party.peers[slot].advance(Duration::from_secs(1));
-    assert_eq!(party.hears(slot), "What is your name?\n* No name in 60 seconds. Goodbye.\n");
+    assert_eq!(party.hears(slot), "What is your name?\n* No name within 60 s. Goodbye.\n");
     assert_eq!(party.close(slot), Some(&Close::Idle));
     let slot = party.joins("a");
     party.peers[slot].advance(Duration::from_secs(100_000));

@@ -162,3 +162,18 @@ fn put(inlet: &OwnedFd, mut bytes: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{Catalogue, Lang};
+    use crate::units::Span;
+
+    #[test]
+    fn help_tells_how_long_one_may_hold_up_the_others() {
+        for lang in [Lang::En, Lang::Ko] {
+            let help = Catalogue::new(lang).find("arg-keep-open").expect("there");
+            assert!(help.contains(&Span(HOLD_TIME_MAX).to_string()), "{help}");
+        }
+    }
+}
