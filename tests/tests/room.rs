@@ -286,10 +286,10 @@ fn a_member_that_vanishes_is_told_and_its_name_is_free() {
 #[test]
 fn limits_of_the_room_are_told() {
     for run in shared_runs() {
-        let server = room(&run, &["--members-max", "2", "--line-bytes-max", "20", "--name-time", "0.5"]);
+        let server = room(&run, &["--members-max", "2", "--line-bytes-max", "20", "--name-time", "1.5"]);
         let late = Person::knock(server.address());
         let mut heard = late.rest();
-        assert_eq!(heard.pop().as_deref(), Some("* No name within 0.5 s. Goodbye."), "{run}");
+        assert_eq!(heard.pop().as_deref(), Some("* No name within 1.5 s. Goodbye."), "{run}");
         let mut one = Person::enter(server.address(), "one");
         let _two = Person::enter(server.address(), "two");
         assert_eq!(one.hear(), "* two has joined");

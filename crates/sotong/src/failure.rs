@@ -5,6 +5,7 @@ mod joining;
 
 use std::io;
 
+use rustix::io::Errno;
 use sotong_drivers::ServeError;
 use sotong_net::endpoint::EndpointError;
 use sotong_net::listen::{ListenError, ListenProblem};
@@ -122,7 +123,7 @@ impl Failure {
             }
             Self::Passed(why) => text!(catalogue, "error-passed", why = address::passing(catalogue, why)),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
-            Self::Serve(why) => text!(catalogue, "error-serve", why = why.to_string()),
+            Self::Serve(why) => text!(catalogue, "error-serve", why = serving(catalogue, why)),
             Self::Signal(number) => text!(catalogue, "error-signal", number = *number),
             Self::Join(why) => why.message(catalogue),
             Self::Write { what, why } => {
@@ -185,6 +186,20 @@ fn similar(catalogue: &Catalogue, message: String, like: Option<&String>) -> Str
         Some(like) => format!("{message} {}", text!(catalogue, "usage-similar", like = like.clone())),
         None => message,
     }
+}
+
+/// Why a server broke down.
+fn serving(catalogue: &Catalogue, why: &ServeError) -> String {
+    match why {
+        ServeError::System { source, .. } if is_exhausted(source) => text!(catalogue, "listen-exhausted"),
+        other => other.to_string(),
+    }
+}
+
+/// Whether the limit of descriptors, of the process or of the system, is reached.
+fn is_exhausted(fault: &io::Error) -> bool {
+    let reached = [Errno::MFILE, Errno::NFILE];
+    fault.raw_os_error().is_some_and(|number| reached.iter().any(|errno| errno.raw_os_error() == number))
 }
 
 /// What the system said, in the reader's language where the catalogue has it.

@@ -191,6 +191,28 @@ fn one_family_alone_is_shown_by_its_own_address() {
     }
 }
 
+/// Runs `sotong` with room for `descriptors`, and none beyond.
+fn cramped(descriptors: u32, line: &str) -> Output {
+    let script = format!("ulimit -n {descriptors}; exec {} {line}", env!("CARGO_BIN_EXE_sotong"));
+    Command::new("sh").args(["-c", &script]).env_remove("LC_ALL").env("LANG", "C").output().expect("sh runs")
+}
+
+#[test]
+fn without_descriptors_it_says_what_to_raise() {
+    for line in ["echo 127.0.0.1:0", "connect 127.0.0.1:1", "listen 127.0.0.1:0"] {
+        let output = cramped(5, line);
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{line}: {stderr}");
+        assert!(stderr.contains("no descriptor or memory is left; raise the limit (ulimit -n)"), "{line}: {stderr}");
+    }
+    for descriptors in 4..=8 {
+        let output = cramped(descriptors, "listen 127.0.0.1:0 -w 0.1");
+        assert!(!text(&output.stderr).contains("uncategorized"), "{descriptors}: {}", text(&output.stderr));
+    }
+    let output = cramped(64, "listen 127.0.0.1:0 -w 0.1");
+    assert!(text(&output.stderr).starts_with("warning: at most 1 connection at once"), "{}", text(&output.stderr));
+}
+
 #[test]
 fn a_unix_socket_has_no_port_to_check() {
     check_mistake(

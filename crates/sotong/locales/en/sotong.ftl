@@ -239,7 +239,10 @@ serve-listening = sotong { $service }: listening on { $address } ({ $model }, { 
        *[other] { $workers } workers
     })
 serve-listening-threads = sotong { $service }: listening on { $address } ({ $model })
-serve-conns-capped = at most { $count } connections at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
+serve-conns-capped = at most { $count ->
+        [one] 1 connection
+       *[other] { $count } connections
+    } at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
 serve-try = try: { $command }
 serve-stopping = sotong { $service }: stopping; connections have { $drain } to end, a second signal ends them at once
 error-passed = the listeners passed by LISTEN_FDS cannot be used: { $why }.

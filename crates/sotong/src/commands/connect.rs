@@ -45,7 +45,7 @@ impl Client<'_> {
         let peer = way.as_ref().map_or_else(|_| to.to_string(), |way| way.remote.to_string());
         let local = way.map_or_else(|_| String::new(), |way| way.local.to_string());
         tracing::debug!(peer, local, "opened");
-        let setup = |fault: io::Error| Failure::Join(JoinFailure::Setup(fault.kind()));
+        let setup = |fault: io::Error| Failure::Join(JoinFailure::Setup(fault));
         let (forth, back) = self.joining.flows(&peer);
         let source = self.source().map_err(setup)?;
         let rules = own_rules(&source);

@@ -90,7 +90,7 @@ impl<'a> Joining<'a> {
 
 /// Catches the signals: the first lets the ends finish, the second leaves at once, after `last` has run.
 pub(super) fn catch(last: impl FnOnce() + Send + 'static) -> Result<(Stop, CaughtSignals), Failure> {
-    let setup = |fault: io::Error| Failure::Join(JoinFailure::Setup(fault.kind()));
+    let setup = |fault: io::Error| Failure::Join(JoinFailure::Setup(fault));
     let stop = Stop::new().map_err(setup)?;
     let caught = catch_signals(&stop).map_err(setup)?;
     let leaving = stop.clone();

@@ -377,9 +377,8 @@ fn conversations_max(args: &Listen, console: &Console) -> usize {
     cap.connections
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
 fn setup(fault: io::Error) -> Failure {
-    Failure::Join(JoinFailure::Setup(fault.kind()))
+    Failure::Join(JoinFailure::Setup(fault))
 }
 
 fn timespec(time: Duration) -> Timespec {

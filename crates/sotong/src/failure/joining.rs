@@ -9,7 +9,7 @@ use sotong_net::dial_error::{Attempt, Cause, DialClass, DialError};
 use sotong_net::endpoint::Endpoint;
 use sotong_net::pump::Fault;
 
-use super::{address, code, io_words};
+use super::{address, code, io_words, is_exhausted};
 use crate::catalogue::{Catalogue, text};
 use crate::units::Span;
 
@@ -41,7 +41,7 @@ pub(crate) enum JoinFailure {
     /// `-z` is asked for a range of ports that is none, or too long.
     Ports { text: String, most: usize },
     /// The system has no descriptors or threads left.
-    Setup(io::ErrorKind),
+    Setup(io::Error),
 }
 
 impl JoinFailure {
@@ -110,7 +110,10 @@ impl JoinFailure {
                 text!(catalogue, "join-network", text = text.clone(), why = why)
             }
             Self::Ports { text, most } => text!(catalogue, "join-ports", text = text.clone(), most = *most),
-            Self::Setup(why) => text!(catalogue, "join-setup", why = io_words(catalogue, *why)),
+            Self::Setup(why) if is_exhausted(why) => {
+                text!(catalogue, "join-setup", why = text!(catalogue, "listen-exhausted"))
+            }
+            Self::Setup(why) => text!(catalogue, "join-setup", why = io_words(catalogue, why.kind())),
         }
     }
 }
@@ -174,6 +177,9 @@ fn cause(catalogue: &Catalogue, why: Cause, time_max: Duration) -> String {
             text!(catalogue, "dial-source-no-permission", port = from.port().to_string())
         }
         Cause::NoLocalPort => text!(catalogue, "dial-no-local-port"),
+        Cause::System { errno, .. } if is_exhausted(&io::Error::from_raw_os_error(errno)) => {
+            text!(catalogue, "listen-exhausted")
+        }
         Cause::System { call, errno } => {
             text!(catalogue, "system-says", call = call, why = io::Error::from_raw_os_error(errno).to_string())
         }

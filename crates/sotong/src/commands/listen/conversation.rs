@@ -88,7 +88,7 @@ impl Conversation {
         let run = move || {
             // A panic costs this conversation only; its place must be given back.
             let report = catch_unwind(AssertUnwindSafe(|| self.run(&stop)));
-            let report = report.unwrap_or(Err(JoinFailure::Setup(io::ErrorKind::Other)));
+            let report = report.unwrap_or(Err(JoinFailure::Setup(io::ErrorKind::Other.into())));
             endings.put(Ended { number, peer, wire, report });
         };
         thread::Builder::new().name(format!("conversation {number}")).spawn(run).map(drop)
@@ -140,7 +140,6 @@ fn program_rules(wire: Wire) -> Rules {
     Rules { after_b_ended, ..Rules::default() }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
 fn setup(fault: io::Error) -> JoinFailure {
-    JoinFailure::Setup(fault.kind())
+    JoinFailure::Setup(fault)
 }
