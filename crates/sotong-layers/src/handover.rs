@@ -80,7 +80,7 @@ impl<M: Clone + Send + Sync + 'static> Then<M> {
         result
     }
     fn takes(&self, cx: &Cx<'_, M>) -> bool {
-        !cx.out.has_overflowed() && self.session.wants().takes(cx.out)
+        !cx.out.has_overflowed() && cx.takes(self.session.wants())
     }
     /// Shows early bytes and `input` in one piece, if there are any and the session takes them.
     fn show(&mut self, input: Option<Input<'_>>, cx: &mut Cx<'_, M>) -> Result<(), Close> {

@@ -54,7 +54,7 @@ impl<S: Session> IdleLimit<S> {
         if let (Some(silence), Some(look)) = (self.limits.silence, self.look)
             && look <= cx.now
         {
-            if !self.inner.wants().takes(cx.out) {
+            if !cx.takes(self.inner.wants()) {
                 self.heard = cx.now;
             }
             if self.heard + silence <= cx.now {

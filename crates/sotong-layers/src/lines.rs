@@ -153,7 +153,7 @@ impl<S: Records> Lines<S> {
 
     /// Whether the inner session takes input; it has then been shown `Again` if it had stopped.
     fn is_ready(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<bool, Close> {
-        while !cx.out.has_overflowed() && self.inner.wants().takes(cx.out) {
+        while !cx.out.has_overflowed() && cx.takes(self.inner.wants()) {
             if self.took {
                 return Ok(true);
             }
@@ -181,7 +181,7 @@ impl<S: Records> Lines<S> {
         if scratch.is_finished() {
             cx.out.finish();
         }
-        self.took &= wants.takes(cx.out);
+        self.took &= cx.takes(wants);
         result
     }
     /// Gives back the memory of a large answer.

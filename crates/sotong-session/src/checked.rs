@@ -246,6 +246,7 @@ impl<S: Session> Checked<S> {
     fn before_input(&mut self, input: &Input<'_>, wants: Wants, cx: &Cx<'_, S::Mail>) {
         self.check(!self.ended, Rule::D5, "Input after End");
         self.check(wants.takes(cx.out), Rule::D4, "Input to a session that takes none");
+        self.check(!cx.host.is_held(), Rule::D14, "Input while mail of this shard waits elsewhere");
         self.check(self.took, Rule::D3, "Input before Again, though the session had stopped taking");
         self.check(input.bytes().starts_with(&self.kept), Rule::D3, "bytes that were not taken are missing or changed");
         // A record may be empty, and is always new.

@@ -1,5 +1,5 @@
 //! The world as a session sees it during one call.
-use crate::{Marks, Output};
+use crate::{Marks, Output, Wants};
 use std::time::Duration;
 
 /// What a session may use while it handles one event.
@@ -17,6 +17,13 @@ pub struct Cx<'a, M> {
 }
 
 impl<M> Cx<'_, M> {
+    /// Whether a session that wants `wants` is to be shown more input now: what every loop over input asks before each unit.
+    ///
+    /// Beyond [`Wants::takes`] it minds that the mail this shard has sent may have to be taken first (rule D14): one event
+    /// that says very much stops at the mark like many that say little. What is left untaken is shown again after `Again`.
+    pub fn takes(&self, wants: Wants) -> bool {
+        wants.takes(self.out) && !self.host.is_held()
+    }
     /// Runs an inner session against `scratch`, whose marks become what is left of this output's.
     ///
     /// The layer empties `scratch` afterwards, on `Err` too (rule L2).
@@ -49,6 +56,11 @@ pub trait Host<M> {
     /// # Errors
     /// Hands `mail` back if the desk's bounded queue is full, or there is no such desk: say so to the peer.
     fn ask(&mut self, desk: Desk, mail: M) -> Result<(), M>;
+    /// Whether mail of this shard waits elsewhere above the mark, so that no more input is shown to its sessions (rule D14).
+    /// It may begin during a call and ends between calls. A host without mail is never held.
+    fn is_held(&self) -> bool {
+        false
+    }
     /// Fills `bytes` from the driver's generator; the simulator's is seeded. Not for keys.
     fn random(&mut self, bytes: &mut [u8]);
 }

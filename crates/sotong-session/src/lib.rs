@@ -31,7 +31,7 @@
 //! | rule | a session … |
 //! |---|---|
 //! | S1 | takes a record whole |
-//! | S2 | stops taking when its output is full, unless its pace is [`Pace::Always`] |
+//! | S2 | stops taking when its output is full, unless its pace is [`Pace::Always`], and when the shard is held: a loop over input asks [`Cx::takes`] |
 //! | S3 | does no I/O, reads no clock, and depends on no order that differs from run to run |
 //! | S4 | puts its farewell into the output before it returns `Err` |
 //!
@@ -39,7 +39,7 @@
 //! |---|---|
 //! | L1 | matches every event by name |
 //! | L2 | empties its scratch output after every nested call, on `Err` too |
-//! | L3 | joins the inner's wants with its own; asks [`Wants::takes`] in its loops; passes a deadline inward only if it is the inner's; passes mail on untouched |
+//! | L3 | joins the inner's wants with its own; asks [`Cx::takes`] in its loops; passes a deadline inward only if it is the inner's; passes mail on untouched |
 //! | L4 | sends `Open` inward once it is usable, with what it learned |
 //! | L5 | keeps D3 and D5 towards its inner session |
 //! | L6 | adds its own farewell behind the inner's; the driver never does |

@@ -40,6 +40,8 @@ pub struct Recorder<M> {
     pub asked: Vec<(Desk, M)>,
     /// Whether desks are full.
     pub busy: bool,
+    /// The session is held once more mail than this waits in `posts` and `published` (rule D14).
+    pub mail_high: usize,
     seed: u64,
 }
 
@@ -64,6 +66,9 @@ impl<M> Host<M> for Recorder<M> {
         }
         self.asked.push((desk, mail));
         Ok(())
+    }
+    fn is_held(&self) -> bool {
+        self.posts.len() + self.published.len() > self.mail_high
     }
     fn random(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
@@ -103,6 +108,7 @@ impl<S: Session> Rig<S> {
                 members: Vec::new(),
                 asked: Vec::new(),
                 busy: false,
+                mail_high: usize::MAX,
                 seed: 1,
             },
             me: Address { shard: 0, slot: 0, turn: 0 },
@@ -167,6 +173,12 @@ impl<S: Session> Rig<S> {
     /// Mail from another session.
     pub fn mail(&mut self, mail: &S::Mail) {
         self.handle(Event::Mail(mail));
+        self.settle();
+    }
+    /// Everything the session has posted and published is taken: what a held session is owed comes now.
+    pub fn mail_taken(&mut self) {
+        self.host.posts.clear();
+        self.host.published.clear();
         self.settle();
     }
     /// Lets time pass; deadlines come when they are due.
@@ -262,7 +274,7 @@ impl<S: Session> Rig<S> {
     }
     /// Whether the session takes input now.
     pub fn takes(&self) -> bool {
-        self.close.is_none() && self.session.wants().takes(&self.out)
+        self.close.is_none() && self.session.wants().takes(&self.out) && !self.host.is_held()
     }
 
     fn handle(&mut self, event: Event<'_, S::Mail>) {
@@ -289,7 +301,7 @@ impl<S: Session> Rig<S> {
     }
     fn note(&mut self, result: Result<(), Close>) {
         self.full |= self.out.is_full();
-        self.took &= self.session.wants().takes(&self.out);
+        self.took &= self.session.wants().takes(&self.out) && !self.host.is_held();
         if let Err(close) = result {
             self.close = Some(close);
         } else if self.out.has_overflowed() {

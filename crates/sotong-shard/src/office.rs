@@ -210,6 +210,9 @@ impl<M: Clone> Host<M> for Office<M> {
             None => Err(mail),
         }
     }
+    fn is_held(&self) -> bool {
+        self.was_held()
+    }
     fn random(&mut self, bytes: &mut [u8]) {
         self.random.fill(bytes);
     }

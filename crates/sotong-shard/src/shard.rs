@@ -590,6 +590,7 @@ impl<S: Service, W> Shard<S, W> {
     /// Notes what holds right after a call: a later flush must not hide it (rule D11).
     fn noted(&mut self, slot: u32, result: std::thread::Result<(Result<(), Close>, Wants)>) {
         let overspent = std::mem::take(&mut self.office.overspent);
+        let held = self.office.was_held();
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         match result {
             Err(panic) => self.panicked(slot, panic.as_ref()),
@@ -599,7 +600,8 @@ impl<S: Service, W> Shard<S, W> {
             Ok((Ok(()), wants)) => {
                 entry.wants = wants;
                 entry.flags.full |= entry.out.is_full();
-                entry.flags.took &= wants.takes(&entry.out);
+                // A session that looped over input stopped where the shard came to be held.
+                entry.flags.took &= wants.takes(&entry.out) && !held;
                 if entry.out.has_overflowed() {
                     self.finish(slot, Close::Slow);
                 } else if overspent {

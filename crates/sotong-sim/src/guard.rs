@@ -356,6 +356,9 @@ impl<S: Service> Host<Mail<S>> for Tap<'_, S> {
     fn ask(&mut self, desk: Desk, mail: Mail<S>) -> Result<(), Mail<S>> {
         self.real.ask(desk, Tagged { number: 0, mail }).map_err(|tagged| tagged.mail)
     }
+    fn is_held(&self) -> bool {
+        self.real.is_held()
+    }
     fn random(&mut self, bytes: &mut [u8]) {
         self.real.random(bytes);
     }

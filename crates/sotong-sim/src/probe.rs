@@ -118,7 +118,7 @@ impl Session for Member {
             }
             Event::Input(mut input) => {
                 self.idle_at = Some(cx.now + IDLE);
-                while self.wants().takes(cx.out) {
+                while cx.takes(self.wants()) {
                     let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') else {
                         if input.bytes().len() > LINE_BYTES_MAX {
                             cx.out.put(b"too long\n");

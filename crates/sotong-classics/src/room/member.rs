@@ -96,7 +96,7 @@ impl Member {
         // What nc sends ends in LF, also as a datagram.
         let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         for line in text.split(|byte| *byte == b'\n') {
-            if cx.out.is_full() {
+            if !cx.takes(Wants::INPUT) {
                 notice(cx.out, self.wire, format_args!("That was too much at once; the rest was not sent."));
                 break;
             }

@@ -81,6 +81,38 @@ impl Default for Party {
     }
 }
 
+/// A packet of short lines says thousands of things at once: what waits elsewhere is bounded all the same (rule D14).
+#[test]
+fn who_says_very_much_at_once_waits_until_it_has_been_taken() {
+    const HIGH: usize = 8;
+    let mut party = Party::new(RoomLimits::default());
+    let (talker, _) = (party.joins("talker"), party.joins("listener"));
+    let rig = &mut party.peers[talker];
+    rig.mail_taken();
+    rig.host().mail_high = HIGH;
+    rig.input(&b"a\n".repeat(1000));
+    rig.end();
+    let mut lines = 0;
+    while !rig.host().published.is_empty() {
+        let said = rig.host().published.len();
+        assert!(said <= HIGH + 1, "{said} lines at once");
+        lines += said;
+        rig.mail_taken();
+    }
+    assert_eq!(lines, 1001, "and that it has left");
+    rig.sent();
+    assert_eq!(rig.close(), Some(&Close::Done), "its end waited as well");
+
+    let datagrams = party.comes(Wire::Records);
+    party.says(datagrams, "third\n");
+    let rig = &mut party.peers[datagrams];
+    rig.mail_taken();
+    rig.host().mail_high = HIGH;
+    rig.input(&b"a\n".repeat(1000));
+    assert!(rig.host().published.len() <= HIGH + 1, "a record is taken whole, and said only in part");
+    assert!(String::from_utf8(rig.sent()).expect("UTF-8").ends_with("too much at once; the rest was not sent.\n"));
+}
+
 #[test]
 fn a_conversation() {
     let mut party = Party::default();

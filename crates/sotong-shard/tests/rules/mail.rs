@@ -56,7 +56,7 @@ fn a_shard_whose_mail_waits_elsewhere_shows_no_input_until_it_is_taken() {
     assert_eq!(world.bells[0].rings(), 1, "it is woken when the other has caught up");
     world.log.take();
     world.turn_of(0);
-    assert_eq!(world.log.take(), ["0.0 Input 0 held", "0.0 End"]);
+    assert_eq!(world.log.take(), ["0.0 Again", "0.0 Input 0 held", "0.0 End"]);
     assert_eq!(world.exchange.waiting(1), 0);
 }
 
@@ -76,7 +76,7 @@ fn a_shard_is_held_by_its_own_inbox_for_a_turn() {
     world.input(slot, b"a");
     assert_eq!(world.shards[0].reads(slot), Reads::Later);
     world.turn();
-    assert_eq!(world.log.take().len(), 10);
+    assert_eq!(world.log.take().len(), 11, "the input, nine mails, and Again");
     assert_eq!(world.shards[0].reads(slot), Reads::Show);
 }
 
@@ -100,7 +100,34 @@ fn bytes_are_not_shown_if_mail_before_them_made_the_shard_wait() {
     world.turn_of(1);
     world.log.take();
     world.turn_of(0);
-    assert_eq!(world.log.take(), ["0.0 Input x"]);
+    assert_eq!(world.log.take(), ["0.0 Again", "0.0 Input x"]);
+}
+
+/// One event may hold thousands of lines: a session that says one thing for each stops at the mark, wherever that falls.
+#[test]
+fn one_event_that_says_much_stops_at_the_mark() {
+    let mut world = World::new(2, small(), |event, cx, wants| {
+        if let Event::Input(input) = event {
+            while cx.takes(*wants) && !input.bytes().is_empty() {
+                cx.host.post(Address { shard: 1, slot: 0, turn: 0 }, u32::from(input.bytes()[0] - b'a'));
+                input.take(1);
+            }
+        }
+        Ok(())
+    });
+    let slot = world.open(0);
+    world.open(1);
+    world.input(slot, b"abcdefghijklmnopqrstuvwxyz");
+    let mut most = 0;
+    for _ in 0..26 {
+        most = most.max(world.exchange.waiting(1));
+        world.turn_of(1);
+        world.turn_of(0);
+    }
+    assert_eq!(most, small().inbox_high + 1);
+    let said: Vec<String> = world.log.take().into_iter().filter(|line| line.starts_with("1.0")).collect();
+    assert_eq!(said, (0..26).map(|number| format!("1.0 Mail {number}")).collect::<Vec<_>>());
+    assert_eq!(world.shards[0].reads(slot), Reads::Show);
 }
 
 #[test]
