@@ -1,10 +1,11 @@
 //! Reading and writing one connection as its shard asks.
 use crate::door::{Places, Ticket};
 use sotong_net::{
+    clock::Clock,
     datagrams::{Batch, Datagrams, UdpPeer},
     socket::Socket,
 };
-use sotong_session::{Close, Service};
+use sotong_session::{Close, FileRange, Service};
 use sotong_shard::{Reads, Shard, Step};
 use std::{
     io::{self, ErrorKind},
@@ -31,8 +32,9 @@ pub(crate) struct Link<K = Socket> {
     pub(crate) socket: K,
     /// There may be something to read.
     pub(crate) readable: bool,
-    /// The peer's end has been announced: read until it is there.
-    pub(crate) ending: bool,
+    /// Read until nothing is there: a short read proves nothing, because the peer's end or an urgent byte, in front of which
+    /// every read stops, has been announced.
+    pub(crate) read_on: bool,
     /// In the loop's list of those to read.
     pub(crate) queued: bool,
     /// `None` where something that outlives the connection holds its place.
@@ -41,7 +43,7 @@ pub(crate) struct Link<K = Socket> {
 
 impl<K> Link<K> {
     pub(crate) fn new(socket: K, ticket: Option<Ticket>) -> Self {
-        Self { socket, readable: false, ending: false, queued: false, _ticket: ticket }
+        Self { socket, readable: false, read_on: false, queued: false, _ticket: ticket }
     }
 }
 
@@ -157,9 +159,13 @@ fn send<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
 }
 
 fn send_file<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
+    let most = shard.limits().turn_bytes_max as u64;
     let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
     let Some(range) = out.front_file() else { return };
-    match link.socket.as_ref().send_file(range) {
+    // Its share of a turn, however fast the peer reads (rule D9).
+    let end = range.range.end.min(range.range.start.saturating_add(most));
+    let part = FileRange { file: Arc::clone(&range.file), range: range.range.start..end };
+    match link.socket.as_ref().send_file(&part) {
         Ok(count) => shard.sent_file(slot, count as u64),
         Err(error) => failed(shard, slot, &error),
     }
@@ -203,11 +209,11 @@ pub(crate) fn close_of(error: &io::Error) -> Close {
 }
 
 /// Whether a read may wait for bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Wait {
     No,
-    /// Until the socket's time limit: for a thread that has nothing else to do.
-    Yes,
+    /// Until the socket's time limit: for a thread that has nothing else to do. The clock tells how late it is by then.
+    Yes(Clock),
 }
 
 /// Receives once, and hands what came to the shard. Whether there may be more.
@@ -227,7 +233,14 @@ pub(crate) fn read<S: Service, K: AsRef<Socket>>(
             &mut buffer[..most]
         }
     };
-    let came = if wait == Wait::Yes { link.socket.as_ref().recv(space) } else { link.socket.as_ref().recv_now(space) };
+    let came = match wait {
+        Wait::No => link.socket.as_ref().recv_now(space),
+        Wait::Yes(_) => link.socket.as_ref().recv(space),
+    };
+    if let Wait::Yes(clock) = wait {
+        shard.set_time(clock.now(), clock.wall());
+    }
+    let Some(Io::Stream(link)) = shard.io(slot) else { return false };
     match came {
         Ok(0) => {
             link.readable = false;
@@ -236,7 +249,7 @@ pub(crate) fn read<S: Service, K: AsRef<Socket>>(
         }
         Ok(count) => {
             // Less than there was room for: nothing is left, and more will be announced.
-            link.readable = count == space.len() || link.ending;
+            link.readable = count == space.len() || link.read_on;
             let more = link.readable;
             match reads {
                 Reads::Discard(_) => shard.discarded(slot, count),
@@ -245,7 +258,7 @@ pub(crate) fn read<S: Service, K: AsRef<Socket>>(
             more
         }
         Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            link.readable = false;
+            (link.readable, link.read_on) = (false, false);
             false
         }
         Err(error) => {
@@ -256,7 +269,12 @@ pub(crate) fn read<S: Service, K: AsRef<Socket>>(
 }
 
 /// The kernel reports an error on a socket: if there is one, the connection is over.
+///
+/// One that is read anyway finds the error by that, behind the last words that came before it.
 pub(crate) fn check<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
+    if shard.reads(slot) != Reads::No {
+        return;
+    }
     let Some(Io::Stream(link)) = shard.io(slot) else { return };
     if let Err(error) = link.socket.as_ref().take_error() {
         shard.fail(slot, close_of(&error));

@@ -70,6 +70,8 @@ fn serve<S: Service>(
 /// Tokens: the waker, then listeners, then datagram sockets, then connections by slot.
 const WAKER: usize = 0;
 const FIRST: usize = 1;
+/// Urgent bytes are read like others; that they have come must be known.
+const READING: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// A worker's poller with everything it watches from the start: made before its thread, so that what the system refuses is
 /// told before anything is served.
@@ -113,7 +115,7 @@ impl Watch {
             News::Udp { number: token - self.first_udp, readable, writable: event.is_writable() }
         } else {
             let slot = u32::try_from(token - self.first_slot).unwrap_or(u32::MAX);
-            let ending = event.is_read_closed();
+            let ending = event.is_read_closed() || event.is_priority();
             let readable = event.is_readable() || ending;
             News::Conn { slot, edge: Edge { readable, writable: event.is_writable(), ending, error: event.is_error() } }
         }
@@ -130,7 +132,7 @@ impl Poller for Watch {
     }
     fn watch(&mut self, slot: u32, socket: &mut Socket) -> io::Result<()> {
         let token = Token(self.first_slot + slot as usize);
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = READING | Interest::WRITABLE;
         self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, interest)
     }
     // Room is announced whenever it comes: each socket is watched for both.

@@ -181,8 +181,9 @@ impl<S: Service, P: Poller> Loop<S, P> {
             self.shard.writable(slot);
         }
         let Some(Io::Stream(link)) = self.shard.io(slot) else { return };
-        link.readable |= edge.readable;
-        link.ending |= edge.ending;
+        // An error is found by reading, behind the last words that came before it.
+        link.readable |= edge.readable || edge.error;
+        link.read_on |= edge.ending;
         if edge.error {
             conn::check(&mut self.shard, slot);
         }

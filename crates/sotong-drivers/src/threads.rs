@@ -363,6 +363,7 @@ fn serve_conn<S: Service>(crew: &Arc<Crew<S>>, arrival: Arrival) -> Result<(), B
 /// One connection, from its first turn to its last.
 fn serve_slot<S: Service>(seat: &mut Seat<S>, shard: &mut Shard<S, Io>, slot: u32) {
     let mut buffer = vec![0; seat.crew.context.options.limits.turn_bytes_max];
+    let clock = seat.crew.context.control.clock;
     let mut readable = false;
     while seat.turn(shard) {
         if readable && !shard.is_held() {
@@ -380,7 +381,7 @@ fn serve_slot<S: Service>(seat: &mut Seat<S>, shard: &mut Shard<S, Io>, slot: u3
         let (reads, blocked) = (shard.reads(slot), shard.is_blocked(slot));
         if reads == Reads::Show && !blocked && seat.waker.is_none() && time == Some(TICK) {
             // Nothing but the peer can bring news within the tick: one system call waits and reads.
-            conn::read(shard, slot, &mut buffer, Wait::Yes);
+            conn::read(shard, slot, &mut buffer, Wait::Yes(clock));
             continue;
         }
         let mut events = PollFlags::empty();

@@ -99,11 +99,13 @@ impl Socket {
             retry_on_intr(|| rustix::net::sendmsg(&self.fd, slices, &mut no_control, SendFlags::NOSIGNAL | wait))?;
         Ok(sent)
     }
-    /// Lets the kernel send the bytes of `range`, and says how many went. It waits exactly if the socket does.
+    /// Lets the kernel send the bytes of `range`, and says how many went. It never waits for the peer: the call has no flag
+    /// for that, so a socket that waits is made one that does not for as long as it takes.
     ///
     /// The process must ignore SIGPIPE, as Rust programs do: this call has no flag for it.
     ///
     /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be sent now;
     /// [`io::ErrorKind::UnexpectedEof`] if the file has become shorter than the range; else as the system reports them.
     pub fn send_file(&self, range: &FileRange) -> io::Result<usize> {
         // The kernel moves at most 0x7fff_f000 bytes a call.
@@ -112,10 +114,18 @@ impl Socket {
             return Ok(0);
         }
         let file = range.file.as_fd();
+        let waits = !rustix::fs::fcntl_getfl(&self.fd)?.contains(rustix::fs::OFlags::NONBLOCK);
+        if waits {
+            self.set_nonblocking(true)?;
+        }
         let sent = retry_on_intr(|| {
             let mut from = range.range.start;
             rustix::fs::sendfile(&self.fd, file, Some(&mut from), count.min(0x7fff_f000))
-        })?;
+        });
+        if waits {
+            self.set_nonblocking(false)?;
+        }
+        let sent = sent?;
         if sent == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(sent) }
     }
     /// Ends our direction: the peer reads the end once it has read what was sent before. The other direction stays open.
@@ -311,6 +321,7 @@ mod tests {
         rustix::io::write(&file, b"0123456789").unwrap();
         let mut range = FileRange { file: Arc::new(file), range: 3..8 };
         assert_eq!(near.send_file(&range).unwrap(), 5);
+        assert!(!rustix::fs::fcntl_getfl(&near).unwrap().contains(rustix::fs::OFlags::NONBLOCK), "it waits as before");
         range.range = 10..12;
         assert_eq!(near.send_file(&range).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         range.range = 4..4;

@@ -172,6 +172,10 @@ impl<S: Service, W> Shard<S, W> {
     pub fn counters(&self) -> &Counters {
         &self.office.counters
     }
+    /// What its connections are held to.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
     /// The shard's clock.
     pub fn now(&self) -> Moment {
         self.now
