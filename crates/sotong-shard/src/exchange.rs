@@ -87,6 +87,15 @@ impl Stripe {
 }
 
 const STRIPES: usize = 64;
+/// Entries an empty queue keeps memory for: those of a burst are given back, for under some models each connection has two
+/// queues.
+const KEEP_ENTRIES_MAX: usize = 256;
+
+/// An empty queue with the memory of `entries`, unless that is much.
+pub(crate) fn without_excess<M>(mut entries: VecDeque<Entry<M>>) -> VecDeque<Entry<M>> {
+    entries.clear();
+    if entries.capacity() > KEEP_ENTRIES_MAX { VecDeque::new() } else { entries }
+}
 
 /// A poisoned lock is recovered: every critical section here leaves its data whole at each step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -278,5 +287,33 @@ impl<M: Clone> Exchange<M> {
             Some(desk) => desk.ask(from, mail),
             None => Err(mail),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_is_given_back() {
+        let exchange = Exchange::new(1);
+        exchange.enter(0, Arc::new(Nobody));
+        let who = Address { shard: 0, slot: 0, turn: 0 };
+        let mut arrived = VecDeque::new();
+        for burst in [10_000, 1, 1] {
+            for mail in 0..burst {
+                exchange.post(who, mail);
+            }
+            exchange.take(0, &mut arrived);
+            assert_eq!(arrived.len(), burst);
+            arrived = without_excess(arrived);
+            assert!(arrived.is_empty() && arrived.capacity() <= KEEP_ENTRIES_MAX);
+        }
+        assert!(lock(&exchange.inbox(0).unwrap().queue).entries.capacity() <= KEEP_ENTRIES_MAX);
     }
 }

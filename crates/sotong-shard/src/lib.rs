@@ -17,6 +17,7 @@
 //! 4. If [`Shard::may_sleep`]: wait until [`Shard::next_deadline`].
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod counters;
 mod exchange;
 mod observer;

@@ -1,7 +1,8 @@
 //! One loop's sessions.
 use crate::{
     Closed, Counters, Exchange, Observer,
-    exchange::Entry,
+    buffers::Buffers,
+    exchange::{Entry, without_excess},
     office::Office,
     peers::{PeerKey, Peers},
     slot::{Flags, Phase, Slot},
@@ -39,7 +40,7 @@ pub struct Shard<S: Service, W> {
     /// Mail being delivered; empty between calls, kept for its memory.
     arrived: VecDeque<Entry<Mail<S>>>,
     /// Output memory no connection needs now.
-    buffers: Vec<Vec<u8>>,
+    buffers: Buffers,
     observer: Arc<dyn Observer>,
     payload: bool,
     now: Moment,
@@ -82,9 +83,6 @@ pub enum Reads {
 
 mod sending;
 
-/// Buffers kept for outputs that need one: enough for those that are written to in one turn.
-const BUFFERS_MAX: usize = 64;
-
 impl<S: Service, W> Shard<S, W> {
     /// A shard without connections. `seed` feeds [`sotong_session::Host::random`].
     ///
@@ -109,7 +107,7 @@ impl<S: Service, W> Shard<S, W> {
             later: Vec::new(),
             held: BTreeSet::new(),
             arrived: VecDeque::new(),
-            buffers: Vec::new(),
+            buffers: Buffers::default(),
             payload: observer.wants_payload(),
             observer,
             now: Moment::START,
@@ -270,9 +268,7 @@ impl<S: Service, W> Shard<S, W> {
         let who = self.slot(slot).map(|_| self.address(slot))?;
         let mut entry = self.slots[slot as usize].take()?;
         entry.out.clear();
-        if let Some(buffer) = entry.out.release() {
-            self.keep_buffer(buffer);
-        }
+        self.buffers.take_back(&mut entry.out);
         let (Phase::Flushing(reason) | Phase::Lingering { close: reason, .. } | Phase::Over(reason)) = &entry.phase
         else {
             unreachable!("finish has closed the session")
@@ -462,7 +458,7 @@ impl<S: Service, W> Shard<S, W> {
                 Entry::Leave { topic, who } => self.office.leave_here(topic, who),
             }
         }
-        self.arrived = arrived;
+        self.arrived = without_excess(arrived);
         true
     }
     fn hand_over(&mut self, to: Address, mail: &Mail<S>) {
@@ -560,7 +556,7 @@ impl<S: Service, W> Shard<S, W> {
         let Self { slots, office, buffers, now, wall, .. } = self;
         let Some(entry) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let Some(session) = &mut entry.session else { return };
-        lend(&mut entry.out, buffers);
+        buffers.lend(&mut entry.out);
         let me = Address { shard: office.shard, slot, turn: entry.turn };
         office.calling(me, by_mail);
         let mut cx = Cx { now: *now, wall: *wall, me, out: &mut entry.out, host: office };
@@ -575,7 +571,7 @@ impl<S: Service, W> Shard<S, W> {
         let Self { slots, office, buffers, now, wall, limits, .. } = self;
         let Some(entry) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let Some(session) = &mut entry.session else { return };
-        lend(&mut entry.out, buffers);
+        buffers.lend(&mut entry.out);
         entry.flags.unshown = false;
         let me = Address { shard: office.shard, slot, turn: entry.turn };
         office.calling(me, false);
@@ -705,16 +701,10 @@ impl<S: Service, W> Shard<S, W> {
 
     /// A connection with nothing to do gives its buffer back and sets its timer.
     fn settle(&mut self, slot: u32) {
-        let Some(entry) = self.slot_mut(slot) else { return };
-        if let Some(buffer) = entry.out.release() {
-            self.keep_buffer(buffer);
-        }
+        let Self { slots, buffers, .. } = self;
+        let Some(entry) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        buffers.take_back(&mut entry.out);
         self.arm(slot);
-    }
-    fn keep_buffer(&mut self, buffer: Vec<u8>) {
-        if self.buffers.len() < BUFFERS_MAX {
-            self.buffers.push(buffer);
-        }
     }
     fn arm(&mut self, slot: u32) {
         let limits = self.limits;
@@ -725,14 +715,5 @@ impl<S: Service, W> Shard<S, W> {
             let turn = entry.turn;
             self.timers.set(at, slot, turn);
         }
-    }
-}
-
-/// Lends an output memory that some other connection does not need now.
-fn lend(out: &mut Output, buffers: &mut Vec<Vec<u8>>) {
-    if !out.has_memory()
-        && let Some(buffer) = buffers.pop()
-    {
-        out.adopt(buffer);
     }
 }
