@@ -131,6 +131,8 @@ struct Entrance {
     listener: Listener,
     /// Somebody may be waiting.
     ready: bool,
+    /// It is broken for good: a poll would only say so again and again.
+    broken: bool,
 }
 
 /// Connections accepted in one turn of a loop: enough to empty a burst quickly, few enough to serve the others meanwhile.
@@ -138,16 +140,22 @@ const ACCEPTS_A_TURN: usize = 64;
 
 impl Door {
     pub(crate) fn new(listeners: Vec<Listener>, places: Arc<Places>) -> Self {
-        let entrances = listeners.into_iter().map(|listener| Entrance { listener, ready: false }).collect();
+        let entrances =
+            listeners.into_iter().map(|listener| Entrance { listener, ready: false, broken: false }).collect();
         Self { entrances, places, backoff: AcceptBackoff::default(), pause: None, said_full: false }
     }
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.entrances.iter().map(|entrance| &entrance.listener)
     }
+    /// Those that can be waited for, with their numbers.
+    pub(crate) fn waited_for(&self) -> impl Iterator<Item = (usize, &Listener)> {
+        let entrances = self.entrances.iter().enumerate();
+        entrances.filter(|(_, entrance)| !entrance.broken).map(|(number, entrance)| (number, &entrance.listener))
+    }
     /// Somebody waits at a listener.
     pub(crate) fn ready(&mut self, listener: usize) {
         if let Some(entrance) = self.entrances.get_mut(listener) {
-            entrance.ready = true;
+            entrance.ready = !entrance.broken;
         }
     }
     /// Closes all listeners, and the connections that still wait for their sessions.
@@ -229,7 +237,7 @@ impl Door {
                     }
                     Err(error @ AcceptError::Fatal(_)) => {
                         tracing::error!(%error, address = %entrance.listener.endpoint(), "cannot accept any more");
-                        entrance.ready = false;
+                        (entrance.ready, entrance.broken) = (false, true);
                         break;
                     }
                 }
@@ -249,4 +257,39 @@ fn exhausted(backoff: &mut AcceptBackoff, now: Moment, error: &dyn std::fmt::Dis
         tracing::warn!(%error, "cannot accept for now: new connections wait, the others are served");
     }
     pause.until
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sotong_net::{
+        endpoint::Endpoint,
+        listen::{Bound, ListenOptions, listen},
+    };
+
+    fn listener() -> Listener {
+        let endpoint: Endpoint = "tcp://127.0.0.1:0".parse().unwrap();
+        match listen(&[endpoint], &ListenOptions::default()).unwrap().remove(0) {
+            Bound::Stream(listener) => listener,
+            Bound::Datagrams(_) => unreachable!("TCP"),
+        }
+    }
+
+    /// A listener that somebody else shuts down, who holds it too, reports for ever that there is something to accept.
+    #[test]
+    fn a_broken_listener_is_waited_for_no_more() {
+        let places = Places::new(10, 1, Waker::new().unwrap());
+        let mut door = Door::new(vec![listener(), listener()], places);
+        let broken = door.listeners().next().unwrap();
+        rustix::net::shutdown(broken, rustix::net::Shutdown::Both).unwrap();
+        let mut fds = [rustix::event::PollFd::new(broken, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1));
+        for _ in 0..2 {
+            door.ready(0);
+            door.accept(Moment::START, true, |_, _, _| unreachable!("nobody comes"));
+            assert!(!door.is_busy(Moment::START));
+            assert_eq!(door.waited_for().map(|(number, _)| number).collect::<Vec<_>>(), [1]);
+        }
+        assert_eq!(door.places.taken(), 0);
+    }
 }

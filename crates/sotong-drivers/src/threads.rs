@@ -186,7 +186,7 @@ fn keep_door<S: Service>(crew: &Arc<Crew<S>>, mut door: Door, waker: &Waker) {
         let accepts = door.accepts(now);
         let mut fds = vec![PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN)];
         if accepts {
-            fds.extend(door.listeners().map(|listener| PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)));
+            fds.extend(door.waited_for().map(|(_, at)| PollFd::from_borrowed_fd(at.as_fd(), PollFlags::IN)));
         }
         let time = if door.is_busy(now) {
             Some(Duration::ZERO)
@@ -194,8 +194,12 @@ fn keep_door<S: Service>(crew: &Arc<Crew<S>>, mut door: Door, waker: &Waker) {
             door.pause().filter(|until| *until > now).map(|at| clock.until(at))
         };
         let polled = poll_for(&mut fds, time);
-        let ready: Vec<usize> =
-            (0..).zip(fds.iter().skip(1)).filter(|(_, fd)| !fd.revents().is_empty()).map(|(n, _)| n).collect();
+        let ready: Vec<usize> = door
+            .waited_for()
+            .zip(fds.iter().skip(1))
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|((n, _), _)| n)
+            .collect();
         drop(fds);
         waker.hush();
         if let Err(error) = polled {
