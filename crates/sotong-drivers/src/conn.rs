@@ -8,7 +8,8 @@ use sotong_net::{
 use sotong_session::{Close, FileRange, Service};
 use sotong_shard::{Reads, Shard, Step};
 use std::{
-    io::{self, ErrorKind},
+    collections::BTreeSet,
+    io::{self, ErrorKind, IoSlice},
     sync::Arc,
 };
 
@@ -52,12 +53,12 @@ pub(crate) struct Udp {
     pub(crate) socket: Datagrams,
     pub(crate) readable: bool,
     /// Peers whose records wait for room in the socket.
-    blocked: Vec<u32>,
+    blocked: BTreeSet<u32>,
 }
 
 impl Udp {
     pub(crate) fn new(socket: Datagrams) -> Self {
-        Self { socket, readable: false, blocked: Vec::new() }
+        Self { socket, readable: false, blocked: BTreeSet::new() }
     }
     /// Opens the session of a socket that has been connected, before anything comes: it may speak first.
     pub(crate) fn greet<S: Service, K>(&self, number: usize, shard: &mut Shard<S, Io<K>>, places: &Arc<Places>) {
@@ -71,7 +72,7 @@ impl Udp {
     }
     /// There is room again: every peer that waited is looked at.
     pub(crate) fn writable<S: Service, K>(&mut self, shard: &mut Shard<S, Io<K>>) {
-        for slot in self.blocked.drain(..) {
+        for slot in std::mem::take(&mut self.blocked) {
             shard.writable(slot);
         }
     }
@@ -174,12 +175,18 @@ fn send_file<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u3
 fn send_record<S: Service, K>(shard: &mut Shard<S, Io<K>>, slot: u32, udp: &mut [Udp]) {
     let Some((out, Io::Peer { socket, peer, .. })) = shard.output(slot) else { return };
     let Some(udp) = udp.get_mut(*socket) else { return };
-    let mut slices = Vec::with_capacity(4);
-    out.gather(&mut slices, SLICES_MAX);
-    match udp.socket.send(peer, &slices) {
+    let sent = match out.front_record() {
+        Some(bytes) => udp.socket.send(peer, &[IoSlice::new(bytes)]),
+        None => {
+            let mut slices = Vec::with_capacity(SLICES_MAX);
+            out.gather(&mut slices, SLICES_MAX);
+            udp.socket.send(peer, &slices)
+        }
+    };
+    match sent {
         Ok(()) => shard.sent_record(slot, true),
         Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            udp.blocked.push(slot);
+            udp.blocked.insert(slot);
             shard.blocked(slot);
         }
         Err(error) => {

@@ -80,6 +80,19 @@ struct Watch {
     /// The first token of datagram sockets, and of connections.
     first_udp: usize,
     first_slot: usize,
+    /// Datagram sockets by number, and connections by slot.
+    udp: Vec<Watched>,
+    conns: Vec<Watched>,
+}
+
+/// A socket in the kernel's list.
+///
+/// Room for output is listened for from the first time on that output has waited for it. The kernel announces room in a TCP
+/// socket only then anyway, but in Unix and UDP sockets after nearly each message: the loop would wake twice for each.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    fd: RawFd,
+    for_room: bool,
 }
 
 impl Watch {
@@ -96,10 +109,20 @@ impl Watch {
         }
         let first_udp = token;
         for socket in &share.udp {
-            register(socket.as_raw_fd(), token, Interest::READABLE | Interest::WRITABLE)?;
+            register(socket.as_raw_fd(), token, Interest::READABLE)?;
             token += 1;
         }
-        Ok(Self { poll, first_udp, first_slot: token })
+        let udp = share.udp.iter().map(|socket| Watched { fd: socket.as_raw_fd(), for_room: false }).collect();
+        Ok(Self { poll, first_udp, first_slot: token, udp, conns: Vec::new() })
+    }
+    /// Listens for room in a socket too, from now on. It is announced at once if it has come meanwhile.
+    fn add_room(poll: &Poll, token: usize, watched: Option<&mut Watched>) {
+        let Some(watched) = watched.filter(|watched| !watched.for_room) else { return };
+        match poll.registry().reregister(&mut SourceFd(&watched.fd), Token(token), READING | Interest::WRITABLE) {
+            Ok(()) => watched.for_room = true,
+            // Tried again whenever something happens to it; else the stall limit ends it.
+            Err(error) => tracing::warn!(%error, "a socket cannot be watched for room"),
+        }
     }
     /// What the kernel says of one descriptor.
     fn news(&self, event: &mio::event::Event) -> News {
@@ -131,12 +154,19 @@ impl Poller for Watch {
         Ok(socket)
     }
     fn watch(&mut self, slot: u32, socket: &mut Socket) -> io::Result<()> {
-        let token = Token(self.first_slot + slot as usize);
-        let interest = READING | Interest::WRITABLE;
-        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, interest)
+        let (at, watched) = (slot as usize, Watched { fd: socket.as_raw_fd(), for_room: false });
+        if self.conns.len() <= at {
+            self.conns.resize(at + 1, watched);
+        }
+        self.conns[at] = watched;
+        self.poll.registry().register(&mut SourceFd(&watched.fd), Token(self.first_slot + at), READING)
     }
-    // Room is announced whenever it comes: each socket is watched for both.
-    fn await_room(&mut self, _slot: u32, _socket: &mut Socket) {}
-    fn await_room_udp(&mut self, _number: usize) {}
+    fn await_room(&mut self, slot: u32, _socket: &mut Socket) {
+        let at = slot as usize;
+        Self::add_room(&self.poll, self.first_slot + at, self.conns.get_mut(at));
+    }
+    fn await_room_udp(&mut self, number: usize) {
+        Self::add_room(&self.poll, self.first_udp + number, self.udp.get_mut(number));
+    }
     fn close_door(&mut self) {}
 }

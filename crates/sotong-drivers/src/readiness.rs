@@ -24,7 +24,7 @@ pub(crate) trait Poller {
 
     /// Takes a socket in that is to be watched.
     fn adopt(&mut self, socket: Socket) -> io::Result<Self::Socket>;
-    /// Watches the socket of the connection in `slot` for both directions, until it is closed.
+    /// Watches the socket of the connection in `slot` until it is closed: for input and errors at least.
     fn watch(&mut self, slot: u32, socket: &mut Self::Socket) -> io::Result<()>;
     /// Output of `slot` waits for its socket.
     fn await_room(&mut self, slot: u32, socket: &mut Self::Socket);

@@ -13,7 +13,11 @@ use sotong_session::{
 use std::{
     convert::Infallible,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    },
     sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -24,7 +28,7 @@ const HANG: Duration = Duration::from_secs(30);
 /// A server on a thread of its own, stopped when dropped.
 struct Running {
     stop: Stop,
-    at: SocketAddr,
+    at: std::net::SocketAddr,
     thread: Option<JoinHandle<Report>>,
 }
 
@@ -66,6 +70,9 @@ impl Drop for Running {
     }
 }
 
+/// The beginning of what a peer says that is kept.
+const KEPT_BYTES_MAX: usize = 64;
+
 /// Says `hi`, then echoes, and keeps what each peer said. `slow` takes a while; `time` is answered with the milliseconds
 /// since `Open`; `file` with a file of 256 MiB.
 #[derive(Clone, Default)]
@@ -93,12 +100,18 @@ impl Session for Talk {
                 cx.out.put(b"hi\n");
             }
             Event::Input(mut input) => {
-                self.mine.extend_from_slice(input.bytes());
+                let count = input.bytes().len().min(KEPT_BYTES_MAX.saturating_sub(self.mine.len()));
+                self.mine.extend_from_slice(&input.bytes()[..count]);
                 match input.bytes() {
                     b"slow" => std::thread::sleep(Duration::from_millis(300)),
                     b"time" => cx.out.put(format!("{:>8}", cx.now.since(self.opened).as_millis()).as_bytes()),
                     b"file" => cx.out.file(large_file()).expect("a socket takes files"),
-                    bytes => cx.out.put(bytes),
+                    bytes => {
+                        let count = bytes.len().min(cx.out.room());
+                        cx.out.put(&bytes[..count]);
+                        input.take(count);
+                        return Ok(());
+                    }
                 }
                 input.take_all();
             }
@@ -246,5 +259,44 @@ fn a_file_arrives_whole_while_others_are_served() {
         reader.join().unwrap();
         drop(other);
         server.finish();
+    });
+}
+
+/// Room in a Unix socket is announced all the time, so it is listened to only while output waits for it.
+#[test]
+fn much_goes_both_ways_over_a_unix_socket_that_is_often_full() {
+    const BYTES: usize = 8 << 20;
+    each(|model| {
+        let name = format!("@sotong-edges-{}-{model}", std::process::id());
+        let bound = listen(&[format!("unix:{name}").parse().unwrap()], &ListenOptions::default()).unwrap();
+        let stop = Stop::new().unwrap();
+        let thread = {
+            let (stop, options) = (stop.clone(), Options { workers: 1, ..Options::default() });
+            std::thread::spawn(move || serve(model, Desk::default(), bound, &options, &stop).unwrap())
+        };
+        let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
+        let mut peer = UnixStream::connect_addr(&address).unwrap();
+        peer.set_read_timeout(Some(HANG)).unwrap();
+        let mut writer = peer.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&vec![b'x'; BYTES]).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let (mut bytes, mut buffer, mut rounds) = (0, vec![0; 256 << 10], 0);
+        loop {
+            match peer.read(&mut buffer).unwrap() {
+                0 => break,
+                count => bytes += count,
+            }
+            rounds += 1;
+            if rounds % 16 == 0 {
+                // All buffers between the two are full by then.
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        writing.join().unwrap();
+        assert_eq!(bytes, BYTES + 3);
+        stop.drain();
+        assert_eq!(thread.join().unwrap().counters.closed["done"], 1);
     });
 }

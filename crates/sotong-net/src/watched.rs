@@ -18,7 +18,8 @@ pub struct Edge {
     pub readable: bool,
     /// There may be room to write.
     pub writable: bool,
-    /// The peer has ended its direction; what it sent before may still be there.
+    /// The peer has ended its direction, or has sent an urgent byte, in front of which each read stops: what it sent before
+    /// and behind may still be there, so that a short read proves nothing.
     pub ending: bool,
     /// An error may wait on the socket.
     pub error: bool,

@@ -253,6 +253,13 @@ impl Output {
     pub fn front(&self) -> Option<&[u8]> {
         (self.specials.is_empty() && self.read < self.bytes.len()).then(|| &self.bytes[self.read..])
     }
+    /// The record at the front if it is one plain slice, as nearly all are.
+    pub fn front_record(&self) -> Option<&[u8]> {
+        match self.specials.front() {
+            Some((end, Special::Cut)) => Some(&self.bytes[self.read..*end]),
+            _ => None,
+        }
+    }
     /// The file range at the front, if that is what comes next.
     pub fn front_file(&self) -> Option<&FileRange> {
         match self.specials.front() {
@@ -465,6 +472,7 @@ mod tests {
         out.put(b"second");
         out.cut();
         assert_eq!(all(&out), b"first");
+        assert_eq!(out.front_record(), Some(&b"first"[..]));
         out.advance_record();
         assert_eq!(all(&out), b"second");
     }

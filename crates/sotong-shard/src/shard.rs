@@ -369,16 +369,16 @@ impl<S: Service, W> Shard<S, W> {
         self.deliver();
         let key = PeerKey::new(socket, way);
         let known = self.peers.find(&key);
-        if let Some(old) = known.filter(|old| self.slot(*old).is_none_or(|entry| entry.session.is_none())) {
-            // Its session is over and only its last records are on their way: this datagram begins a new one.
-            self.peers.remove(&key, old);
-            if let Some(entry) = self.slot_mut(old) {
-                entry.key = None;
-            }
-        }
-        let slot = match self.peers.find(&key) {
-            Some(slot) => slot,
-            None => {
+        let slot = match known {
+            Some(slot) if self.slot(slot).is_some_and(|entry| entry.session.is_some()) => slot,
+            known => {
+                if let Some(old) = known {
+                    // Its session is over and only its last records are on their way: this datagram begins a new one.
+                    self.peers.remove(&key, old);
+                    if let Some(entry) = self.slot_mut(old) {
+                        entry.key = None;
+                    }
+                }
                 let slot = self.open_on(way, io(), Kind::Records, Some(key.clone())).ok()?;
                 // After the service agreed: a peer it refuses pushes nobody out.
                 self.make_room_for_peer();
