@@ -368,7 +368,7 @@ fn serve_conn<S: Service>(crew: &Arc<Crew<S>>, arrival: Arrival) -> Result<(), B
 fn serve_slot<S: Service>(seat: &mut Seat<S>, shard: &mut Shard<S, Io>, slot: u32) {
     let mut buffer = vec![0; seat.crew.context.options.limits.turn_bytes_max];
     let clock = seat.crew.context.control.clock;
-    let mut readable = false;
+    let (mut readable, mut hung_up) = (false, false);
     while seat.turn(shard) {
         if readable && !shard.is_held() {
             conn::read(shard, slot, &mut buffer, Wait::No);
@@ -392,8 +392,9 @@ fn serve_slot<S: Service>(seat: &mut Seat<S>, shard: &mut Shard<S, Io>, slot: u3
         events.set(PollFlags::IN, matches!(reads, Reads::Show | Reads::Discard(_)));
         events.set(PollFlags::OUT, blocked);
         let Some(Io::Stream(link)) = shard.io(slot) else { return };
-        // A socket that is waited for in neither way would only report again and again that the peer has hung up.
-        let socket = (!events.is_empty()).then(|| (link.socket.as_fd(), events));
+        // One that is waited for in neither way still tells of a reset. That a peer has hung up is told again and again, so
+        // once it is known it is not asked for any more.
+        let socket = (!events.is_empty() || !hung_up).then(|| (link.socket.as_fd(), events));
         let came = match seat.sleep(socket, time) {
             Ok(came) => came,
             Err(error) => {
@@ -401,7 +402,8 @@ fn serve_slot<S: Service>(seat: &mut Seat<S>, shard: &mut Shard<S, Io>, slot: u3
                 return;
             }
         };
-        if came.intersects(PollFlags::ERR) {
+        hung_up |= came.intersects(PollFlags::HUP | PollFlags::ERR);
+        if came.intersects(PollFlags::HUP | PollFlags::ERR) {
             conn::check(shard, slot);
         }
         if came.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {

@@ -7,8 +7,8 @@ use sotong_net::{
     signals::Stop,
 };
 use sotong_session::{
-    Address, CheckedService, Close, Cx, Event, FileRange, Host, Limits, Moment, Records, Service, Session, Source,
-    Stream, Wants, Way,
+    Address, CheckedService, Close, Cx, Event, FileRange, Host, Limits, Moment, Pace, Records, Service, Session,
+    Source, Stream, Wants, Way,
 };
 use std::{
     convert::Infallible,
@@ -74,7 +74,8 @@ impl Drop for Running {
 const KEPT_BYTES_MAX: usize = 64;
 
 /// Says `hi`, then echoes, and keeps what each peer said. `slow` takes a while; `time` is answered with the milliseconds
-/// since `Open`; `file` with a file of 256 MiB.
+/// since `Open`; `file` with a file of 256 MiB; after
+/// `hold` nothing more is taken.
 #[derive(Clone, Default)]
 struct Desk {
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -83,11 +84,12 @@ struct Talk {
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
     mine: Vec<u8>,
     opened: Moment,
+    holds: bool,
 }
 impl Service for Desk {
     type Session = Talk;
     fn open(&self, _: &Way) -> Result<Talk, Close> {
-        Ok(Talk { heard: Arc::clone(&self.heard), mine: Vec::new(), opened: Moment::START })
+        Ok(Talk { heard: Arc::clone(&self.heard), mine: Vec::new(), opened: Moment::START, holds: false })
     }
     fn lost(&self, _: Address, _: &mut dyn Host<Infallible>) {}
 }
@@ -103,6 +105,7 @@ impl Session for Talk {
                 let count = input.bytes().len().min(KEPT_BYTES_MAX.saturating_sub(self.mine.len()));
                 self.mine.extend_from_slice(&input.bytes()[..count]);
                 match input.bytes() {
+                    b"hold" => self.holds = true,
                     b"slow" => std::thread::sleep(Duration::from_millis(300)),
                     b"time" => cx.out.put(format!("{:>8}", cx.now.since(self.opened).as_millis()).as_bytes()),
                     b"file" => cx.out.file(large_file()).expect("a socket takes files"),
@@ -124,7 +127,7 @@ impl Session for Talk {
         Ok(())
     }
     fn wants(&self) -> Wants {
-        Wants::INPUT
+        if self.holds { Wants { input: Pace::Hold, deadline: None } } else { Wants::INPUT }
     }
 }
 impl Stream for Talk {}
@@ -298,5 +301,28 @@ fn much_goes_both_ways_over_a_unix_socket_that_is_often_full() {
         assert_eq!(bytes, BYTES + 3);
         stop.drain();
         assert_eq!(thread.join().unwrap().counters.closed["done"], 1);
+    });
+}
+
+/// Nobody reads what a session that holds is sent, and so nobody would find the reset by that.
+#[test]
+fn a_reset_is_noticed_also_where_the_session_takes_nothing() {
+    each(|model| {
+        let desk = Desk::default();
+        let heard = Arc::clone(&desk.heard);
+        let server = Running::start(model, desk, Limits::default());
+        let mut peer = server.connect();
+        peer.write_all(b"hold").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        // Unread bytes of the peer do not hide it.
+        peer.write_all(b"more").unwrap();
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        let until = Instant::now() + HANG;
+        while heard.lock().unwrap().is_empty() {
+            assert!(Instant::now() < until, "{model}: the reset was not noticed");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(server.finish().counters.closed["reset"], 1);
     });
 }
