@@ -278,7 +278,7 @@ mod tests {
     /// A listener that somebody else shuts down, who holds it too, reports for ever that there is something to accept.
     #[test]
     fn a_broken_listener_is_waited_for_no_more() {
-        let places = Places::new(10, 1, Waker::new().unwrap());
+        let places = Places::new(10, 1, Waker::new().unwrap(), None);
         let mut door = Door::new(vec![listener(), listener()], places);
         let broken = door.listeners().next().unwrap();
         rustix::net::shutdown(broken, rustix::net::Shutdown::Both).unwrap();
