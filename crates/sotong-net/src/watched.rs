@@ -8,7 +8,10 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     task::{Context, Poll, Waker},
 };
-use tokio::io::{Ready, unix::AsyncFd};
+use tokio::io::{Interest, Ready, unix::AsyncFd};
+
+/// Both directions, and urgent bytes: they are read like others, but reads stop in front of them.
+const WATCHED: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 
 /// What has changed for a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +62,7 @@ impl<T: Steady> Watched<T> {
     #[allow(unsafe_code, reason = "the runtime must be promised an open descriptor")]
     pub fn new(inner: T) -> io::Result<Self> {
         // SAFETY: a Steady owns one open descriptor, and nobody can exchange it: no `&mut T` is given out.
-        let fd = unsafe { AsyncFd::register(inner) }?;
+        let fd = unsafe { AsyncFd::register_with_interest(inner, WATCHED) }?;
         Ok(Self { fd, wants_room: false, wants_errors: false, ended: false })
     }
     /// What is watched.
@@ -81,7 +84,7 @@ impl<T: Steady> Watched<T> {
         {
             self.ended = ready.is_read_closed();
             edge.readable = true;
-            edge.ending = self.ended;
+            edge.ending = self.ended || self.is_urgent();
         }
         // After the peer's end, errors are heard of on the other side only.
         if (self.wants_room || self.wants_errors || self.ended)
@@ -92,6 +95,16 @@ impl<T: Steady> Watched<T> {
             edge.error = ready.is_write_closed();
         }
         edge
+    }
+    /// Whether an urgent byte has been announced, which is cleared. No system call.
+    fn is_urgent(&self) -> bool {
+        let mut is_urgent = false;
+        let cleared: io::Result<()> = self.fd.try_io(Interest::PRIORITY, |_| {
+            is_urgent = true;
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        debug_assert!(cleared.is_err(), "nothing is done that could go well");
+        is_urgent
     }
     /// Hears of errors too, as of a connected UDP socket whose peer is not there.
     pub fn await_errors(&mut self, waker: &Waker) {
