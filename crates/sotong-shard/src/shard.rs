@@ -37,6 +37,8 @@ pub struct Shard<S: Service, W> {
     later: Vec<u32>,
     /// Slots whose input waits until the shard is held no more (rule D14).
     held: BTreeSet<u32>,
+    /// Whose bytes have come and wait for the mail before them.
+    incoming: Option<u32>,
     /// Mail being delivered; empty between calls, kept for its memory.
     arrived: VecDeque<Entry<Mail<S>>>,
     /// Output memory no connection needs now.
@@ -106,6 +108,7 @@ impl<S: Service, W> Shard<S, W> {
             touched: VecDeque::new(),
             later: Vec::new(),
             held: BTreeSet::new(),
+            incoming: None,
             arrived: VecDeque::new(),
             buffers: Buffers::default(),
             payload: observer.wants_payload(),
@@ -310,7 +313,11 @@ impl<S: Service, W> Shard<S, W> {
     }
     /// Bytes came on a stream. Mail that came before them is delivered first (rule D12b).
     pub fn input(&mut self, slot: u32, fresh: &mut [u8]) {
+        // Mail gives a session that is held no longer its older bytes back; those that just came belong behind them, in one
+        // piece (rule D3).
+        self.incoming = Some(slot);
         self.deliver();
+        self.incoming = None;
         self.report_received(slot, fresh);
         let held = self.is_held();
         let Some(entry) = self.slot_mut(slot).filter(|entry| entry.session.is_some()) else { return };
@@ -615,6 +622,9 @@ impl<S: Service, W> Shard<S, W> {
     }
     /// Everything the contract owes a session that takes input, or whose output has drained.
     fn offer(&mut self, slot: u32) {
+        if self.incoming == Some(slot) {
+            return;
+        }
         loop {
             let held = self.is_held();
             let Some(entry) = self.slot_mut(slot).filter(|entry| entry.session.is_some()) else { return };

@@ -145,7 +145,7 @@ fn row_of(rule: Rule) -> Row {
         Rule::S1 => row("takes a record whole", [
             by(Checked, "leaves the last byte of a record", sessions::part_of_a_record),
         ]),
-        Rule::S2 => row("stops taking when its output is full, unless its pace is Pace::Always", [
+        Rule::S2 => row("stops taking when its output is full, unless its pace is Pace::Always, and when the shard is held: a loop over input asks Cx::takes", [
             by(Checked, "takes all it is shown, and answers past the hard mark", sessions::takes_though_full),
         ]),
         Rule::S3 => row("does no I/O, reads no clock, and depends on no order that differs from run to run", [
@@ -169,7 +169,7 @@ fn row_of(rule: Rule) -> Row {
             by(Checked, "leaves words in its scratch, and calls without nest", |does| layers::layer(does, Bug::LeavesScratchByHand)),
             by(Checked, "leaves the farewell in its scratch on Err", |does| layers::layer_that_ends(does, Bug::LeavesScratchOnErr)),
         ]),
-        Rule::L3 => row("joins the inner's wants with its own; asks Wants::takes in its loops; passes a deadline inward only if it is the inner's; passes mail on untouched", [
+        Rule::L3 => row("joins the inner's wants with its own; asks Cx::takes in its loops; passes a deadline inward only if it is the inner's; passes mail on untouched", [
             by(Checked, "shows input to an inner session that holds", |does| layers::layer(does, Bug::ShowsWhatever)),
             by(Checked, "asks is_full in its loop", |does| layers::layer(does, Bug::AsksIsFull)),
             by(Checked, "does not join the inner's deadline", |does| layers::layer(does, Bug::LosesDeadline)),
