@@ -28,7 +28,7 @@ impl Rule {
         match self {
             Self::D1 => Self::L4,
             Self::D3 | Self::D5 => Self::L5,
-            Self::D4 | Self::D6 => Self::L3,
+            Self::D4 | Self::D6 | Self::D14 => Self::L3,
             other => other,
         }
     }

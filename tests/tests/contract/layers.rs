@@ -82,7 +82,7 @@ impl Framed {
             _ => {}
         }
         loop {
-            let takes = self.inner.wants().takes(cx.out);
+            let takes = cx.takes(self.inner.wants());
             if !takes || self.took || self.has(Bug::SkipsAgain) {
                 return Ok(takes);
             }
@@ -377,4 +377,61 @@ pub(crate) fn farewells_in_order(does: Does) -> Option<Rule> {
     let (words, goes_on) = unframed(&rig.sent());
     let is_right = words == [&b"hello"[..], b"farewell"] && !goes_on;
     (!is_right).then_some(Rule::L6)
+}
+
+/// Shows its inner session one byte at a time.
+struct Bytewise {
+    inner: Checked<Teller>,
+    does: Does,
+}
+
+/// Tells somebody of each byte.
+struct Teller;
+impl Session for Teller {
+    type Mail = u32;
+    fn handle(&mut self, event: Event<'_, u32>, cx: &mut Cx<'_, u32>) -> Result<(), Close> {
+        if let Event::Input(mut input) = event {
+            cx.host.post(cx.me, u32::from(input.bytes()[0]));
+            input.take_all();
+        }
+        Ok(())
+    }
+    fn wants(&self) -> Wants {
+        Wants::INPUT
+    }
+}
+impl Stream for Teller {}
+
+impl Session for Bytewise {
+    type Mail = u32;
+    fn handle(&mut self, event: Event<'_, u32>, cx: &mut Cx<'_, u32>) -> Result<(), Close> {
+        let Event::Input(mut input) = event else { return self.inner.handle(event, cx) };
+        let may_go_on = |wants: Wants, cx: &Cx<'_, u32>| {
+            if self.does.it_break() { wants.takes(cx.out) } else { cx.takes(wants) }
+        };
+        while !input.bytes().is_empty() && may_go_on(self.inner.wants(), cx) {
+            let result = self.inner.handle(Event::Input(Input::new(&mut input.bytes_mut()[..1], &mut 0)), cx);
+            input.take(1);
+            result?;
+        }
+        Ok(())
+    }
+    fn wants(&self) -> Wants {
+        self.inner.wants()
+    }
+}
+impl Stream for Bytewise {}
+
+/// A layer that asks only the session inside goes on although the mail of each unit waits elsewhere.
+pub(crate) fn goes_on_while_held(does: Does) -> Option<Rule> {
+    caught(|| {
+        let mut rig = Rig::stream(Bytewise { inner: Checked::new(Teller), does });
+        rig.open();
+        rig.host().mail_high = 1;
+        rig.input(b"abcdef");
+        for _ in 0..3 {
+            assert_eq!(rig.host().posts.len(), 2);
+            rig.mail_taken();
+        }
+    })
 }

@@ -172,6 +172,7 @@ fn row_of(rule: Rule) -> Row {
         Rule::L3 => row("joins the inner's wants with its own; asks Cx::takes in its loops; passes a deadline inward only if it is the inner's; passes mail on untouched", [
             by(Checked, "shows input to an inner session that holds", |does| layers::layer(does, Bug::ShowsWhatever)),
             by(Checked, "asks is_full in its loop", |does| layers::layer(does, Bug::AsksIsFull)),
+            by(Checked, "asks Wants::takes, which knows nothing of the shard", layers::goes_on_while_held),
             by(Checked, "does not join the inner's deadline", |does| layers::layer(does, Bug::LosesDeadline)),
             by(Checked, "passes its own deadline inward", |does| layers::layer(does, Bug::PassesOwnDeadline)),
             by(Checked, "passes a copy of mail inward", |does| layers::layer(does, Bug::CopiesMail)),

@@ -1,6 +1,6 @@
 //! Mail, what waits for mail, and desks: D7, D12b, D14.
-use crate::common::{World, small};
-use sotong_session::{Address, Desk, Event, Moment, Topic, Wall};
+use crate::common::{World, pace, small};
+use sotong_session::{Address, Desk, Event, Moment, Pace, Topic, Wall};
 use sotong_shard::{DeskQueue, Reads};
 use std::sync::{Arc, Mutex};
 
@@ -251,4 +251,25 @@ fn mail_to_a_topic_costs_one_entry_a_shard() {
     world.turn();
     let delivered: u64 = world.shards.iter().map(|shard| shard.counters().mail_delivered).sum();
     assert_eq!(delivered, 5, "all but the speaker");
+}
+
+/// Mail before the bytes may make a session stop and go on again: old bytes and new ones are one piece all the same.
+#[test]
+fn bytes_that_wait_for_mail_are_shown_in_one_piece_with_those_before() {
+    let mut world = World::one(small(), |event, _, wants| {
+        match event {
+            Event::Mail(mail) => pace(wants, if **mail == 1 { Pace::Hold } else { Pace::WhileRoom }),
+            Event::Input(input) if input.bytes().ends_with(b".") => input.take_all(),
+            _ => {}
+        }
+        Ok(())
+    });
+    let slot = world.open(0);
+    world.input(slot, b"old");
+    world.log.take();
+    for mail in [1, 2] {
+        world.exchange.post(world.address(0, slot), mail);
+    }
+    world.input(slot, b" new.");
+    assert_eq!(world.log.take(), ["0.0 Mail 1", "0.0 Mail 2", "0.0 Again", "0.0 Input old new."]);
 }
