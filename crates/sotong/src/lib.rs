@@ -10,7 +10,7 @@
 //! | [`layers`] | sessions around sessions: lines, idle limit, rate, first bytes |
 //! | [`classics`] | echo, discard, chargen, daytime, time, a room of lines |
 //! | [`net`] | addresses, listening, dialling, the pump, signals |
-//! | [`drivers`] | the I/O models |
+//! | [`drivers`] | the I/O models; [`drivers::serve_async`] serves inside a Tokio program |
 //! | [`shard`] | for those who write a driver: everything of it that is no system call |
 //!
 //! The command `sotong` is the feature `cli`, on by default; a program that uses only the library turns it off
