@@ -147,7 +147,7 @@ impl<S: Service, P: Poller> Loop<S, P> {
             self.shard.cut();
         }
         self.flush();
-        self.shard.is_empty() && self.mailboxes[self.number].is_empty()
+        self.shard.is_empty() && !self.has_arrivals()
     }
 
     /// What keeps a connection, for a poller that keeps its news there.
@@ -221,9 +221,15 @@ impl<S: Service, P: Poller> Loop<S, P> {
         }
     }
     fn take_arrivals(&mut self) {
-        for arrival in self.mailboxes[self.number].take() {
-            self.welcome(arrival);
+        if self.has_arrivals() {
+            for arrival in self.mailboxes[self.number].take() {
+                self.welcome(arrival);
+            }
         }
+    }
+    /// Whether another loop has left something; a loop that is alone need not look.
+    fn has_arrivals(&self) -> bool {
+        self.mailboxes.len() > 1 && !self.mailboxes[self.number].is_empty()
     }
     fn welcome(&mut self, (socket, way, ticket): Arrival) {
         let refused = |error: &io::Error| tracing::warn!(%error, "a connection cannot be watched");
@@ -287,7 +293,7 @@ impl<S: Service, P: Poller> Loop<S, P> {
         let can_read = !self.ready.is_empty() || self.udp.iter().any(|udp| udp.readable);
         let busy = can_read && !self.shard.is_held()
             || self.door.as_ref().is_some_and(|door| door.is_busy(now))
-            || !self.mailboxes[self.number].is_empty()
+            || self.has_arrivals()
             || self.told && self.shard.is_empty()
             || !self.told && self.context.control.order() != Order::Serve
             || self.context.control.order() == Order::Leave

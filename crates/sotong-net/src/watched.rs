@@ -109,7 +109,8 @@ impl<T: Steady> Watched<T> {
     /// Hears of errors too, as of a connected UDP socket whose peer is not there.
     pub fn await_errors(&mut self, waker: &Waker) {
         self.wants_errors = true;
-        self.writable(waker);
+        // The next look tells what has come so far, and hangs the waker up.
+        waker.wake_by_ref();
     }
     /// A send has found no room: wakes `waker` when there is some. It may be too soon, where what stands announced is older
     /// than that send: another send tells.
