@@ -18,10 +18,12 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::LogFormat;
 use crate::payload;
+use crate::stderr_log::MeekLog;
 
 /// Begins to log to standard error.
 pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
-    let subscriber = subscriber(level(verbose, quiet, format), format, io::stderr);
+    let log = MeekLog::new(io::stderr(), move |count| left_out(format, count));
+    let subscriber = subscriber(level(verbose, quiet, format), format, log);
     // It fails only where a subscriber is set already, and this is the program's only one.
     let _ = tracing::subscriber::set_global_default(subscriber);
     // A panic costs one session, which is told as an event of its own; where it was is told here, in the log's form.
@@ -32,6 +34,20 @@ pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
         let what = text.unwrap_or_default();
         tracing::error!(at, what, "panic");
     }));
+}
+
+/// The line that stands for `count` lines that nobody took.
+fn left_out(format: LogFormat, count: u64) -> String {
+    let mut time = String::new();
+    // Writing to a string cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    match format {
+        LogFormat::Text => format!("{time}  WARN log lines left out lines={count}\n"),
+        LogFormat::Json => {
+            let (time, event) = (Value::from(time), Value::from("log lines left out"));
+            format!("{{\"time\":{time},\"level\":\"warn\",\"event\":{event},\"lines\":{count}}}\n")
+        }
+    }
 }
 
 /// Warnings always; `-v` what opens and closes too; `-vv` payloads too; `-q` only errors.

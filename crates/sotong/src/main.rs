@@ -11,6 +11,7 @@ mod logging;
 mod particle;
 mod payload;
 mod reporter;
+mod stderr_log;
 mod units;
 mod usage;
 
