@@ -129,16 +129,24 @@ pub(crate) fn flush<S: Service, K: AsRef<Socket>>(
         match shard.next(slot) {
             Step::Wait => return None,
             Step::Close => return shard.remove(slot),
-            Step::Send => send(shard, slot),
-            Step::SendFile => send_file(shard, slot),
-            Step::SendRecord => send_record(shard, slot, udp),
-            Step::HalfClose => {
-                if let Some(Io::Stream(link)) = shard.io(slot) {
-                    // It fails only where the connection is gone, which the next read or the close tells.
-                    let _ = link.socket.as_ref().shutdown_write();
-                }
-                shard.half_closed(slot);
+            step => act(shard, slot, step, udp),
+        }
+    }
+}
+
+/// Does one thing that the shard asks for and that is done by one call.
+pub(crate) fn act<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32, step: Step, udp: &mut [Udp]) {
+    match step {
+        Step::Wait | Step::Close => {}
+        Step::Send => send(shard, slot),
+        Step::SendFile => send_file(shard, slot),
+        Step::SendRecord => send_record(shard, slot, udp),
+        Step::HalfClose => {
+            if let Some(Io::Stream(link)) = shard.io(slot) {
+                // It fails only where the connection is gone, which the next read or the close tells.
+                let _ = link.socket.as_ref().shutdown_write();
             }
+            shard.half_closed(slot);
         }
     }
 }

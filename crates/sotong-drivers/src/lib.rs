@@ -13,7 +13,7 @@
 //! | `desk` | slow work on threads of its own |
 //! | `workers` | worker threads: their share of the sockets, connections handed over, their ends |
 //! | `readiness` | the loop of the models that are told when a socket can be used |
-//! | `threads`, `epoll`, `asynchronous` | the models |
+//! | `threads`, `epoll`, `asynchronous`, `uring` | the models |
 //!
 //! # Example
 //!
@@ -34,7 +34,7 @@
 //!     Ok(())
 //! }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod asynchronous;
 mod conn;
@@ -46,9 +46,11 @@ mod model;
 mod readiness;
 mod server;
 mod threads;
+mod uring;
 mod workers;
 
 pub use asynchronous::{serve_async, serve_streams_async};
 pub use desk::{DeskWork, desk};
 pub use model::{Model, UnknownModel};
 pub use server::{Options, Report, ServeError, reach, serve, serve_streams, serve_with_desks};
+pub use uring::{Missing, probe as probe_uring};

@@ -10,11 +10,13 @@ pub enum Model {
     Epoll,
     /// Tokio, one current-thread runtime a worker.
     Async,
+    /// io_uring, one ring a worker.
+    Uring,
 }
 
 impl Model {
     /// All models, the simplest first.
-    pub const ALL: [Self; 3] = [Self::Threads, Self::Epoll, Self::Async];
+    pub const ALL: [Self; 4] = [Self::Threads, Self::Epoll, Self::Async, Self::Uring];
 
     /// The name by which people choose it.
     pub fn name(self) -> &'static str {
@@ -22,13 +24,14 @@ impl Model {
             Self::Threads => "threads",
             Self::Epoll => "epoll",
             Self::Async => "async",
+            Self::Uring => "uring",
         }
     }
     /// Whether the number of workers is the caller's to choose; `threads` has as many as connections.
     pub fn has_workers(self) -> bool {
         match self {
             Self::Threads => false,
-            Self::Epoll | Self::Async => true,
+            Self::Epoll | Self::Async | Self::Uring => true,
         }
     }
 }
@@ -41,7 +44,7 @@ impl fmt::Display for Model {
 
 /// No model has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no model {0:?}: the models are threads, epoll and async")]
+#[error("there is no model {0:?}: the models are threads, epoll, async and uring")]
 pub struct UnknownModel(pub String);
 
 impl FromStr for Model {

@@ -4,7 +4,7 @@ use crate::{
     control::Control,
     desk::{Desks, Plan},
     door::{Conversations, Places},
-    epoll, threads,
+    epoll, threads, uring,
 };
 use sotong_net::{
     clock::Clock,
@@ -259,7 +259,7 @@ fn run<S: Service>(
     let Ends { listeners, sockets, made } = ends;
     let fds_a_conn = match model {
         Model::Threads if Context::<S>::has_mail() => 2,
-        Model::Threads | Model::Epoll | Model::Async => 1,
+        Model::Threads | Model::Epoll | Model::Async | Model::Uring => 1,
     };
     let conns_max = descriptors::cap(options.conns_max, descriptors::raise_limit(), fds_a_conn).connections;
     let workers = options.workers.clamp(1, 1024);
@@ -270,7 +270,7 @@ fn run<S: Service>(
             let places = conns_max.min((1 << 16) - sockets.min(1 << 15));
             (places + sockets, places)
         }
-        Model::Epoll | Model::Async => (workers, conns_max),
+        Model::Epoll | Model::Async | Model::Uring => (workers, conns_max),
     };
     let door = Waker::new().map_err(ServeError::system("eventfd"))?;
     let control = Arc::new(Control::new(Clock::start()));
@@ -284,6 +284,7 @@ fn run<S: Service>(
     let result = match model {
         Model::Epoll => epoll::run(&context, listeners, sockets, &door, stop),
         Model::Async => asynchronous::run(&context, listeners, sockets, &door, stop),
+        Model::Uring => uring::run(&context, listeners, sockets, &door, stop),
         Model::Threads => threads::run(&context, listeners, sockets, &door, stop),
     };
     let left_at_once = stop.stage() == Stage::Leaving;

@@ -1,0 +1,346 @@
+//! io_uring: one ring a worker, and one system call a turn that hands over everything and waits for the next.
+//!
+//! - **Receives** are multishot: armed once, they complete with each piece that comes, in buffers that belong to the ring.
+//!   Nothing stays in those beyond the turn. What a session does not take at once moves to memory of its connection, and the
+//!   receive is cancelled until all of that has been shown: so TCP holds the peer back, and no peer can take the buffers from
+//!   others.
+//! - **Sends** never wait in the kernel: each is over when the call that hands it over returns, and what did not go waits for
+//!   its socket by a poll. So there is one send of a connection at a time, its bytes stay in the session's output, and those
+//!   move again only between two calls.
+//! - **Order** (rule D12): all sends of a turn go with the call at its end, after its mail is in the inboxes; and an inbox is
+//!   emptied between a completion and the showing of its bytes.
+//! - **The rest is polled**: wakers, listeners and datagram sockets tell that something is there, and the code that all models
+//!   share takes it. For listeners that keeps the cap, the pauses and the shortage of descriptors in one place; it costs no
+//!   more than multishot accept, for which each connection's peer would have to be asked by a call of its own.
+#![allow(unsafe_code, reason = "memory that the kernel reads and writes")]
+
+mod conns;
+mod pool;
+mod probe;
+mod ring;
+mod token;
+
+pub use probe::{Missing, probe};
+
+use crate::{
+    Options, ServeError,
+    conn::{DATAGRAMS_A_TURN, Io, Link, Udp},
+    control::Order,
+    door::Door,
+    server::Context,
+    workers::{self, Arrival, Mailbox, Share, shard_id},
+};
+use conns::Port;
+use io_uring::cqueue::Entry;
+use ring::{Completion, Ring, Wait};
+use rustix::event::PollFlags;
+use sotong_net::{
+    datagrams::{Batch, Datagrams},
+    listener::Listener,
+    signals::Stop,
+    wake::Waker,
+};
+use sotong_session::{Kind as OutputKind, Moment, Service};
+use sotong_shard::{Counters, Shard};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    os::fd::{AsRawFd, RawFd},
+    sync::Arc,
+};
+use token::{Kind, Token};
+
+/// Runs the workers, and returns when all are done.
+pub(crate) fn run<S: Service>(
+    context: &Arc<Context<S>>,
+    listeners: Vec<Listener>,
+    sockets: Vec<Vec<Datagrams>>,
+    door: &Waker,
+    stop: &Stop,
+) -> Result<(Counters, usize), ServeError> {
+    let (mailboxes, shares) =
+        workers::share_out(context, listeners, sockets, door).map_err(ServeError::system("eventfd"))?;
+    let mut parts = Vec::with_capacity(shares.len());
+    for (share, mailbox) in shares.into_iter().zip(&mailboxes[..]) {
+        context.exchange.enter(shard_id(share.number), Arc::new(mailbox.waker.clone()));
+        // Made before the threads: so that what the system refuses is told before anything is served.
+        let ring = Ring::new(context.options.limits.turn_bytes_max).map_err(ServeError::system("io_uring"))?;
+        parts.push((share, ring));
+    }
+    workers::run(context, "uring", parts, stop, |(share, ring)| Loop::new(context, &mailboxes, share, ring).run())
+}
+
+const READABLE: i16 = PollFlags::IN.bits() as i16;
+const WRITABLE: i16 = PollFlags::OUT.bits() as i16;
+
+struct Loop<'a, S: Service> {
+    context: &'a Context<S>,
+    number: usize,
+    mailboxes: &'a [Mailbox],
+    ring: Ring,
+    waker: RawFd,
+    door: Option<Door>,
+    udp: Vec<Udp>,
+    /// Which datagram sockets are polled for room.
+    udp_polled: Vec<bool>,
+    shard: Shard<S, Io>,
+    /// What the ring does for each slot.
+    ports: Vec<Port>,
+    /// Connections with received bytes that wait to be shown.
+    ready: VecDeque<u32>,
+    /// Connections that are over, whose descriptors the kernel has yet to see in what was pushed.
+    closing: Vec<Io>,
+    batch: Option<Batch>,
+    turn: u32,
+    told: bool,
+}
+
+impl<'a, S: Service> Loop<'a, S> {
+    fn new(context: &'a Context<S>, mailboxes: &'a [Mailbox], share: Share, ring: Ring) -> Self {
+        let Options { limits, observer, .. } = &context.options;
+        let Share { number, door, udp } = share;
+        let id = shard_id(number);
+        let exchange = Arc::clone(&context.exchange);
+        let shard = Shard::new(id, context.service(), exchange, *limits, Arc::clone(observer), context.seed(id));
+        let mut new = Self {
+            context,
+            number,
+            mailboxes,
+            ring,
+            waker: mailboxes[number].waker.as_raw_fd(),
+            door,
+            udp_polled: vec![false; udp.len()],
+            batch: (!udp.is_empty()).then(|| Batch::new(DATAGRAMS_A_TURN)),
+            udp: udp.into_iter().map(Udp::new).collect(),
+            shard,
+            ports: Vec::new(),
+            ready: VecDeque::new(),
+            closing: Vec::new(),
+            turn: 0,
+            told: false,
+        };
+        new.begin_turn();
+        for (number, udp) in new.udp.iter().enumerate() {
+            udp.greet(number, &mut new.shard, &context.places);
+        }
+        new
+    }
+
+    /// Serves until told to stop. What it did, and how many connections were cut off.
+    fn run(mut self) -> (Counters, usize) {
+        if let Err(error) = self.serve() {
+            tracing::error!(%error, "io_uring failed");
+        }
+        self.finish()
+    }
+    /// Ends every session. What was done, and how many connections were cut off.
+    fn finish(&mut self) -> (Counters, usize) {
+        let cut = self.shard.counters().cut_at_drain as usize + self.shard.len();
+        for slot in self.shard.all_slots() {
+            self.shard.remove(slot);
+        }
+        (self.shard.counters().clone(), cut)
+    }
+    fn serve(&mut self) -> std::io::Result<()> {
+        self.ring.start()?;
+        self.watch();
+        // From here on, whenever a turn begins, nothing that was pushed is unseen by the kernel.
+        self.ring.submit()?;
+        loop {
+            self.begin_turn();
+            let drain_until = match self.context.control.order() {
+                Order::Serve => None,
+                Order::Drain(until) => {
+                    self.drain(until);
+                    Some(until)
+                }
+                Order::Leave => return Ok(()),
+            };
+            self.complete();
+            self.accept();
+            self.take_arrivals();
+            self.shard.expire();
+            self.shard.deliver();
+            self.show_what_waits();
+            self.read_datagrams();
+            // From here on no output is touched but by its own connection's sends, until the kernel has seen them.
+            self.flush();
+            if self.told && self.shard.is_empty() && self.mailboxes[self.number].is_empty() {
+                return Ok(());
+            }
+            self.enter(drain_until)?;
+        }
+    }
+    fn begin_turn(&mut self) {
+        let clock = &self.context.control.clock;
+        self.shard.begin_turn(clock.now(), clock.wall());
+        self.turn = self.turn.wrapping_add(1);
+    }
+    /// Tells the sessions once, and cuts off at `until` what is left.
+    fn drain(&mut self, until: Moment) {
+        if !std::mem::replace(&mut self.told, true) {
+            if let Some(mut door) = self.door.take() {
+                for number in 0..door.listeners().count() {
+                    self.ring.cancel(Token::fixed(Kind::Listener, number));
+                }
+                door.close();
+            }
+            self.take_arrivals();
+            self.shard.stop();
+        }
+        if self.shard.now() >= until && !self.shard.is_empty() {
+            self.shard.cut();
+        }
+    }
+
+    // What the ring tells of beside connections.
+
+    /// Polls everything that is there from the start.
+    fn watch(&mut self) {
+        self.watch_waker();
+        let listeners = self.door.iter().flat_map(Door::listeners).map(AsRawFd::as_raw_fd);
+        for (number, fd) in listeners.enumerate() {
+            self.ring.poll_each(fd, READABLE, Token::fixed(Kind::Listener, number));
+        }
+        for number in 0..self.udp.len() {
+            self.watch_datagrams(number);
+        }
+    }
+    /// Each ring of the waker is told, so it need not be hushed.
+    fn watch_waker(&mut self) {
+        self.ring.poll_each(self.waker, READABLE, Token::fixed(Kind::Waker, 0));
+    }
+    fn watch_listener(&mut self, number: usize) {
+        let mut listeners = self.door.iter().flat_map(Door::waited_for);
+        if let Some((_, listener)) = listeners.find(|(at, _)| *at == number) {
+            self.ring.poll_each(listener.as_raw_fd(), READABLE, Token::fixed(Kind::Listener, number));
+        }
+    }
+    fn watch_datagrams(&mut self, number: usize) {
+        let fd = self.udp[number].socket.as_raw_fd();
+        self.ring.poll_each(fd, READABLE, Token::fixed(Kind::Datagrams, number));
+    }
+    /// Handles everything that has completed, in the order in which it did.
+    fn complete(&mut self) {
+        let entries = self.ring.completed();
+        for entry in &entries {
+            self.note(entry);
+        }
+        // Every buffer is free again: what a receive brought has been shown or moved.
+        self.ring.handled(entries);
+    }
+    fn note(&mut self, entry: &Entry) {
+        let Some(completion) = self.ring.read(entry) else { return };
+        let Completion { token, more, .. } = completion;
+        let number = token.index as usize;
+        match token.kind {
+            Kind::Receive => self.received(completion),
+            Kind::Send => self.sent(completion),
+            Kind::Writable | Kind::Watch => self.polled(completion),
+            Kind::Waker => {
+                if !more {
+                    self.watch_waker();
+                }
+            }
+            Kind::Listener => {
+                if let Some(door) = &mut self.door {
+                    door.ready(number);
+                    if !more {
+                        self.watch_listener(number);
+                    }
+                }
+            }
+            Kind::Datagrams => {
+                self.udp[number].readable = true;
+                if !more {
+                    self.watch_datagrams(number);
+                }
+            }
+            Kind::DatagramsOut => {
+                self.udp_polled[number] = false;
+                self.udp[number].writable(&mut self.shard);
+            }
+            Kind::Cancel => {}
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(door) = &mut self.door else { return };
+        let now = self.shard.now();
+        if !door.is_busy(now) {
+            return;
+        }
+        // Sockets that wait: the ring polls by itself only for those, and everything else asks not to wait.
+        let (mailboxes, number) = (self.mailboxes, self.number);
+        let mut mine = Vec::new();
+        door.accept(now, false, |socket, way, ticket| {
+            if ticket.worker == number {
+                mine.push((socket, way, ticket));
+            } else {
+                mailboxes[ticket.worker].leave((socket, way, ticket));
+            }
+            ControlFlow::Continue(())
+        });
+        for arrival in mine {
+            self.welcome(arrival);
+        }
+    }
+    fn take_arrivals(&mut self) {
+        for arrival in self.mailboxes[self.number].take() {
+            self.welcome(arrival);
+        }
+    }
+    fn welcome(&mut self, (socket, way, ticket): Arrival) {
+        let link = Link::new(socket, Some(ticket));
+        // A refused peer is closed by dropping its socket. What is to be received or sent, its first flush finds out.
+        let _ = self.shard.open(&way, Io::Stream(link), OutputKind::Socket);
+    }
+    fn read_datagrams(&mut self) {
+        let Some(batch) = &mut self.batch else { return };
+        for (number, udp) in self.udp.iter_mut().enumerate() {
+            if udp.readable && !self.shard.is_held() {
+                udp.read(number, &mut self.shard, batch);
+            }
+        }
+    }
+
+    /// The end of a turn: hands over what it brought, and waits if there is nothing more to do.
+    fn enter(&mut self, drain_until: Option<Moment>) -> std::io::Result<()> {
+        for (number, udp) in self.udp.iter().enumerate() {
+            if udp.is_blocked() && !std::mem::replace(&mut self.udp_polled[number], true) {
+                self.ring.poll_once(udp.socket.as_raw_fd(), WRITABLE, Token::fixed(Kind::DatagramsOut, number));
+            }
+        }
+        if !self.closing.is_empty() {
+            self.ring.submit()?;
+            // No submission names these descriptors any more: they may be used again.
+            self.closing.clear();
+        }
+        let wait = self.wait(drain_until);
+        self.ring.enter(wait)
+    }
+    /// Whether to wait for the kernel: not at all if there is something to do.
+    fn wait(&mut self, drain_until: Option<Moment>) -> Wait {
+        let now = self.shard.now();
+        let can_show = !self.ready.is_empty() || self.udp.iter().any(|udp| udp.readable);
+        let busy = can_show && !self.shard.is_held()
+            || self.door.as_ref().is_some_and(|door| door.is_busy(now))
+            || !self.mailboxes[self.number].is_empty()
+            || !self.told && self.context.control.order() != Order::Serve
+            || self.context.control.order() == Order::Leave
+            || !self.shard.may_sleep();
+        if busy {
+            return Wait::No;
+        }
+        let pause = self.door.as_ref().and_then(Door::pause).filter(|until| *until > now);
+        let soonest = [self.shard.next_deadline(), drain_until, pause].into_iter().flatten().min();
+        soonest.map_or(Wait::Ever, |at| Wait::AtMost(self.context.control.clock.until(at)))
+    }
+}
+
+impl<S: Service> Drop for Loop<'_, S> {
+    /// However a loop ends, each of its sessions hears that it is over.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

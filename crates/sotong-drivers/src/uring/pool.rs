@@ -1,0 +1,160 @@
+//! The memory that all connections of a ring receive into: a ring of buffers that the kernel takes from.
+//!
+//! With incremental buffers (Linux 6.12) one buffer takes many receives, one behind the other, so 32 large ones serve small
+//! and large messages alike. Without, each receive costs a buffer, and there are more and smaller ones.
+//!
+//! Buffers go back as soon as their bytes have been shown or moved, in the same turn: no connection can keep one.
+use io_uring::{Submitter, types::BufRingEntry};
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    io,
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// The number of the one pool of a ring.
+pub(super) const POOL: u16 = 0;
+
+/// `IOU_PBUF_RING_INC`.
+const INCREMENTAL: u16 = 2;
+/// Enough for every page size that Linux has.
+const ALIGN: usize = 64 << 10;
+
+/// How many buffers of which size; both powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    count: u16,
+    bytes: u32,
+    flags: u16,
+}
+
+/// The shapes to be tried, for kernels that limit what one receive brings.
+const SHAPES: [Shape; 2] =
+    [Shape { count: 32, bytes: 64 << 10, flags: INCREMENTAL }, Shape { count: 256, bytes: 8 << 10, flags: 0 }];
+/// Without a limit one connection can bring all of it at once, to be kept for it: 512 KiB, half of an output's hard mark.
+const SMALL_SHAPES: [Shape; 2] =
+    [Shape { count: 8, bytes: 64 << 10, flags: INCREMENTAL }, Shape { count: 64, bytes: 8 << 10, flags: 0 }];
+
+/// A ring of buffers, registered with the kernel.
+pub(super) struct Pool {
+    shape: Shape,
+    entries: Memory,
+    bytes: Memory,
+    /// How far each buffer is filled.
+    filled: Box<[u32]>,
+    /// Buffers given so far, also those the kernel has not been told of.
+    tail: u16,
+}
+
+/// Bytes that a completion has filled, for as long as it takes to handle them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Filled {
+    buffer: u16,
+    from: u32,
+    len: u32,
+    /// The kernel is done with the buffer.
+    is_last: bool,
+}
+
+impl Pool {
+    /// Makes the buffers and tells the kernel of them.
+    ///
+    /// # Errors
+    /// The kernel has no buffer rings.
+    pub(super) fn new(submitter: &Submitter<'_>, are_receives_limited: bool) -> io::Result<Self> {
+        let mut result = Err(io::ErrorKind::Unsupported.into());
+        for shape in if are_receives_limited { SHAPES } else { SMALL_SHAPES } {
+            result = Self::shaped(submitter, shape);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+    fn shaped(submitter: &Submitter<'_>, shape: Shape) -> io::Result<Self> {
+        let entries = Memory::new(usize::from(shape.count) * size_of::<BufRingEntry>());
+        let bytes = Memory::new(usize::from(shape.count) * shape.bytes as usize);
+        // SAFETY: the memory holds `count` entries, zeroed, at an address fit for any page size. It outlives the
+        // registration: `Ring` gives a pool back only when nothing of it is in use any more.
+        unsafe {
+            submitter.register_buf_ring_with_flags(entries.start.as_ptr() as u64, shape.count, POOL, shape.flags)?;
+        }
+        let filled = vec![0; usize::from(shape.count)].into();
+        let mut pool = Self { shape, entries, bytes, filled, tail: 0 };
+        for buffer in 0..shape.count {
+            pool.give(buffer);
+        }
+        pool.publish();
+        Ok(pool)
+    }
+    /// Notes that a completion has put `len` bytes into `buffer`, behind those before. `more`: and the kernel goes on with
+    /// that buffer.
+    pub(super) fn fill(&mut self, buffer: u16, len: u32, more: bool) -> Option<Filled> {
+        let filled = self.filled.get_mut(usize::from(buffer))?;
+        let from = *filled;
+        // The kernel never fills more than there is; bytes outside would be no memory of ours.
+        *filled = from.checked_add(len).filter(|to| *to <= self.shape.bytes)?;
+        Some(Filled { buffer, from, len, is_last: !more })
+    }
+    /// The bytes that were filled.
+    pub(super) fn bytes(&mut self, filled: Filled) -> &mut [u8] {
+        let at = usize::from(filled.buffer) * self.shape.bytes as usize + filled.from as usize;
+        // SAFETY: `fill` has checked that the range lies within its buffer, whose number is less than `count`. The kernel
+        // has written these bytes before it posted their completion, and fills only what comes behind them until the buffer
+        // is given back. The exclusive borrow of the pool keeps others away meanwhile.
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.start.as_ptr().add(at), filled.len as usize) }
+    }
+    /// The bytes are not needed any more.
+    pub(super) fn release(&mut self, filled: Filled) {
+        if filled.is_last {
+            self.give(filled.buffer);
+        }
+    }
+    fn give(&mut self, buffer: u16) {
+        self.filled[usize::from(buffer)] = 0;
+        let at = usize::from(self.tail & (self.shape.count - 1));
+        let address = self.bytes.start.as_ptr() as usize + usize::from(buffer) * self.shape.bytes as usize;
+        // SAFETY: `at` is less than the number of entries. The kernel reads an entry only after `publish` has told it, and
+        // there are never more buffers out than entries, so it is done with this one.
+        let entry = unsafe { &mut *self.entries.start.as_ptr().cast::<BufRingEntry>().add(at) };
+        entry.set_addr(address as u64);
+        entry.set_len(self.shape.bytes);
+        entry.set_bid(buffer);
+        self.tail = self.tail.wrapping_add(1);
+    }
+    /// Tells the kernel of the buffers that were given back: once a turn.
+    pub(super) fn publish(&mut self) {
+        // SAFETY: the memory begins with an entry, which is initialized (zeroes are a value of it). The tail is a field of it
+        // that both sides access atomically, aligned as a u16.
+        unsafe {
+            let tail = BufRingEntry::tail(self.entries.start.as_ptr().cast::<BufRingEntry>());
+            AtomicU16::from_ptr(tail.cast_mut()).store(self.tail, Ordering::Release);
+        }
+    }
+}
+
+/// Zeroed memory at an address that suits the kernel.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: it is memory of its own, which no other thread knows.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    fn new(bytes: usize) -> Self {
+        let layout = Layout::from_size_align(bytes, ALIGN).expect("the sizes are small constants");
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Self { start, layout }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, and is given back once.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
