@@ -24,7 +24,7 @@ pub fn runs() -> Vec<Run> {
 pub fn shared_runs() -> Vec<Run> {
     // By name, so that a new model is decided about here.
     let shares = |run: &Run| match run.model {
-        Model::Threads | Model::Epoll | Model::Async => true,
+        Model::Threads | Model::Epoll | Model::Async | Model::Uring => true,
     };
     runs().into_iter().filter(shares).collect()
 }

@@ -146,6 +146,7 @@ pub(crate) enum Model {
     Threads,
     Epoll,
     Async,
+    Uring,
 }
 
 // The limits of `sotong_session::Limits`, by the same names. The defaults are read from there, so that help tells what

@@ -310,6 +310,10 @@ impl<S: Service> Loop<'_, S> {
         }
         match reads {
             Reads::No => {
+                if let Some(Tail::Error(errno)) = port.stash.as_ref().map(|stash| stash.tail) {
+                    // Its last words are taken by nobody: that must not hide its end.
+                    return self.failed(slot, errno);
+                }
                 let is_seen = port.is_polled || port.receive != Receive::Off;
                 if !is_seen && port.watch == Watch::Off {
                     self.ring.poll_once(fd, 0, token(Kind::Watch));

@@ -197,6 +197,7 @@ impl Model {
             Self::Threads => sotong_drivers::Model::Threads,
             Self::Epoll => sotong_drivers::Model::Epoll,
             Self::Async => sotong_drivers::Model::Async,
+            Self::Uring => sotong_drivers::Model::Uring,
         }
     }
 }
