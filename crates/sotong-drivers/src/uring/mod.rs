@@ -323,7 +323,8 @@ impl<'a, S: Service> Loop<'a, S> {
     fn wait(&mut self, drain_until: Option<Moment>) -> Wait {
         let now = self.shard.now();
         let can_show = !self.ready.is_empty() || self.udp.iter().any(|udp| udp.readable);
-        let busy = can_show && !self.shard.is_held()
+        let busy = self.ring.has_completed()
+            || can_show && !self.shard.is_held()
             || self.door.as_ref().is_some_and(|door| door.is_busy(now))
             || !self.mailboxes[self.number].is_empty()
             || !self.told && self.context.control.order() != Order::Serve

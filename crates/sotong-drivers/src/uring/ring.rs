@@ -250,13 +250,20 @@ impl Ring {
     fn reap(&mut self) {
         self.reaped.extend(self.io.completion());
     }
+    /// Whether something has completed that nobody has handled.
+    pub(super) fn has_completed(&self) -> bool {
+        !self.reaped.is_empty()
+    }
     /// What has completed, in order. To be given back by [`Self::handled`], for its memory.
     pub(super) fn completed(&mut self) -> Vec<cqueue::Entry> {
         std::mem::take(&mut self.reaped)
     }
     pub(super) fn handled(&mut self, mut entries: Vec<cqueue::Entry>) {
-        entries.clear();
-        self.reaped = entries;
+        // More may have been taken meanwhile, to make room for what was pushed.
+        if self.reaped.is_empty() {
+            entries.clear();
+            self.reaped = entries;
+        }
         self.pool.publish();
     }
     /// Reads a completion. What it received must be [`Self::release`]d.
