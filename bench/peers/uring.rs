@@ -1,7 +1,10 @@
 //! Plain echo over io_uring: one ring, multishot accept and receive into an incremental ring of buffers, one batched
 //! submit a turn, nothing of Sotong. Needs Linux 6.12.
 #![allow(unsafe_code, reason = "what the kernel reads and writes must stay where it is")]
-use std::{io, mem, os::fd::AsRawFd, os::fd::RawFd};
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, RawFd},
+};
 
 use bench::peer::{self, Wire};
 use io_uring::{IoUring, cqueue, opcode, squeue, types::Fd};
@@ -22,17 +25,16 @@ const SEND: u64 = 2;
 const CANCEL: u64 = 3;
 
 /// What is on its way to a peer: never more than one send, or a short one would be overtaken.
+#[derive(Default)]
 enum Sending {
+    #[default]
     Nothing,
-    /// Straight from a shared buffer.
-    Shared {
-        id: u16,
-        offset: usize,
-        count: usize,
-    },
+    /// Straight from a shared buffer: which, from where, how much.
+    Shared(u16, usize, usize),
     Own(Vec<u8>),
 }
 
+#[derive(Default)]
 struct Conn {
     receiving: bool,
     ended: bool,
@@ -56,28 +58,21 @@ struct Server {
     buffers: Buffers,
     uses: [Use; BUFFERS as usize],
     conns: Vec<Option<Conn>>,
-    /// Those whose receive found no buffer.
-    starved: Vec<RawFd>,
 }
 
 fn main() -> io::Result<()> {
-    if peer::wire()? == Wire::Udp {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "plain-uring-udp is for datagrams"));
-    }
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_defer_taskrun().setup_cqsize(COMPLETIONS);
-    let ring: IoUring = builder.build(ENTRIES)?;
-    let buffers = Buffers::register(&ring.submitter(), BUFFERS, BUFFER_BYTES, INCREMENTAL)?;
+    let ring: IoUring = builder.build(ENTRIES).unwrap_or_else(|fault| peer::impossible("io_uring", &fault));
+    let buffers = Buffers::register(&ring.submitter(), BUFFERS, BUFFER_BYTES, INCREMENTAL)
+        .unwrap_or_else(|fault| peer::impossible("an incremental ring of buffers", &fault));
     let listener = peer::open("plain-uring", Wire::Tcp)?;
     let uses = [Use::default(); BUFFERS as usize];
-    let mut server = Server { ring, buffers, uses, conns: Vec::new(), starved: Vec::new() };
+    let mut server = Server { ring, buffers, uses, conns: Vec::new() };
     server.push(opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).build(), ACCEPT, listener.as_raw_fd())?;
     let mut turn = Vec::new();
     loop {
-        match server.ring.submit_and_wait(1) {
-            Err(fault) if fault.kind() != io::ErrorKind::Interrupted => return Err(fault),
-            _ => {}
-        }
+        server.ring.submit_and_wait(1)?;
         turn.extend(server.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
         for (data, result, flags) in turn.drain(..) {
             let fd = RawFd::try_from(data >> 8).map_err(io::Error::other)?;
@@ -87,9 +82,6 @@ fn main() -> io::Result<()> {
                 SEND => server.sent(fd, result)?,
                 _ => {}
             }
-        }
-        for fd in mem::take(&mut server.starved) {
-            server.receive(fd)?;
         }
     }
 }
@@ -112,8 +104,7 @@ impl Server {
         if self.conns.len() <= at {
             self.conns.resize_with(at + 1, || None);
         }
-        let (sending, rest) = (Sending::Nothing, Vec::new());
-        self.conns[at] = Some(Conn { receiving: false, ended: false, slow: false, sending, rest });
+        self.conns[at] = Some(Conn::default());
         self.receive(result)
     }
 
@@ -135,7 +126,7 @@ impl Server {
             buffer.done = !cqueue::buffer_more(flags);
             if matches!(conn.sending, Sending::Nothing) {
                 buffer.sends += 1;
-                conn.sending = Sending::Shared { id, offset, count };
+                conn.sending = Sending::Shared(id, offset, count);
                 self.send(fd, self.buffers.at(id, offset), count, libc::MSG_DONTWAIT)?;
             } else {
                 conn.rest.extend_from_slice(self.buffers.bytes(id, offset, count));
@@ -144,13 +135,8 @@ impl Server {
         } else if ![-libc::ENOBUFS, -libc::ECANCELED].contains(&result) {
             conn.ended = true;
         }
-        if result == -libc::ENOBUFS {
-            self.starved.push(fd);
-            return Ok(());
-        }
-        self.receive(fd)?;
-        self.close_if_over(fd);
-        Ok(())
+        // A receive that found no buffer is tried anew with the next submit: sends that do not wait hold none for long.
+        self.go_on(fd)
     }
 
     fn send(&mut self, fd: RawFd, bytes: *const u8, count: usize, wait: i32) -> io::Result<()> {
@@ -162,9 +148,9 @@ impl Server {
         let Some(conn) = self.conns[fd as usize].as_mut() else { return Ok(()) };
         let sent = usize::try_from(result).unwrap_or(0);
         let mut shared = None;
-        let mut left = match mem::replace(&mut conn.sending, Sending::Nothing) {
+        let mut left = match mem::take(&mut conn.sending) {
             Sending::Nothing => Vec::new(),
-            Sending::Shared { id, offset, count } => {
+            Sending::Shared(id, offset, count) => {
                 shared = Some(id);
                 self.uses[usize::from(id)].sends -= 1;
                 self.buffers.bytes(id, offset + sent, count - sent).to_vec()
@@ -186,9 +172,7 @@ impl Server {
             self.push(opcode::AsyncCancel::new(received).build(), CANCEL, fd)?;
         }
         shared.into_iter().for_each(|id| self.give_back(id));
-        self.receive(fd)?;
-        self.close_if_over(fd);
-        Ok(())
+        self.go_on(fd)
     }
 
     fn give_back(&mut self, id: u16) {
@@ -199,11 +183,13 @@ impl Server {
         }
     }
 
-    fn close_if_over(&mut self, fd: RawFd) {
+    fn go_on(&mut self, fd: RawFd) -> io::Result<()> {
         let over = |conn: &mut Conn| conn.ended && !conn.receiving && matches!(conn.sending, Sending::Nothing);
         if self.conns[fd as usize].take_if(over).is_some() {
             // SAFETY: the connection's own descriptor, which no operation uses any more.
             unsafe { libc::close(fd) };
+            return Ok(());
         }
+        self.receive(fd)
     }
 }

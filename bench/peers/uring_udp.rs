@@ -23,13 +23,11 @@ struct Answer {
 }
 
 fn main() -> io::Result<()> {
-    if peer::wire()? == Wire::Tcp {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "plain-uring is for streams"));
-    }
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_defer_taskrun();
-    let mut ring: IoUring = builder.build(ENTRIES)?;
-    let mut buffers = Buffers::register(&ring.submitter(), BUFFERS, BUFFER_BYTES, 0)?;
+    let mut ring: IoUring = builder.build(ENTRIES).unwrap_or_else(|fault| peer::impossible("io_uring", &fault));
+    let mut buffers = Buffers::register(&ring.submitter(), BUFFERS, BUFFER_BYTES, 0)
+        .unwrap_or_else(|fault| peer::impossible("a ring of buffers", &fault));
     let socket = peer::open("plain-uring", Wire::Udp)?;
     let fd = Fd(socket.as_raw_fd());
     // SAFETY: all zero is a valid msghdr, and a valid iovec.
@@ -40,10 +38,7 @@ fn main() -> io::Result<()> {
     push(&mut ring, &receive())?;
     let mut turn = Vec::new();
     loop {
-        match ring.submit_and_wait(1) {
-            Err(fault) if fault.kind() != io::ErrorKind::Interrupted => return Err(fault),
-            _ => {}
-        }
+        ring.submit_and_wait(1)?;
         turn.extend(ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
         let mut again = false;
         for (data, result, flags) in turn.drain(..) {

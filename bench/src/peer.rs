@@ -9,6 +9,9 @@ use socket2::{Domain, Socket, Type};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
+/// The exit code of what is impossible on this system.
+pub const IMPOSSIBLE: i32 = 78;
+
 /// What a plain server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
@@ -28,6 +31,12 @@ pub fn wire() -> io::Result<Wire> {
         Some("udp") => Ok(Wire::Udp),
         Some(other) => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{other:?} is neither tcp nor udp"))),
     }
+}
+
+/// Ends this process as `sotong` does where the system lacks what a model needs: a line, and exit code 78.
+pub fn impossible(what: &str, fault: &io::Error) -> ! {
+    eprintln!("{what} cannot be used here: {fault}");
+    std::process::exit(IMPOSSIBLE)
 }
 
 /// A socket on a free port of 127.0.0.1, announced on stderr. TCP listens, with `TCP_NODELAY`, which its connections inherit.

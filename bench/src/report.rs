@@ -156,7 +156,9 @@ fn rates(cells: &Cells, lang: Lang) -> String {
     head.push(lang.workload(Workload::Hog).to_owned());
     let rows = cells.servers().into_iter().map(|server| {
         let mut row = vec![format!("`{server}`")];
-        row.extend(Workload::rates().map(|workload| number(cells.ratio(Measure::Rate, workload, server, "plain-uring"), 2)));
+        row.extend(
+            Workload::rates().map(|workload| number(cells.ratio(Measure::Rate, workload, server, "plain-uring"), 2)),
+        );
         row.push(number(cells.median(Measure::IdleBytes, Workload::Idle, server).map(kib), 1));
         let kept = cells.median(Measure::Kept, Workload::Hog, server);
         let most = cells.median(Measure::HogBytes, Workload::Hog, server).map(mib);
@@ -174,7 +176,9 @@ fn latencies(cells: &Cells, lang: Lang) -> String {
     head.extend(Workload::rates().map(|workload| lang.workload(workload).to_owned()));
     let rows = cells.servers().into_iter().map(|server| {
         let mut row = vec![format!("`{server}`")];
-        row.extend(Workload::rates().map(|workload| number(cells.ratio(Measure::P99, workload, server, "plain-uring"), 2)));
+        row.extend(
+            Workload::rates().map(|workload| number(cells.ratio(Measure::P99, workload, server, "plain-uring"), 2)),
+        );
         row
     });
     table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
@@ -191,10 +195,7 @@ fn targets(verdicts: &[Verdict], lang: Lang) -> String {
         };
         let mut what = lang.measure(target.measure).to_owned();
         if let Some(other) = target.against {
-            let _ = match lang {
-                Lang::En => write!(what, " / `{other}`"),
-                Lang::Ko => write!(what, " / `{other}`"),
-            };
+            let _ = write!(what, " / `{other}`");
         }
         match target.workloads.as_slice() {
             [one] if target.against.is_some() => {
@@ -246,7 +247,8 @@ pub fn peers(cells: &Cells) -> String {
             own.map_or_else(String::new, |check| {
                 let mark = if check.is_right() { "" } else { " !" };
                 let (from, to) = check.expected;
-                let expected = if (to - from).abs() < 0.005 { format!("{from:.2}") } else { format!("{from:.2}-{to:.2}") };
+                let expected =
+                    if (to - from).abs() < 0.005 { format!("{from:.2}") } else { format!("{from:.2}-{to:.2}") };
                 format!("{:.2} ({expected}){mark}", check.found)
             })
         }));

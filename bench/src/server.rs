@@ -15,7 +15,11 @@ use rustix::{
 };
 use sotong::drivers::Model;
 
-use crate::{peer::Wire, proc::Tree, workload::Workload};
+use crate::{
+    peer::{IMPOSSIBLE, Wire},
+    proc::Tree,
+    workload::Workload,
+};
 
 /// How long a server may take to say where it listens.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -23,8 +27,6 @@ const START_MAX: Duration = Duration::from_secs(20);
 const END_MAX: Duration = Duration::from_secs(5);
 /// Of what a server says on stderr, this much of its first line is kept.
 const LINE_BYTES_MAX: u64 = 4096;
-/// The exit code of what is impossible on this system.
-const IMPOSSIBLE: i32 = 78;
 
 /// A server by the name that stands in tables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -179,7 +179,8 @@ mod tests {
     };
 
     fn verdict(verdicts: &[Verdict], server: &str, measure: Measure, against: Option<&str>) -> Verdict {
-        let fits = |target: &Target| (target.server.as_str(), target.measure, target.against) == (server, measure, against);
+        let fits =
+            |target: &Target| (target.server.as_str(), target.measure, target.against) == (server, measure, against);
         verdicts.iter().find(|verdict| fits(&verdict.target)).expect("there is such a target").clone()
     }
 

@@ -114,15 +114,16 @@ impl Play<'_> {
         let mut looked = Instant::now();
         loop {
             let now = Instant::now();
-            if let Some(tally) = self.meter.tick(now)? {
-                return Ok((tally, most));
-            }
-            if hog.is_some() && now - looked > LOOK_UP {
+            let tally = self.meter.tick(now)?;
+            if hog.is_some() && (now - looked > LOOK_UP || tally.is_some()) {
                 looked = now;
                 let memory = tree.memory().trying("read the server's memory")?;
                 if memory.proportional > most.proportional {
                     most = memory;
                 }
+            }
+            if let Some(tally) = tally {
+                return Ok((tally, most));
             }
             wait(&self.poll, &mut events)?;
             for event in &events {

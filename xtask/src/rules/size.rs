@@ -7,6 +7,8 @@ use super::Finding;
 use crate::tree::Tree;
 
 const FILE_LINES_MAX: usize = 800;
+/// A plain server of the bench is plain: it can be read beside the model that it is compared with.
+const PLAIN_SERVER_LINES_MAX: usize = 200;
 const FUNCTION_LINES_MAX: usize = 70;
 /// An arm of a match that counts as flat.
 const FLAT_ARM_LINES_MAX: usize = 12;
@@ -17,6 +19,9 @@ pub(crate) fn lengths(tree: &Tree, findings: &mut Vec<Finding>) {
         let lines: Vec<_> = text.lines().collect();
         // The reason of a file stands above its first item; a reason of a function excuses no file.
         let head = lines.iter().take_while(|line| line.is_empty() || line.starts_with("//"));
+        if path.starts_with("bench/peers/") && lines.len() > PLAIN_SERVER_LINES_MAX {
+            findings.push(Finding::new(path, 1, format!("{} lines: a plain server has at most 200", lines.len())));
+        }
         if lines.len() > FILE_LINES_MAX && !head.clone().any(|line| is_reason(line)) {
             findings.push(Finding::new(path, 1, format!("{} lines: split it, or give a reason", lines.len())));
         }
@@ -103,6 +108,14 @@ mod tests {
         assert_eq!(check(&format!("//! A table.\n// tidy: one table, generated\n{long}")), [""; 0]);
         assert_eq!(check(&format!("{long}// tidy: too late\n")).len(), 1);
         assert_eq!(check(&format!("// tidy:  \n{long}")).len(), 1, "a reason says something");
+    }
+
+    #[test]
+    fn a_plain_server_of_the_bench_is_short() {
+        let at = |path: &str, lines: usize| found(lengths, &Tree::one(path, &"const A: u8 = 0;\n".repeat(lines)));
+        assert_eq!(at("bench/peers/a.rs", 201), ["bench/peers/a.rs:1: 201 lines: a plain server has at most 200"]);
+        assert_eq!(at("bench/peers/a.rs", 200), [""; 0]);
+        assert_eq!(at("bench/src/a.rs", 201), [""; 0]);
     }
 
     #[test]
