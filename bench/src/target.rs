@@ -121,7 +121,7 @@ const PEERS: [(&str, [(f64, f64); 7]); 4] = [
         [(1.07, 1.07), (0.58, 0.58), (0.41, 0.41), (0.40, 0.40), (0.65, 0.65), (0.75, 0.75), (0.43, 0.43)],
     ),
 ];
-/// The workloads of [`PEERS`], in its order.
+/// The workloads of which is known what plain servers reach, in the order of that table.
 pub const PEER_WORKLOADS: [Workload; 7] = [
     Workload::One,
     Workload::Fifty,
