@@ -165,7 +165,7 @@ impl<'a, S: Service> Loop<'a, S> {
             self.read_datagrams();
             // From here on no output is touched but by its own connection's sends, until the kernel has seen them.
             self.flush();
-            if self.told && self.shard.is_empty() && self.mailboxes[self.number].is_empty() {
+            if self.told && self.shard.is_empty() && !self.has_arrivals() {
                 return Ok(());
             }
             self.enter(drain_until)?;
@@ -286,9 +286,15 @@ impl<'a, S: Service> Loop<'a, S> {
         }
     }
     fn take_arrivals(&mut self) {
-        for arrival in self.mailboxes[self.number].take() {
-            self.welcome(arrival);
+        if self.has_arrivals() {
+            for arrival in self.mailboxes[self.number].take() {
+                self.welcome(arrival);
+            }
         }
+    }
+    /// Whether another loop has left something; a loop that is alone need not look.
+    fn has_arrivals(&self) -> bool {
+        self.mailboxes.len() > 1 && !self.mailboxes[self.number].is_empty()
     }
     fn welcome(&mut self, (socket, way, ticket): Arrival) {
         let link = Link::new(socket, Some(ticket));
@@ -326,7 +332,7 @@ impl<'a, S: Service> Loop<'a, S> {
         let busy = self.ring.has_completed()
             || can_show && !self.shard.is_held()
             || self.door.as_ref().is_some_and(|door| door.is_busy(now))
-            || !self.mailboxes[self.number].is_empty()
+            || self.has_arrivals()
             || !self.told && self.context.control.order() != Order::Serve
             || self.context.control.order() == Order::Leave
             || !self.shard.may_sleep();
