@@ -135,6 +135,22 @@ fn a_datagram_gets_the_answer_of_its_service() {
     });
 }
 
+/// More bytes at once than an output holds before it is full: each record is answered all the same.
+#[test]
+fn a_burst_of_large_datagrams_loses_none() {
+    each_udp("echo", |run, peer| {
+        let records: Vec<Vec<u8>> = (0..5).map(|number| vec![number; 20_000]).collect();
+        for round in 0..20 {
+            for record in &records {
+                peer.send(record).expect("sent");
+            }
+            for record in &records {
+                assert!(datagram(peer) == *record, "{run}: round {round}");
+            }
+        }
+    });
+}
+
 #[test]
 fn discard_answers_no_datagram() {
     for run in runs() {

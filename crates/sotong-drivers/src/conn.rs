@@ -51,14 +51,18 @@ impl<K> Link<K> {
 /// A datagram socket of a shard.
 pub(crate) struct Udp {
     pub(crate) socket: Datagrams,
+    /// There may be datagrams to be shown.
     pub(crate) readable: bool,
+    /// What was received last, and how much of it has been shown.
+    batch: Batch,
+    shown: usize,
     /// Peers whose records wait for room in the socket.
     blocked: BTreeSet<u32>,
 }
 
 impl Udp {
     pub(crate) fn new(socket: Datagrams) -> Self {
-        Self { socket, readable: false, blocked: BTreeSet::new() }
+        Self { socket, readable: false, batch: Batch::new(DATAGRAMS_A_TURN), shown: 0, blocked: BTreeSet::new() }
     }
     /// Opens the session of a socket that has been connected, before anything comes: it may speak first.
     pub(crate) fn greet<S: Service, K>(&self, number: usize, shard: &mut Shard<S, Io<K>>, places: &Arc<Places>) {
@@ -76,35 +80,39 @@ impl Udp {
             shard.writable(slot);
         }
     }
-    /// Receives one batch; whether there may be more.
-    pub(crate) fn read<S: Service, K>(
-        &mut self,
-        number: usize,
-        shard: &mut Shard<S, Io<K>>,
-        batch: &mut Batch,
-    ) -> bool {
-        match self.socket.receive(batch) {
-            Ok(count) => {
-                for index in 0..count {
-                    let Some(datagram) = batch.get(index) else { break };
-                    let peer = datagram.peer;
-                    let io = || Io::Peer { socket: number, peer, _ticket: None };
-                    shard.record(number_of(number), &peer.way(), datagram.bytes, io);
-                }
-                self.readable = count == DATAGRAMS_A_TURN;
+    /// Shows what one turn may take, of what was received before or of a batch received now; whether there may be more.
+    ///
+    /// Answers are sent behind the turn. So a turn ends before datagrams have brought more than it may bring: whoever answers
+    /// a burst of large ones in kind has room for the answers, and loses none of them for want of it.
+    pub(crate) fn read<S: Service, K>(&mut self, number: usize, shard: &mut Shard<S, Io<K>>) -> bool {
+        if self.shown == self.batch.len() {
+            self.receive(number, shard);
+        }
+        let turn_bytes_max = shard.limits().turn_bytes_max;
+        let mut bytes = 0;
+        while let Some(datagram) = self.batch.get(self.shown) {
+            bytes += datagram.bytes.len();
+            if bytes > turn_bytes_max && bytes > datagram.bytes.len() || shard.is_held() {
+                return true;
             }
-            Err(error) => {
-                if error.kind() != ErrorKind::WouldBlock {
-                    tracing::debug!(%error, "receiving datagrams");
-                    // Of a socket with one peer the error is that peer's: nobody is there (ICMP port unreachable).
-                    if let Some(peer) = self.socket.connected() {
-                        shard.fail_peer(number_of(number), &peer.way(), close_of(&error));
-                    }
-                }
-                self.readable = false;
+            self.shown += 1;
+            let peer = datagram.peer;
+            let io = || Io::Peer { socket: number, peer, _ticket: None };
+            shard.record(number_of(number), &peer.way(), datagram.bytes, io);
+        }
+        self.readable = self.batch.len() == DATAGRAMS_A_TURN;
+        self.readable
+    }
+    fn receive<S: Service, K>(&mut self, number: usize, shard: &mut Shard<S, Io<K>>) {
+        self.shown = 0;
+        let Err(error) = self.socket.receive(&mut self.batch) else { return };
+        if error.kind() != ErrorKind::WouldBlock {
+            tracing::debug!(%error, "receiving datagrams");
+            // Of a socket with one peer the error is that peer's: nobody is there (ICMP port unreachable).
+            if let Some(peer) = self.socket.connected() {
+                shard.fail_peer(number_of(number), &peer.way(), close_of(&error));
             }
         }
-        self.readable
     }
 }
 

@@ -4,13 +4,13 @@
 //! back short. So nothing is registered anew when a session stops reading: its connection just leaves the list.
 use crate::{
     Options,
-    conn::{self, DATAGRAMS_A_TURN, Io, Link, Udp, Wait},
+    conn::{self, Io, Link, Udp, Wait},
     control::Order,
     door::Door,
     server::Context,
     workers::{Arrival, Mailbox, Share, shard_id},
 };
-use sotong_net::{datagrams::Batch, socket::Socket, watched::Edge};
+use sotong_net::{socket::Socket, watched::Edge};
 use sotong_session::{Kind, Moment, Service};
 use sotong_shard::{Counters, Reads, Shard};
 use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
@@ -69,7 +69,6 @@ pub(crate) struct Loop<S: Service, P: Poller> {
     /// Connections that can be read.
     ready: VecDeque<u32>,
     buffer: Vec<u8>,
-    batch: Option<Batch>,
     told: bool,
 }
 
@@ -85,7 +84,6 @@ impl<S: Service, P: Poller> Loop<S, P> {
             mailboxes,
             number,
             door,
-            batch: (!udp.is_empty()).then(|| Batch::new(DATAGRAMS_A_TURN)),
             udp: udp.into_iter().map(Udp::new).collect(),
             shard,
             ready: VecDeque::new(),
@@ -262,11 +260,9 @@ impl<S: Service, P: Poller> Loop<S, P> {
                 self.enqueue(slot);
             }
         }
-        if let Some(batch) = &mut self.batch {
-            for (number, udp) in self.udp.iter_mut().enumerate() {
-                if udp.readable && !self.shard.is_held() {
-                    udp.read(number, &mut self.shard, batch);
-                }
+        for (number, udp) in self.udp.iter_mut().enumerate() {
+            if udp.readable && !self.shard.is_held() {
+                udp.read(number, &mut self.shard);
             }
         }
     }

@@ -7,19 +7,13 @@
 //! A UDP socket has one thread for all its peers.
 use crate::{
     ServeError,
-    conn::{self, DATAGRAMS_A_TURN, Io, Link, Udp, Wait},
+    conn::{self, Io, Link, Udp, Wait},
     control::{Order, wait},
     door::{Door, Ticket},
     server::{Context, obey},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sotong_net::{
-    datagrams::{Batch, Datagrams},
-    listener::Listener,
-    signals::Stop,
-    socket::Socket,
-    wake::Waker,
-};
+use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, socket::Socket, wake::Waker};
 use sotong_session::{Kind, Service, Way};
 use sotong_shard::{Counters, Reads, Shard, Wake};
 use std::{
@@ -420,10 +414,9 @@ fn serve_datagrams<S: Service>(crew: &Arc<Crew<S>>, socket: Datagrams) -> io::Re
         let mut shard = seat.shard();
         let mut udp = [Udp::new(socket)];
         udp[0].greet(0, &mut shard, &seat.crew.context.places);
-        let mut batch = Batch::new(DATAGRAMS_A_TURN);
         while seat.turn(&mut shard) {
             if udp[0].readable && !shard.is_held() && !seat.told {
-                udp[0].read(0, &mut shard, &mut batch);
+                udp[0].read(0, &mut shard);
             }
             while let Some(slot) = shard.touched() {
                 conn::flush(&mut shard, slot, &mut udp);
@@ -434,8 +427,11 @@ fn serve_datagrams<S: Service>(crew: &Arc<Crew<S>>, socket: Datagrams) -> io::Re
             let Some(time) = seat.sleep_time(&shard) else {
                 continue;
             };
+            let reads = !seat.told && !shard.is_held();
+            // What has been received already is waited for by nobody else.
+            let time = if reads && udp[0].readable { Some(Duration::ZERO) } else { time };
             let mut events = PollFlags::empty();
-            events.set(PollFlags::IN, !seat.told && !shard.is_held());
+            events.set(PollFlags::IN, reads);
             events.set(PollFlags::OUT, udp[0].is_blocked());
             let watched = (!events.is_empty()).then(|| (udp[0].socket.as_fd(), events));
             match seat.sleep(watched, time) {

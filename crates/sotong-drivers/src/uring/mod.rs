@@ -24,7 +24,7 @@ pub use probe::{Missing, probe};
 
 use crate::{
     Options, ServeError,
-    conn::{DATAGRAMS_A_TURN, Io, Link, Udp},
+    conn::{Io, Link, Udp},
     control::Order,
     door::Door,
     server::Context,
@@ -34,12 +34,7 @@ use conns::Port;
 use io_uring::cqueue::Entry;
 use ring::{Completion, Ring, Wait};
 use rustix::event::PollFlags;
-use sotong_net::{
-    datagrams::{Batch, Datagrams},
-    listener::Listener,
-    signals::Stop,
-    wake::Waker,
-};
+use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, wake::Waker};
 use sotong_session::{Kind as OutputKind, Moment, Service};
 use sotong_shard::{Counters, Shard};
 use std::{
@@ -90,7 +85,6 @@ struct Loop<'a, S: Service> {
     ready: VecDeque<u32>,
     /// Connections that are over, whose descriptors the kernel has yet to see in what was pushed.
     closing: Vec<Io>,
-    batch: Option<Batch>,
     turn: u32,
     told: bool,
 }
@@ -110,7 +104,6 @@ impl<'a, S: Service> Loop<'a, S> {
             waker: mailboxes[number].waker.as_raw_fd(),
             door,
             udp_polled: vec![false; udp.len()],
-            batch: (!udp.is_empty()).then(|| Batch::new(DATAGRAMS_A_TURN)),
             udp: udp.into_iter().map(Udp::new).collect(),
             shard,
             ports: Vec::new(),
@@ -302,10 +295,9 @@ impl<'a, S: Service> Loop<'a, S> {
         let _ = self.shard.open(&way, Io::Stream(link), OutputKind::Socket);
     }
     fn read_datagrams(&mut self) {
-        let Some(batch) = &mut self.batch else { return };
         for (number, udp) in self.udp.iter_mut().enumerate() {
             if udp.readable && !self.shard.is_held() {
-                udp.read(number, &mut self.shard, batch);
+                udp.read(number, &mut self.shard);
             }
         }
     }
