@@ -84,4 +84,32 @@ mod tests {
         assert!(of(libc::EINVAL).contains("5.19"));
         assert!(of(libc::EMFILE).contains("Too many open files"));
     }
+
+    /// Forbids io_uring_setup to the calling thread, as containers do.
+    fn forbid(errno: i32) {
+        let code = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let mut filter = [
+            code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+            code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+            code(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the program and its instructions live through the calls, and concern this thread alone.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_is_told_apart_from_one_that_lacks_it() {
+        for (errno, missing) in [(libc::EPERM, Missing::Forbidden), (libc::ENOSYS, Missing::Absent)] {
+            let probed = std::thread::spawn(move || {
+                forbid(errno);
+                probe()
+            });
+            assert_eq!(probed.join().unwrap(), Err(missing));
+        }
+    }
 }
