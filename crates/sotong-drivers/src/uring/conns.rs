@@ -21,7 +21,7 @@ pub(super) struct Port {
     receive: Receive,
     watch: Watch,
     /// So many bytes have been handed over to be sent, or will be at the end of this turn.
-    sending: Option<usize>,
+    sending: Option<u32>,
     /// Polled for room.
     is_polled: bool,
     /// Its last receive left nothing behind. Others are received from a buffer at a time where receives have no limit.
@@ -243,7 +243,7 @@ impl<S: Service> Loop<'_, S> {
         // turn ends with `enter`, only `flush` goes on, which looks at a slot that is sending no more, and sessions called
         // for other slots reach this one only by mail, which a later turn delivers.
         unsafe { self.ring.send(link.socket.as_raw_fd(), bytes, token) };
-        self.ports[slot as usize].sending = Some(bytes.len());
+        self.ports[slot as usize].sending = Some(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
     /// A file is sent by a call that waits if its socket does.
     fn set_nonblocking(&mut self, slot: u32, nonblocking: bool) {
@@ -260,7 +260,7 @@ impl<S: Service> Loop<'_, S> {
         match completion.result {
             Ok(count) => {
                 self.shard.sent(slot, count as usize);
-                if (count as usize) < handed {
+                if count < handed {
                     // The socket is full: the next one would say nothing else.
                     self.shard.blocked(slot);
                 }

@@ -10,8 +10,9 @@
 //! - **Order** (rule D12): all sends of a turn go with the call at its end, after its mail is in the inboxes; and an inbox is
 //!   emptied between a completion and the showing of its bytes.
 //! - **The rest is polled**: wakers, listeners and datagram sockets tell that something is there, and the code that all models
-//!   share takes it. For listeners that keeps the cap, the pauses and the shortage of descriptors in one place; it costs no
-//!   more than multishot accept, for which each connection's peer would have to be asked by a call of its own.
+//!   share takes it. For listeners that keeps the cap, the pauses and the shortage of descriptors in one place. Multishot
+//!   accept saves the accept that finds nobody at the end of a burst, but must ask for each peer's address by a call of its
+//!   own, takes connections beyond the cap, and has its own ways to fail: some 5 % of connections that carry one message.
 #![allow(unsafe_code, reason = "memory that the kernel reads and writes")]
 
 mod conns;
