@@ -67,7 +67,7 @@ pub enum PassedError {
 pub fn take_passed() -> Result<Vec<Bound>, PassedError> {
     let variable = |name: &str| std::env::var(name).ok();
     let count = promised(variable("LISTEN_PID").as_deref(), variable("LISTEN_FDS").as_deref(), std::process::id());
-    forget_variables();
+    VARIABLES.into_iter().for_each(forget_variable);
     (FIRST..).take(count?).map(take).collect()
 }
 
@@ -82,14 +82,23 @@ fn promised(pid: Option<&str>, count: Option<&str>, me: u32) -> Result<usize, Pa
     }
 }
 
+/// Makes a socket that another program has bound, and handed over, into one as [`crate::listen::listen`] makes them. A Unix
+/// socket's file is left to who made it.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] if it is no listening TCP or Unix socket and no UDP socket; else as the system reports
+/// them.
+pub fn adopt(fd: OwnedFd) -> io::Result<Bound> {
+    Ok(prepare(fd)?)
+}
+
+/// Removes a variable from the environment, if this process has one thread; else it stays.
 #[allow(unsafe_code, reason = "the environment is not safe to change beside other threads")]
-fn forget_variables() {
-    let is_alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
-    for name in VARIABLES {
-        if is_alone && std::env::var_os(name).is_some() {
-            // SAFETY: this is the only thread.
-            unsafe { std::env::remove_var(name) };
-        }
+pub fn forget_variable(name: &str) {
+    let is_alone = || std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
+    if std::env::var_os(name).is_some() && is_alone() {
+        // SAFETY: this is the only thread.
+        unsafe { std::env::remove_var(name) };
     }
 }
 

@@ -5,10 +5,10 @@
 //! command and then its group, which the command is in): the same signal within [`SAME_SIGNAL_TIME_MAX`] of the first is
 //! the first. SIGPIPE stays ignored, as Rust starts every program: a broken pipe is an error of the call
 //! that finds it.
-use crate::wake::{event, ring, wait_readable};
+use crate::wake::{event, hush, ring, wait_readable};
 use signal_hook::{
     SigId,
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     low_level,
 };
 use std::{
@@ -150,7 +150,7 @@ impl Stop {
     }
 }
 
-/// SIGTERM and SIGINT move a [`Stop`] until this is dropped.
+/// Signals do what they were caught for until this is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it lets go of the signals"]
 pub struct CaughtSignals {
@@ -171,6 +171,53 @@ pub fn catch_signals(stop: &Stop) -> io::Result<CaughtSignals> {
         caught.ids.push(unsafe { low_level::register(signal, move || stop.signalled(signal)) }?);
     }
     Ok(caught)
+}
+
+/// Asks a server to replace its workers by new ones. Clones are the same.
+///
+/// Without [`catch_hangup`] it is asked by code alone.
+#[derive(Clone, Debug)]
+pub struct Renew {
+    asked: Arc<OwnedFd>,
+}
+
+impl Renew {
+    /// Makes one that nobody has asked. It holds a descriptor.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { asked: Arc::new(event()?) })
+    }
+    /// Asks. Asked several times before it is taken, it is asked once.
+    pub fn ask(&self) {
+        ring(&self.asked);
+    }
+    /// Whether it was asked since this was called last.
+    pub fn take(&self) -> bool {
+        hush(&self.asked) > 0
+    }
+    /// Can be read while it is asked and not taken. Nothing is to be read from it.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.asked.as_fd()
+    }
+}
+
+/// Lets SIGHUP ask `renew`, until what is returned is dropped. With `None`, SIGHUP does nothing meanwhile.
+///
+/// # Errors
+/// As the system reports them.
+#[allow(unsafe_code, reason = "a signal handler must do only what is safe in one")]
+pub fn catch_hangup(renew: Option<&Renew>) -> io::Result<CaughtSignals> {
+    let renew = renew.cloned();
+    let act = move || {
+        if let Some(renew) = &renew {
+            renew.ask();
+        }
+    };
+    // SAFETY: the handler uses write(2) alone; it is freed by unregister, outside of handlers.
+    let id = unsafe { low_level::register(SIGHUP, act) }?;
+    Ok(CaughtSignals { ids: vec![id] })
 }
 
 impl Drop for CaughtSignals {
@@ -253,6 +300,22 @@ mod tests {
         stop.signalled_at(SIGTERM, first);
         stop.signalled_at(SIGINT, first);
         assert_eq!(stop.stage(), Stage::Leaving, "another signal is another act");
+    }
+
+    #[test]
+    fn a_hangup_asks_once_or_nothing() {
+        let renew = Renew::new().unwrap();
+        assert!(!renew.take());
+        let nothing = catch_hangup(None).unwrap();
+        low_level::raise(SIGHUP).unwrap();
+        drop(nothing);
+        assert!(!renew.take());
+        let caught = catch_hangup(Some(&renew)).unwrap();
+        low_level::raise(SIGHUP).unwrap();
+        low_level::raise(SIGHUP).unwrap();
+        assert!(wait_readable(renew.fd(), Some(HANG)));
+        assert!(renew.take() && !renew.take());
+        drop(caught);
     }
 
     /// Runs in a child of [`whoever_dies_by_a_signal_is_seen_to`], and is nothing by itself.

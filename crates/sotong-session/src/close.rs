@@ -35,6 +35,9 @@ impl Close {
             Self::Done | Self::Stop | Self::Idle | Self::Truncated | Self::Limit(_) | Self::Protocol(_) => false,
         }
     }
+    /// Every [`Self::word`].
+    pub const WORDS: [&'static str; 10] =
+        ["done", "stop", "idle", "slow", "reset", "truncated", "limit", "protocol", "io", "fault"];
     /// One stable word for logs and counters.
     pub fn word(&self) -> &'static str {
         match self {
@@ -63,5 +66,18 @@ impl fmt::Display for Close {
                 f.write_str(self.word())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_listed() {
+        use Close::{Done, Fault, Idle, Io, Limit, Protocol, Reset, Slow, Stop, Truncated};
+        let (io, protocol) = (Io(io::ErrorKind::Other), Protocol("".into()));
+        let all = [Done, Stop, Idle, Slow, Reset, Truncated, Limit(""), protocol, io, Fault("")];
+        assert_eq!(all.map(|close| close.word()), Close::WORDS);
     }
 }

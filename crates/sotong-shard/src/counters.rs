@@ -51,6 +51,25 @@ impl Counters {
             *mine += *theirs;
         }
     }
+    /// The counts as one line, for another process; [`Self::decode`] reads it.
+    pub fn encode(&self) -> String {
+        let plain = self.clone().plain_mut().map(|count| count.to_string()).join(" ");
+        self.closed.iter().fold(plain, |line, (word, count)| format!("{line} {word}={count}"))
+    }
+    /// Counts that [`Self::encode`] wrote; `None` if it is something else.
+    pub fn decode(line: &str) -> Option<Self> {
+        let mut counters = Self::default();
+        let mut words = line.split(' ');
+        for place in counters.plain_mut() {
+            *place = words.next()?.parse().ok()?;
+        }
+        for word in words {
+            let (word, count) = word.split_once('=')?;
+            let word = Close::WORDS.into_iter().find(|known| *known == word)?;
+            counters.closed.insert(word, count.parse().ok()?);
+        }
+        Some(counters)
+    }
     fn plain_mut(&mut self) -> [&mut u64; 14] {
         [
             &mut self.opened,
@@ -68,5 +87,25 @@ impl Counters {
             &mut self.held,
             &mut self.cut_at_drain,
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_go_through_a_line_of_text() {
+        let mut counters = Counters::default();
+        assert_eq!(Counters::decode(&counters.encode()), Some(counters.clone()));
+        for (number, place) in (1..).zip(counters.plain_mut()) {
+            *place = number;
+        }
+        counters.close(&Close::Done);
+        counters.close(&Close::Fault("x"));
+        assert_eq!(Counters::decode(&counters.encode()), Some(counters));
+        for other in ["", "1 2 3", &format!("{} x=1", Counters::default().encode()), "x"] {
+            assert_eq!(Counters::decode(other), None, "{other}");
+        }
     }
 }

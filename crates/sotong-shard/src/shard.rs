@@ -370,6 +370,14 @@ impl<S: Service, W> Shard<S, W> {
         self.peers.add(key, slot);
         Ok(slot)
     }
+    /// The driver ends a connection by a limit of its own. What is queued is still sent, as after a session's own end.
+    pub fn close(&mut self, slot: u32, why: Close) {
+        self.finish(slot, why);
+    }
+    /// Bytes that have gone by on a connection, both directions together.
+    pub fn traffic(&self, slot: u32) -> u64 {
+        self.slot(slot).map_or(0, |entry| entry.bytes_in + entry.bytes_out)
+    }
     /// A datagram came on `socket` from `way`'s peer, who gets a session if it has none; the one silent for longest goes if
     /// there are too many. `io` makes the driver's part of a new one. The peer's slot; `None` if it was refused.
     pub fn record(&mut self, socket: u32, way: &Way, bytes: &mut [u8], io: impl FnOnce() -> W) -> Option<u32> {
