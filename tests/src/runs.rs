@@ -25,11 +25,26 @@ pub fn shared_runs() -> Vec<Run> {
     // By name, so that a new model is decided about here.
     let shares = |run: &Run| match run.model {
         Model::Threads | Model::Epoll | Model::Async | Model::Uring => true,
+        // With one connection at a time there is nobody to talk to; and processes share no memory.
+        Model::Sequential | Model::Processes => false,
     };
     runs().into_iter().filter(shares).collect()
 }
 
+/// Those that serve several connections at once. `sequential`, which serves one after the other, has tests of its own.
+pub fn concurrent_runs() -> Vec<Run> {
+    let is_concurrent = |run: &Run| match run.model {
+        Model::Threads | Model::Processes | Model::Epoll | Model::Async | Model::Uring => true,
+        Model::Sequential => false,
+    };
+    runs().into_iter().filter(is_concurrent).collect()
+}
+
 impl Run {
+    /// How many processes serve, each with descriptors of its own.
+    pub fn processes(&self) -> usize {
+        if self.model == Model::Processes { self.workers.unwrap_or(1) } else { 1 }
+    }
     /// The command line of `service` under this model.
     pub fn line<'a>(&self, service: &'a str, more: &[&'a str]) -> Vec<String> {
         let mut line = vec![service.to_owned(), "--model".to_owned(), self.model.name().to_owned()];

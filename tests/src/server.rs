@@ -132,18 +132,18 @@ impl Server {
     pub fn reset_high_water(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("an own process may be reset");
     }
-    /// Processor time it has used.
+    /// The processes that serve: its workers where it has some, else itself.
+    pub fn serving(&self) -> Vec<u32> {
+        let workers = children(self.pid());
+        if workers.is_empty() { vec![self.pid()] } else { workers }
+    }
+    /// Processor time it has used, with its workers.
     ///
     /// # Panics
     /// It is gone.
     pub fn cpu(&self) -> Duration {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
-        // The name before may hold anything; utime and stime are the 14th and 15th of all.
-        let rest = text.rsplit_once(')').expect("a name in brackets").1;
-        let ticks: u64 =
-            rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
-        let a_second = rustix::param::clock_ticks_per_second();
-        Duration::from_millis(ticks * 1000 / a_second)
+        let own = children(self.pid()).into_iter().chain([self.pid()]);
+        own.map(cpu).sum()
     }
 
     /// Sends a signal.
@@ -181,6 +181,26 @@ impl Drop for Server {
             eprintln!("the server wrote:\n{}", running.written());
         }
     }
+}
+
+/// The processes that `pid` has started and that still run.
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let mut found: Vec<u32> =
+        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Processor time of one process; none if it is gone.
+fn cpu(pid: u32) -> Duration {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return Duration::ZERO };
+    // The name before may hold anything; utime and stime are the 14th and 15th of all.
+    let rest = text.rsplit_once(')').expect("a name in brackets").1;
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+    let a_second = rustix::param::clock_ticks_per_second();
+    Duration::from_millis(ticks * 1000 / a_second)
 }
 
 /// The address that a start-up line tells, found as scripts find it.

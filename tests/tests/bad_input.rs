@@ -11,7 +11,7 @@ use tests::{
     conn::{Conn, Folder, abstract_unix, datagram, udp},
     person::Person,
     process::{self, noise},
-    runs::{Run, runs, shared_runs},
+    runs::{Run, concurrent_runs, runs, shared_runs},
     server::Server,
     tool::tool,
 };
@@ -243,6 +243,30 @@ fn a_socket_file_of_a_live_server_is_left_alone() {
 }
 
 #[test]
+fn a_room_where_people_cannot_hear_each_other() {
+    let able: Vec<_> = shared_runs().iter().map(|run| format!("--model {}", run.model)).collect();
+    let unable: Vec<_> = runs().into_iter().filter(|run| !shared_runs().contains(run)).collect();
+    assert!(!unable.is_empty());
+    for run in unable {
+        let folder = Folder::new();
+        let model = run.model.name();
+        for (lang, begin, cause) in [
+            ("en", format!("error: room cannot run under {model}, "), "talk to each other"),
+            ("ko", "오류: room".to_owned(), "서로 메시지를 주고받지만"),
+        ] {
+            let line = run.line("room", &[&folder.unix("socket"), "--lang", lang]);
+            let (line, code) = refused(&mut process::command(line));
+            assert_eq!(code, Some(78), "{run}: {line}");
+            for way_out in &able {
+                check_words(&line, (&begin, cause, way_out));
+            }
+            assert!(line.contains(model), "{run}: {line}");
+            assert!(!folder.path().join("socket").exists(), "{run}: before anything listens");
+        }
+    }
+}
+
+#[test]
 fn a_command_line_that_cannot_be() {
     for (line, words) in [
         (&["echo", "--model", "magic"][..], ("error: ", "'magic'", "epoll")),
@@ -365,7 +389,7 @@ fn who_is_silent_is_let_go_where_that_is_asked_for() {
 
 #[test]
 fn resets_harm_nobody_else() {
-    for run in runs() {
+    for run in concurrent_runs() {
         let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v"]));
         let mut steady = server.dial();
         for turn in 0..100 {
@@ -392,7 +416,7 @@ fn resets_harm_nobody_else() {
 
 #[test]
 fn who_never_reads_is_read_no_more_and_harms_nobody_else() {
-    for run in runs() {
+    for run in concurrent_runs() {
         let server = Server::start(run.line("echo", &["127.0.0.1:0"]));
         let mut greedy = server.dial();
         let Conn::Tcp(stream) = &greedy else { panic!("TCP") };

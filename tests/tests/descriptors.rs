@@ -1,6 +1,7 @@
 //! When descriptors or places run out: those who are served stay served, those who wait come in later, it is said once, and
 //! the processor is not burnt meanwhile.
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use sotong::drivers::Model;
 use std::{
     collections::BTreeSet,
     fs,
@@ -11,7 +12,7 @@ use std::{
 use tests::{
     conn::Conn,
     process,
-    runs::{Run, runs, shared_runs},
+    runs::{Run, concurrent_runs, shared_runs},
     server::Server,
     tool::tool,
 };
@@ -54,10 +55,10 @@ fn check_waits(run: &Run, peer: &Conn) {
 
 #[test]
 fn who_finds_no_place_waits_until_there_is_one() {
-    for run in runs() {
+    for run in concurrent_runs() {
         let mut server = limited(&run, "echo", 300);
         // 256 descriptors are kept for what is no connection.
-        let mut served: Vec<_> = (0..44).map(|_| server.dial()).collect();
+        let mut served: Vec<_> = (0..44 * run.processes()).map(|_| server.dial()).collect();
         for peer in &mut served {
             check_echo(&run, peer);
         }
@@ -65,7 +66,8 @@ fn who_finds_no_place_waits_until_there_is_one() {
         for peer in &mut waiting {
             peer.send("안녕");
         }
-        server.line(&["all places are taken"]);
+        // By each process, when it notices.
+        server.wait_until("it is said", |server| server.count(&["all places are taken"]) == run.processes());
         check_rests(&run, &server);
         for peer in &mut served {
             check_echo(&run, peer);
@@ -78,7 +80,7 @@ fn who_finds_no_place_waits_until_there_is_one() {
             assert_eq!(peer.get("안녕".len()), "안녕".as_bytes(), "{run}: who came first comes in first");
             served.insert(0, peer);
         }
-        assert_eq!(server.count(&["all places are taken"]), 1, "{run}: said once");
+        assert_eq!(server.count(&["all places are taken"]), run.processes(), "{run}: said once");
         server.stop();
     }
 }
@@ -106,19 +108,40 @@ fn places_of_a_room_leave_room_for_its_wakers() {
     }
 }
 
-/// Sets the soft limit of descriptors of a running server. What it was.
-fn set_limit(server: &Server, descriptors: u64) -> u64 {
-    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("an own process");
+/// A server whose processes have all they need to serve.
+fn ready(run: &Run) -> Server {
+    let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v"]));
+    let workers = if run.model == Model::Processes { run.processes() } else { 0 };
+    server.wait_until("its workers serve", |server| server.count(&["a worker serves"]) >= workers);
+    server
+}
+
+/// Lets each process that serves open as many descriptors as `free` more. What the limit was.
+fn limit(server: &Server, free: usize) -> u64 {
+    let set = |pid| set_limit(pid, limit_with(pid, free));
+    server.serving().into_iter().map(set).max().expect("somebody serves")
+}
+
+/// Takes the limit back.
+fn unlimit(server: &Server, before: u64) {
+    for pid in server.serving() {
+        set_limit(pid, before);
+    }
+}
+
+/// Sets the soft limit of descriptors of a process. What it was.
+fn set_limit(pid: u32, descriptors: u64) -> u64 {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("an own process");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there is this line");
     let hard = line.split_whitespace().nth(4).and_then(|word| word.parse().ok());
-    let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a process number"));
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a process number"));
     let new = Rlimit { current: Some(descriptors), maximum: hard };
     prlimit(pid, Resource::Nofile, new).expect("an own process").current.expect("a limit")
 }
 
-/// The limit under which a server can open as many as `free` more. It counts numbers, of which some may be free.
-fn limit_with(server: &Server, free: usize) -> u64 {
-    let names = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("an own process");
+/// The limit under which a process can open as many as `free` more. It counts numbers, of which some may be free.
+fn limit_with(pid: u32, free: usize) -> u64 {
+    let names = fs::read_dir(format!("/proc/{pid}/fd")).expect("an own process");
     let name =
         |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string().expect("digits");
     let used: BTreeSet<u64> = names.map(|entry| name(entry).parse().expect("a number")).collect();
@@ -127,13 +150,13 @@ fn limit_with(server: &Server, free: usize) -> u64 {
 
 #[test]
 fn without_descriptors_nobody_is_lost() {
-    for run in runs() {
-        let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v"]));
+    for run in concurrent_runs() {
+        let mut server = ready(&run);
         let mut served: Vec<_> = (0..5).map(|_| server.dial()).collect();
         for peer in &mut served {
             check_echo(&run, peer);
         }
-        let before = set_limit(&server, limit_with(&server, 3));
+        let before = limit(&server, 3);
         let mut waiting: Vec<_> = (0..20).map(|_| server.dial()).collect();
         for peer in &mut waiting {
             peer.send("안녕");
@@ -143,8 +166,9 @@ fn without_descriptors_nobody_is_lost() {
         for peer in &mut served {
             check_echo(&run, peer);
         }
-        assert_eq!(server.count(&["cannot accept for now"]), 1, "{run}: said once: {:#?}", server.lines());
-        set_limit(&server, before);
+        let said = server.count(&["cannot accept for now"]);
+        assert!((1..=run.processes()).contains(&said), "{run}: said once: {:#?}", server.lines());
+        unlimit(&server, before);
         server.line(&["accepting again"]);
         for peer in &mut waiting {
             assert_eq!(peer.get("안녕".len()), "안녕".as_bytes(), "{run}");
@@ -156,13 +180,13 @@ fn without_descriptors_nobody_is_lost() {
 
 #[test]
 fn descriptors_that_come_back_by_themselves_are_used() {
-    for run in runs() {
-        let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v"]));
+    for run in concurrent_runs() {
+        let mut server = ready(&run);
         let mut served: Vec<_> = (0..10).map(|_| server.dial()).collect();
         for peer in &mut served {
             check_echo(&run, peer);
         }
-        set_limit(&server, limit_with(&server, 0));
+        limit(&server, 0);
         let mut late = server.dial();
         late.send("안녕");
         server.line(&["cannot accept for now"]);
@@ -177,7 +201,7 @@ fn descriptors_that_come_back_by_themselves_are_used() {
 #[test]
 fn accept_may_fail_in_every_way() {
     let Some(strace) = tool("strace") else { return };
-    for run in runs().into_iter().filter(|run| run.workers != Some(2)) {
+    for run in concurrent_runs().into_iter().filter(|run| run.workers != Some(2)) {
         for (errno, times) in
             [("EMFILE", 5), ("ENFILE", 5), ("ENOMEM", 3), ("ECONNABORTED", 5), ("EPERM", 70), ("EINTR", 5)]
         {

@@ -1,4 +1,5 @@
 //! Every classic service, under every model, on every wire: the right bytes, ends in order, and each address heard.
+use sotong::drivers::Model;
 use std::{
     net::UdpSocket,
     thread,
@@ -7,7 +8,7 @@ use std::{
 use tests::{
     conn::{Conn, Folder, abstract_unix, datagram, udp},
     process::noise,
-    runs::{Run, runs},
+    runs::{Run, concurrent_runs, runs},
     server::Server,
 };
 
@@ -15,8 +16,12 @@ const HELLO: &str = "안녕하세요, 서버!";
 
 /// A service on each wire that streams have.
 fn each_stream(service: &str, check: impl Fn(&Run, &Server, &str)) {
+    each_stream_of(&runs(), service, check);
+}
+
+fn each_stream_of(runs: &[Run], service: &str, check: impl Fn(&Run, &Server, &str)) {
     let folder = Folder::new();
-    for (number, run) in runs().iter().enumerate() {
+    for (number, run) in runs.iter().enumerate() {
         let (path, name) = (folder.unix(&format!("{number}.sock")), abstract_unix());
         let server = Server::start(run.line(service, &["tcp://127.0.0.1:0", &path, &name]));
         assert_eq!(server.addresses()[1..], [path, name]);
@@ -55,7 +60,7 @@ fn echo_says_back_every_byte_and_then_ends() {
 
 #[test]
 fn echo_gives_each_of_many_peers_its_own() {
-    each_stream("echo", |run, _, address| {
+    each_stream_of(&concurrent_runs(), "echo", |run, _, address| {
         let mut peers: Vec<_> = (0..50).map(|_| Conn::dial(address)).collect();
         for round in 0..3 {
             for (number, peer) in peers.iter_mut().enumerate() {
@@ -230,7 +235,7 @@ fn each_way_to_write_an_address_is_heard() {
 #[test]
 fn several_addresses_are_served_at_once() {
     let folder = Folder::new();
-    for (number, run) in runs().iter().enumerate() {
+    for (number, run) in concurrent_runs().iter().enumerate() {
         let (path, name) = (folder.unix(&number.to_string()), abstract_unix());
         let asked = ["127.0.0.1:0", "127.0.0.1:0", "udp://127.0.0.1:0", &path, &name];
         let server = Server::start(run.line("echo", &asked));
@@ -253,7 +258,8 @@ fn several_addresses_are_served_at_once() {
 
 #[test]
 fn connections_are_shared_out_evenly_among_workers() {
-    for run in runs().into_iter().filter(|run| run.workers == Some(2)) {
+    // Of processes each accepts for itself, nearly evenly: see tests/processes.rs.
+    for run in runs().into_iter().filter(|run| run.workers == Some(2) && run.model != Model::Processes) {
         let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v"]));
         let peers: Vec<_> = (0..40)
             .map(|_| {

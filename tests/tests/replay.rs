@@ -1,6 +1,6 @@
 //! One recorded script of bytes and times under every driver: equal bytes, an equal order of what sessions are told, and
 //! equal reasons to close.
-use sotong::drivers::{Model, Options, serve_streams};
+use sotong::drivers::{Model, ModelError, Options, serve_streams};
 use sotong::net::{
     listen::{Bound, listen},
     signals::Stop,
@@ -474,7 +474,8 @@ fn check_script<M: Word>(text: &str, order: Order, models: &[Model]) -> Transcri
 
 /// The models that run in this process.
 fn models() -> Vec<Model> {
-    Model::ALL.to_vec()
+    // Workers of `processes` would run the tests again: their loop is that of `epoll`, whose turn comes here.
+    Model::ALL.into_iter().filter(|model| *model != Model::Processes).collect()
 }
 
 #[test]
@@ -503,7 +504,8 @@ fn each_for_himself() {
 
 #[test]
 fn together() {
-    let (told, heard) = check_script::<Arc<str>>(include_str!("replay/together.script"), Order::All, &models());
+    let (told, heard) =
+        check_script::<Arc<str>>(include_str!("replay/together.script"), Order::All, &ModelError::able());
     let words: Vec<_> = told["ann"].iter().filter(|told| matches!(told, Told::Mail(_))).cloned().collect();
     let said = ["to myself", "one", "둘", "three", "four", "five"];
     assert_eq!(words, said.map(|word| Told::Mail(word.to_owned())));

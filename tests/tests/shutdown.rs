@@ -9,7 +9,7 @@ use std::{
 use tests::{
     conn::{Conn, Folder, abstract_unix, datagram, udp},
     process::noise,
-    runs::runs,
+    runs::{concurrent_runs, runs},
     server::Server,
 };
 
@@ -36,7 +36,7 @@ fn stuck(line: Vec<String>) -> (Server, Conn) {
 
 #[test]
 fn the_first_signal_ends_idle_connections_and_the_server() {
-    for run in runs() {
+    for run in concurrent_runs() {
         for signal in [Signal::TERM, Signal::INT] {
             let folder = Folder::new();
             let (path, name) = (folder.unix("socket"), abstract_unix());

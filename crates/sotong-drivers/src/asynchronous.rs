@@ -11,7 +11,7 @@ use crate::{
     door::Door,
     readiness::{Loop, News, Next, Poller},
     server::{Context, obey, split},
-    workers::{self, Share, shard_id},
+    workers::{self, Share},
 };
 use sotong_net::{
     clock::Clock,
@@ -58,7 +58,7 @@ pub(crate) fn run<S: Service>(
             let _inside = runtime.enter();
             Watch::new(&mailbox.waker, &share, None).map_err(ServeError::system("epoll"))?
         };
-        context.exchange.enter(shard_id(share.number), Arc::<Bells>::clone(&watch.bells));
+        context.exchange.enter(context.shard(share.number), Arc::<Bells>::clone(&watch.bells));
         parts.push((runtime, share, watch));
     }
     workers::run(context, "async", parts, stop, |(runtime, share, watch)| {
@@ -128,7 +128,7 @@ async fn guest<S: Service>(
             workers::share_out(&context, listeners, sockets, &door).map_err(ServeError::system("eventfd"))?;
         let Some(share) = shares.pop() else { return Ok(Report::default()) };
         let watch = Watch::new(&door, &share, Some(&stop)).map_err(ServeError::system("epoll"))?;
-        context.exchange.enter(shard_id(share.number), Arc::<Bells>::clone(&watch.bells));
+        context.exchange.enter(context.shard(share.number), Arc::<Bells>::clone(&watch.bells));
         let serving = Loop::new(Arc::clone(&context), mailboxes, share, watch);
         serve(context, serving, Some(stop.clone()))
     };

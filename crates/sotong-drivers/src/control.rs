@@ -11,7 +11,7 @@ use std::{
     os::fd::AsFd,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,7 @@ pub(crate) struct Control {
     stage: AtomicU8,
     /// When the drain ends, in nanoseconds of the clock; meant from stage `DRAINING` on.
     drain_until: AtomicU64,
+    retired: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -44,7 +45,7 @@ pub(crate) enum Order {
 impl Control {
     pub(crate) fn new(clock: Clock) -> Self {
         let (stage, drain_until) = (AtomicU8::new(SERVING), AtomicU64::new(0));
-        Self { clock, stage, drain_until, wakers: Mutex::new(Vec::new()) }
+        Self { clock, stage, drain_until, retired: AtomicBool::new(false), wakers: Mutex::new(Vec::new()) }
     }
     /// A loop's waker is rung at every change of stage from here on.
     pub(crate) fn listen(&self, waker: &Waker) {
@@ -56,6 +57,14 @@ impl Control {
             DRAINING => Order::Drain(Moment::START + Duration::from_nanos(self.drain_until.load(Ordering::SeqCst))),
             _ => Order::Leave,
         }
+    }
+    /// Somebody else takes what comes from here on: serve those who are there as if nothing were, and be done when they are.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
     /// Stop accepting, tell the sessions, and be done within `drain`.
     pub(crate) fn drain(&self, drain: Duration) {

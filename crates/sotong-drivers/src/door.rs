@@ -1,7 +1,7 @@
 //! Accepting: how many connections there may be, which loop gets the next, and what happens when descriptors run out.
 //!
 //! Connections that we have made ourselves come in by the same door.
-use crate::control::Control;
+use crate::{board::Share, control::Control};
 use sotong_net::{
     listener::{AcceptBackoff, AcceptError, Listener},
     socket::Socket,
@@ -26,6 +26,8 @@ pub(crate) struct Places {
     taken: AtomicUsize,
     max: usize,
     loads: Box<[AtomicUsize]>,
+    /// What the other processes of the server are told, and tell.
+    share: Option<Share>,
     /// Rung when a place becomes free after there was none.
     door: Waker,
 }
@@ -65,9 +67,17 @@ pub(crate) struct Ticket {
 }
 
 impl Places {
-    pub(crate) fn new(max: usize, workers: usize, door: Waker, conversations: Option<Conversations>) -> Arc<Self> {
+    pub(crate) fn new(max: usize, workers: usize, door: Waker, conversations: Option<Conversations>) -> Self {
         let loads = (0..workers).map(|_| AtomicUsize::new(0)).collect();
-        Arc::new(Self { conversations, taken: AtomicUsize::new(0), max, loads, door })
+        Self { conversations, taken: AtomicUsize::new(0), max, loads, share: None, door }
+    }
+    /// Those of one process of several, each of which accepts for itself.
+    pub(crate) fn shared(mut self, share: Option<Share>) -> Self {
+        if let Some(share) = &share {
+            share.open(self.max);
+        }
+        self.share = share;
+        self
     }
     /// A place for a conversation that we begin over datagrams.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Ticket> {
@@ -96,6 +106,9 @@ impl Places {
         let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
         let (worker, _) = loads.enumerate().min_by_key(|(_, load)| *load)?;
         self.loads[worker].fetch_add(1, Ordering::Relaxed);
+        if let Some(share) = &self.share {
+            share.add();
+        }
         Some(Ticket { places: Arc::clone(self), worker })
     }
 }
@@ -103,6 +116,9 @@ impl Places {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.places.loads[self.worker].fetch_sub(1, Ordering::Relaxed);
+        if let Some(share) = &self.places.share {
+            share.sub();
+        }
         let before = self.places.taken.fetch_sub(1, Ordering::SeqCst);
         if before == self.places.max {
             self.places.door.wake();
@@ -125,6 +141,10 @@ pub(crate) struct Door {
     /// Accept nothing before: descriptors have run out.
     pause: Option<Moment>,
     said_full: bool,
+    /// Whose turn it is to be accepted from first, so that a busy listener does not shut the others out.
+    first: usize,
+    /// Until then those who wait are left to other processes, which have fewer.
+    yielding: Option<Moment>,
 }
 
 struct Entrance {
@@ -137,12 +157,25 @@ struct Entrance {
 
 /// Connections accepted in one turn of a loop: enough to empty a burst quickly, few enough to serve the others meanwhile.
 const ACCEPTS_A_TURN: usize = 64;
+/// The same where several processes accept: whoever takes many at once leaves the others none.
+const ACCEPTS_A_TURN_SHARED: usize = 1;
+/// How long a process that has more than its share leaves those who wait to the others. If they are still there then, the
+/// others are stuck or busy, and balance counts for less than an answer.
+const YIELD: Duration = Duration::from_millis(100);
 
 impl Door {
     pub(crate) fn new(listeners: Vec<Listener>, places: Arc<Places>) -> Self {
         let entrances =
             listeners.into_iter().map(|listener| Entrance { listener, ready: false, broken: false }).collect();
-        Self { entrances, places, backoff: AcceptBackoff::default(), pause: None, said_full: false }
+        Self {
+            entrances,
+            places,
+            backoff: AcceptBackoff::default(),
+            pause: None,
+            said_full: false,
+            first: 0,
+            yielding: None,
+        }
     }
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.entrances.iter().map(|entrance| &entrance.listener)
@@ -158,11 +191,20 @@ impl Door {
             entrance.ready = !entrance.broken;
         }
     }
+    /// Who waits is to be found out anew.
+    pub(crate) fn forget(&mut self) {
+        for entrance in &mut self.entrances {
+            entrance.ready = false;
+        }
+    }
     /// Closes all listeners, and the connections that still wait for their sessions.
     pub(crate) fn close(&mut self) {
         self.entrances.clear();
         if let Some(conversations) = &self.places.conversations {
             conversations.streams().clear();
+        }
+        if let Some(share) = &self.places.share {
+            share.open(0);
         }
     }
     /// Whether there is somebody to accept now.
@@ -171,11 +213,27 @@ impl Door {
     }
     /// When a pause ends; it may be past.
     pub(crate) fn pause(&self) -> Option<Moment> {
-        self.pause
+        self.pause.max(self.yielding)
     }
     /// Whether connections are accepted at all at `now`: there is a free place, and no pause.
     pub(crate) fn accepts(&self, now: Moment) -> bool {
-        self.places.taken() < self.places.max && !self.is_paused(now)
+        self.places.taken() < self.places.max && !self.is_paused(now) && !self.yields(now)
+    }
+    /// Whether those who wait are left to other processes.
+    fn yields(&self, now: Moment) -> bool {
+        self.yielding.is_some_and(|until| until > now) && self.has_more_than_its_share()
+    }
+    fn has_more_than_its_share(&self) -> bool {
+        self.places.share.as_ref().is_some_and(Share::is_above)
+    }
+    /// Begins to yield where that is due, or ends it. Whether to accept nothing for now.
+    fn judge_share(&mut self, now: Moment) -> bool {
+        match self.yielding {
+            None if self.has_more_than_its_share() => self.yielding = Some(now + YIELD),
+            Some(_) if self.yields(now) => {}
+            _ => self.yielding = None,
+        }
+        self.yielding.is_some()
     }
     /// Whether nothing is accepted at `now` because descriptors have run out.
     pub(crate) fn is_paused(&self, now: Moment) -> bool {
@@ -188,30 +246,24 @@ impl Door {
         nonblocking: bool,
         mut welcome: impl FnMut(Socket, Way, Ticket) -> ControlFlow<()>,
     ) {
-        if self.is_paused(now) {
+        if self.is_paused(now) || self.judge_share(now) {
             return;
         }
         self.pause = None;
-        let mut left = ACCEPTS_A_TURN;
-        while left > 0
-            && let Some((socket, way, ticket)) = self.places.next()
-        {
-            left -= 1;
-            if let Err(error) = socket.set_nonblocking(nonblocking) {
-                tracing::error!(%error, "a connection is of no use");
-                continue;
-            }
-            if welcome(socket, way, ticket).is_break() {
-                return;
-            }
+        let mut left = if self.places.share.is_some() { ACCEPTS_A_TURN_SHARED } else { ACCEPTS_A_TURN };
+        if self.begin(&mut left, nonblocking, &mut welcome).is_break() {
+            return;
         }
-        for entrance in self.entrances.iter_mut().filter(|entrance| entrance.ready) {
+        let count = self.entrances.len();
+        let (later, sooner) = self.entrances.split_at_mut(self.first % count.max(1));
+        for entrance in sooner.iter_mut().chain(later).filter(|entrance| entrance.ready) {
+            if left == 0 {
+                self.first = self.first.wrapping_add(1);
+                break;
+            }
             while left > 0 {
                 let Some(ticket) = self.places.take() else {
-                    if !std::mem::replace(&mut self.said_full, true) {
-                        let max = self.places.max;
-                        tracing::warn!(max, "all places are taken: new connections wait until one is free");
-                    }
+                    say_full(&mut self.said_full, self.places.max);
                     return;
                 };
                 left -= 1;
@@ -220,7 +272,11 @@ impl Door {
                         if self.backoff.succeeded() {
                             tracing::info!("accepting again");
                         }
+                        if let Some(share) = &self.places.share {
+                            share.open(self.places.max);
+                        }
                         if welcome(socket, way, ticket).is_break() {
+                            self.first = self.first.wrapping_add(1);
                             return;
                         }
                     }
@@ -233,6 +289,9 @@ impl Door {
                     }
                     Err(error @ AcceptError::Exhausted(_)) => {
                         self.pause = Some(exhausted(&mut self.backoff, now, &error));
+                        if let Some(share) = &self.places.share {
+                            share.open(0);
+                        }
                         return;
                     }
                     Err(error @ AcceptError::Fatal(_)) => {
@@ -243,11 +302,39 @@ impl Door {
                 }
             }
         }
+        if left == 0 && self.places.taken() >= self.places.max {
+            say_full(&mut self.said_full, self.places.max);
+        }
         self.said_full &= self.places.taken() * 10 >= self.places.max * 9;
+    }
+    /// Connections that we have made come in before those that are accepted.
+    fn begin(
+        &mut self,
+        left: &mut usize,
+        nonblocking: bool,
+        welcome: &mut impl FnMut(Socket, Way, Ticket) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        while *left > 0
+            && let Some((socket, way, ticket)) = self.places.next()
+        {
+            *left -= 1;
+            if let Err(error) = socket.set_nonblocking(nonblocking) {
+                tracing::error!(%error, "a connection is of no use");
+                continue;
+            }
+            welcome(socket, way, ticket)?;
+        }
+        ControlFlow::Continue(())
     }
     /// A connection could not be served for want of memory or threads: as when descriptors run out.
     pub(crate) fn exhausted(&mut self, now: Moment, error: &dyn std::fmt::Display) {
         self.pause = Some(exhausted(&mut self.backoff, now, error));
+    }
+}
+
+fn say_full(said: &mut bool, max: usize) {
+    if !std::mem::replace(said, true) {
+        tracing::warn!(max, "all places are taken: new connections wait until one is free");
     }
 }
 
@@ -279,7 +366,7 @@ mod tests {
     #[test]
     fn a_broken_listener_is_waited_for_no_more() {
         let places = Places::new(10, 1, Waker::new().unwrap(), None);
-        let mut door = Door::new(vec![listener(), listener()], places);
+        let mut door = Door::new(vec![listener(), listener()], Arc::new(places));
         let broken = door.listeners().next().unwrap();
         rustix::net::shutdown(broken, rustix::net::Shutdown::Both).unwrap();
         let mut fds = [rustix::event::PollFd::new(broken, rustix::event::PollFlags::IN)];

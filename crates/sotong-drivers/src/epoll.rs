@@ -6,7 +6,7 @@ use crate::{
     door::Door,
     readiness::{Loop, News, Next, Poller},
     server::Context,
-    workers::{self, Mailbox, Share, shard_id},
+    workers::{self, Mailbox, Share},
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, socket::Socket, wake::Waker, watched::Edge};
@@ -31,7 +31,7 @@ pub(crate) fn run<S: Service>(
         workers::share_out(context, listeners, sockets, door).map_err(ServeError::system("eventfd"))?;
     let mut parts = Vec::with_capacity(shares.len());
     for (share, mailbox) in shares.into_iter().zip(&mailboxes[..]) {
-        context.exchange.enter(shard_id(share.number), Arc::new(mailbox.waker.clone()));
+        context.exchange.enter(context.shard(share.number), Arc::new(mailbox.waker.clone()));
         let watch = Watch::new(&mailbox.waker, &share).map_err(ServeError::system("epoll"))?;
         parts.push((share, watch));
     }

@@ -13,7 +13,9 @@
 //! | `desk` | slow work on threads of its own |
 //! | `workers` | worker threads: their share of the sockets, connections handed over, their ends |
 //! | `readiness` | the loop of the models that are told when a socket can be used |
-//! | `threads`, `epoll`, `asynchronous`, `uring` | the models |
+//! | `blocking` | a shard on a thread that waits in the kernel: what `sequential` and `threads` share |
+//! | `board` | how many connections each process of a server has |
+//! | `sequential`, `threads`, `processes`, `epoll`, `asynchronous`, `uring` | the models |
 //!
 //! # Example
 //!
@@ -37,13 +39,17 @@
 #![deny(unsafe_code)]
 
 mod asynchronous;
+mod blocking;
+mod board;
 mod conn;
 mod control;
 mod desk;
 mod door;
 mod epoll;
 mod model;
+pub mod processes;
 mod readiness;
+mod sequential;
 mod server;
 mod threads;
 mod uring;
@@ -51,6 +57,6 @@ mod workers;
 
 pub use asynchronous::{serve_async, serve_streams_async};
 pub use desk::{DeskWork, desk};
-pub use model::{Model, UnknownModel};
-pub use server::{Options, Report, ServeError, reach, serve, serve_streams, serve_with_desks};
+pub use model::{Model, ModelError, Obstacle, UnknownModel};
+pub use server::{HoldLimits, Options, Report, ServeError, reach, serve, serve_streams, serve_with_desks};
 pub use uring::{Missing, probe as probe_uring};

@@ -8,7 +8,7 @@ use crate::{
     control::Order,
     door::Door,
     server::Context,
-    workers::{Arrival, Mailbox, Share, shard_id},
+    workers::{Arrival, Mailbox, Share},
 };
 use sotong_net::{socket::Socket, watched::Edge};
 use sotong_session::{Kind, Moment, Service};
@@ -70,13 +70,14 @@ pub(crate) struct Loop<S: Service, P: Poller> {
     ready: VecDeque<u32>,
     buffer: Vec<u8>,
     told: bool,
+    retired: bool,
 }
 
 impl<S: Service, P: Poller> Loop<S, P> {
     pub(crate) fn new(context: Arc<Context<S>>, mailboxes: Arc<[Mailbox]>, share: Share, poller: P) -> Self {
         let Options { limits, observer, .. } = &context.options;
         let Share { number, door, udp } = share;
-        let id = shard_id(number);
+        let id = context.shard(number);
         let exchange = Arc::clone(&context.exchange);
         let shard = Shard::new(id, context.service(), exchange, *limits, Arc::clone(observer), context.seed(id));
         let mut new = Self {
@@ -89,6 +90,7 @@ impl<S: Service, P: Poller> Loop<S, P> {
             ready: VecDeque::new(),
             buffer: vec![0; limits.turn_bytes_max],
             told: false,
+            retired: false,
             context,
         };
         new.begin_turn();
@@ -101,6 +103,9 @@ impl<S: Service, P: Poller> Loop<S, P> {
     /// One turn, after [`Self::note`] of everything new.
     pub(crate) fn turn(&mut self) -> Next {
         self.begin_turn();
+        if self.context.control.is_retired() {
+            self.retire();
+        }
         let drain_until = match self.context.control.order() {
             Order::Serve => None,
             Order::Drain(until) => {
@@ -130,6 +135,24 @@ impl<S: Service, P: Poller> Loop<S, P> {
     fn begin_turn(&mut self) {
         let clock = &self.context.control.clock;
         self.shard.begin_turn(clock.now(), clock.wall());
+    }
+    /// Takes nothing new; when the last connection is gone, the peers of datagram sockets need not be waited for.
+    fn retire(&mut self) {
+        if !std::mem::replace(&mut self.retired, true)
+            && let Some(door) = &mut self.door
+        {
+            door.close();
+            self.poller.close_door();
+        }
+        if self.context.places.taken() == 0 {
+            self.context.control.drain(self.context.options.limits.drain);
+        }
+    }
+    /// Whether datagrams are for this loop, and not for one that comes after it.
+    /// Whether there are datagrams to be shown. One who has a successor still shows what it has received already.
+    fn hears(&self, number: usize) -> bool {
+        let udp = &self.udp[number];
+        udp.readable && !self.told && (!self.retired || udp.has_rest())
     }
     /// Tells the sessions once, and cuts off at `until` what is left. Whether all are gone.
     fn drained(&mut self, until: Moment) -> bool {
@@ -260,9 +283,9 @@ impl<S: Service, P: Poller> Loop<S, P> {
                 self.enqueue(slot);
             }
         }
-        for (number, udp) in self.udp.iter_mut().enumerate() {
-            if udp.readable && !self.shard.is_held() {
-                udp.read(number, &mut self.shard);
+        for number in 0..self.udp.len() {
+            if self.hears(number) && !self.shard.is_held() {
+                self.udp[number].read(number, &mut self.shard);
             }
         }
     }
@@ -286,11 +309,12 @@ impl<S: Service, P: Poller> Loop<S, P> {
     /// Whether there is something left to do, and if not, until when to wait.
     fn next(&mut self, drain_until: Option<Moment>) -> Next {
         let now = self.shard.now();
-        let can_read = !self.ready.is_empty() || self.udp.iter().any(|udp| udp.readable);
+        let can_read = !self.ready.is_empty() || (0..self.udp.len()).any(|number| self.hears(number));
         let busy = can_read && !self.shard.is_held()
             || self.door.as_ref().is_some_and(|door| door.is_busy(now))
             || self.has_arrivals()
             || self.told && self.shard.is_empty()
+            || self.retired && !self.told && self.context.places.taken() == 0
             || !self.told && self.context.control.order() != Order::Serve
             || self.context.control.order() == Order::Leave
             || !self.shard.may_sleep();

@@ -1,10 +1,12 @@
 //! A service, its listeners and a model, run until they are stopped.
 use crate::{
-    Model, asynchronous,
+    Model, ModelError, asynchronous,
     control::Control,
     desk::{Desks, Plan},
     door::{Conversations, Places},
-    epoll, threads, uring,
+    epoll,
+    processes::{Seated, Worker, supervise},
+    sequential, threads, uring,
 };
 use sotong_net::{
     clock::Clock,
@@ -12,7 +14,7 @@ use sotong_net::{
     descriptors,
     listen::Bound,
     listener::Listener,
-    signals::{Stage, Stop},
+    signals::{Renew, Stage, Stop},
     socket::Socket,
     wake::Waker,
 };
@@ -30,9 +32,11 @@ use std::{
 /// How a server is run.
 #[derive(Clone)]
 pub struct Options {
-    /// Event loops, under models that have them: by default one for each core.
+    /// Event loops or processes, under models that have them, 1 to 1,024: by default one for each core.
     pub workers: usize,
-    /// Connections at once, at most what descriptors allow (their limit less 256): 16,384 where nothing is asked for.
+    /// Connections at once, at most what descriptors allow (their limit less 256): 16,384 where nothing is asked for. Under
+    /// [`Model::Sequential`] it is always one. Under [`Model::Processes`] it is divided among the workers; where nothing is
+    /// asked for, each has 16,384, for each has descriptors of its own.
     pub conns_max: Option<usize>,
     /// What one connection may cost.
     pub limits: Limits,
@@ -40,6 +44,35 @@ pub struct Options {
     pub observer: Arc<dyn Observer>,
     /// Feeds [`sotong_session::Host::random`]: by default the time.
     pub seed: u64,
+    /// How long one client may keep the others waiting under [`Model::Sequential`].
+    pub hold: HoldLimits,
+    /// What this process is, under [`Model::Processes`]: what [`crate::processes::worker`] said; `None` is the supervisor.
+    pub worker: Option<Worker>,
+    /// Who asks for new workers, under [`Model::Processes`]: by default nobody. SIGHUP does after
+    /// [`sotong_net::signals::catch_hangup`].
+    pub renew: Option<Renew>,
+    /// How long a worker that has been replaced serves its connections on before they are told that it leaves, under
+    /// [`Model::Processes`]: 60 s. Long enough for what is under way, and an end to old workers whose clients never leave.
+    pub retire: Duration,
+}
+
+/// How long one client may hold the only place, under [`Model::Sequential`]. Both count only while others wait: who is
+/// alone with the server may stay.
+///
+/// At its limit a client gets what is queued for it, for as long as [`Limits::stall`] at most, and then the next is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// Without a byte in either direction: 10 s. A person between two lines takes less; a client that has forgotten its
+    /// connection shall not be waited for.
+    pub idle: Duration,
+    /// In all: 60 s. Bytes without end, or one now and then, would otherwise keep the place for ever.
+    pub time: Duration,
+}
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(10), time: Duration::from_secs(60) }
+    }
 }
 
 impl Default for Options {
@@ -51,6 +84,10 @@ impl Default for Options {
             limits: Limits::default(),
             observer: Arc::new(Silent),
             seed: since.as_nanos() as u64 ^ u64::from(std::process::id()),
+            hold: HoldLimits::default(),
+            worker: None,
+            renew: None,
+            retire: Duration::from_secs(60),
         }
     }
 }
@@ -73,6 +110,9 @@ pub enum ServeError {
     /// The limits cannot work together.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// The model cannot do this job.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The system refused something every server needs.
     #[error("{what}: {source}")]
     System {
@@ -81,6 +121,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// This process was started as a worker, and serves as if it were none: see [`crate::processes::worker`].
+    #[error("this process is a worker: its listeners must be taken by processes::worker and given in the options")]
+    IsWorker,
     /// A loop ended by a fault of this program.
     #[error("a loop of the server panicked")]
     Panicked,
@@ -99,11 +142,37 @@ pub(crate) struct Context<S: Service> {
     pub(crate) control: Arc<Control>,
     pub(crate) places: Arc<Places>,
     pub(crate) options: Options,
+    /// The number of the first loop's shard: each process of a server has another, so that logs tell them apart.
+    first_shard: usize,
+    /// To be called once all loops run.
+    ready: Mutex<Option<Ready>>,
 }
 
+/// What is done once all loops run.
+pub(crate) type Ready = Box<dyn FnOnce() + Send>;
+
 impl<S: Service> Context<S> {
-    fn new(service: S, shards: usize, (control, places): (Arc<Control>, Arc<Places>), options: Options) -> Arc<Self> {
-        Arc::new(Self { service: Mutex::new(service), exchange: Exchange::new(shards), control, places, options })
+    fn new(
+        service: S,
+        (first_shard, shards): (usize, usize),
+        (control, places): (Arc<Control>, Arc<Places>),
+        options: Options,
+    ) -> Arc<Self> {
+        let (service, exchange) = (Mutex::new(service), Exchange::new(shards));
+        Arc::new(Self { service, exchange, control, places, options, first_shard, ready: Mutex::default() })
+    }
+    /// The shard of a loop.
+    pub(crate) fn shard(&self, worker: usize) -> u16 {
+        u16::try_from(self.first_shard + worker).expect("there are at most 1,024 workers")
+    }
+    /// All loops run.
+    pub(crate) fn tell_ready(&self) {
+        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ready();
+        }
+    }
+    pub(crate) fn when_ready(&self, ready: Ready) {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
     }
     /// What a server of one loop needs; a place that becomes free rings `door`.
     ///
@@ -114,8 +183,8 @@ impl<S: Service> Context<S> {
         let conns_max = descriptors::cap(options.conns_max, descriptors::raise_limit(), 1).connections;
         let options = Options { workers: 1, ..options };
         let control = Arc::new(Control::new(Clock::start()));
-        let places = Places::new(conns_max, 1, door.clone(), None);
-        Ok(Self::new(service, 1, (control, places), options))
+        let places = Arc::new(Places::new(conns_max, 1, door.clone(), None));
+        Ok(Self::new(service, (0, 1), (control, places), options))
     }
     /// The service, for one shard.
     pub(crate) fn service(&self) -> S {
@@ -127,8 +196,13 @@ impl<S: Service> Context<S> {
     }
     /// Whether sessions can be sent anything: a service without mail needs nobody to wake its loops for it.
     pub(crate) fn has_mail() -> bool {
-        TypeId::of::<Mail<S>>() != TypeId::of::<Infallible>()
+        has_mail::<S>()
     }
+}
+
+/// Whether sessions of this service can be sent anything.
+pub(crate) fn has_mail<S: Service>() -> bool {
+    TypeId::of::<Mail<S>>() != TypeId::of::<Infallible>()
 }
 
 /// Serves streams and datagrams until `stop`, and until the drain is over.
@@ -194,7 +268,8 @@ where
 /// all are over, or at `stop` and the end of the drain: a client, or many.
 ///
 /// Sessions open at once, those over datagrams too: a client speaks first. [`Options::conns_max`] says how many converse at
-/// once; the others wait.
+/// once; the others wait. Under [`Model::Sequential`] it is one connection, and whoever holds it may; under
+/// [`Model::Processes`] the loops run in this process, whose connections they are.
 ///
 /// # Errors
 /// As [`serve`]; [`ServeError::System`] also if one of `sockets` is not connected any more: then no session has begun.
@@ -256,41 +331,75 @@ fn run<S: Service>(
     stop: &Stop,
 ) -> Result<Report, ServeError> {
     options.limits.check()?;
+    model.check::<S>()?;
     let Ends { listeners, sockets, made } = ends;
-    let fds_a_conn = match model {
-        Model::Threads if Context::<S>::has_mail() => 2,
-        Model::Threads | Model::Epoll | Model::Async | Model::Uring => 1,
+    let model = match (model, &made) {
+        // A connection that this process has made is this process's: its loops run it.
+        (Model::Processes, Some(_)) => Model::Epoll,
+        (model, _) => model,
     };
-    let conns_max = descriptors::cap(options.conns_max, descriptors::raise_limit(), fds_a_conn).connections;
-    let workers = options.workers.clamp(1, 1024);
+    let seated = match (model, &options.worker) {
+        (Model::Processes, None) => return supervise(listeners, sockets, options, stop),
+        (Model::Processes, Some(worker)) => Some(worker.sit()),
+        _ => None,
+    };
+    let fds_a_conn = if model == Model::Threads && has_mail::<S>() { 2 } else { 1 };
+    let conns_max = conns_max(options, seated.as_ref(), fds_a_conn);
+    let workers = if seated.is_some() { 1 } else { options.workers.clamp(1, 1024) };
+    let first_shard = seated.as_ref().map_or(0, |seated| seated.index);
+    let datagram_sockets = sockets.iter().map(Vec::len).sum::<usize>();
     let (shards, places) = match model {
+        // Conversations over datagrams that we began are held beside the one connection.
+        Model::Sequential => (1, if made.is_some() { 1 + datagram_sockets } else { 1 }),
         // Each connection and each datagram socket is a shard, of which there are at most 65,536.
         Model::Threads => {
-            let sockets = sockets.iter().map(Vec::len).sum::<usize>();
-            let places = conns_max.min((1 << 16) - sockets.min(1 << 15));
-            (places + sockets, places)
+            let places = conns_max.min((1 << 16) - datagram_sockets.min(1 << 15));
+            (places + datagram_sockets, places)
         }
-        Model::Epoll | Model::Async | Model::Uring => (workers, conns_max),
+        Model::Processes | Model::Epoll | Model::Async | Model::Uring => (first_shard + workers, conns_max),
     };
     let door = Waker::new().map_err(ServeError::system("eventfd"))?;
     let control = Arc::new(Control::new(Clock::start()));
     let conversations = made.map(|streams| {
         let (control, drain) = (Arc::clone(&control), options.limits.drain);
-        Conversations::new(streams, sockets.iter().map(Vec::len).sum(), control, drain)
+        Conversations::new(streams, datagram_sockets, control, drain)
     });
-    let places = Places::new(places, if model.has_workers() { workers } else { 1 }, door.clone(), conversations);
-    let context = Context::new(service, shards, (control, places), Options { workers, ..options.clone() });
+    let loops = if model.has_workers() { workers } else { 1 };
+    let places = Places::new(places, loops, door.clone(), conversations);
+    let places = Arc::new(places.shared(seated.as_ref().map(|seated| seated.share.clone())));
+    let context =
+        Context::new(service, (first_shard, shards), (control, places), Options { workers, ..options.clone() });
     let desks = Desks::start(desks, &context.exchange).map_err(ServeError::system("starting a desk"))?;
+    if let Some(seated) = &seated {
+        seated.obey(&context, stop)?;
+    }
     let result = match model {
-        Model::Epoll => epoll::run(&context, listeners, sockets, &door, stop),
+        Model::Sequential => sequential::run(&context, listeners, sockets, &door, stop),
+        Model::Threads => threads::run(&context, listeners, sockets, &door, stop),
+        Model::Processes | Model::Epoll => epoll::run(&context, listeners, sockets, &door, stop),
         Model::Async => asynchronous::run(&context, listeners, sockets, &door, stop),
         Model::Uring => uring::run(&context, listeners, sockets, &door, stop),
-        Model::Threads => threads::run(&context, listeners, sockets, &door, stop),
     };
     let left_at_once = stop.stage() == Stage::Leaving;
     desks.stop(if left_at_once { Duration::ZERO } else { options.limits.drain });
     let (counters, cut) = result?;
-    Ok(Report { counters, cut, left_at_once })
+    match seated {
+        Some(seated) => seated.end(&counters, cut),
+        None => Ok(Report { counters, cut, left_at_once }),
+    }
+}
+
+/// How many connections this process may have.
+fn conns_max(options: &Options, seated: Option<&Seated>, fds_a_conn: usize) -> usize {
+    let cap = |asked| descriptors::cap(asked, descriptors::raise_limit(), fds_a_conn).connections;
+    match (options.conns_max, seated) {
+        // What remains of the division goes to the first ones; where there are more workers than connections, some get none.
+        (Some(all), Some(seated)) => match all / seated.workers + usize::from(seated.index < all % seated.workers) {
+            0 => 0,
+            part => cap(Some(part)),
+        },
+        (asked, _) => cap(asked),
+    }
 }
 
 /// Passes on to the loops what `stop` says, and returns it. To be called by the thread that waits for it, before it waits.

@@ -7,33 +7,22 @@
 //! A UDP socket has one thread for all its peers.
 use crate::{
     ServeError,
-    conn::{self, Io, Link, Udp, Wait},
+    blocking::{Post, STACK_BYTES, poll_for},
     control::{Order, wait},
     door::{Door, Ticket},
     server::{Context, obey},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, socket::Socket, wake::Waker};
-use sotong_session::{Kind, Service, Way};
-use sotong_shard::{Counters, Reads, Shard, Wake};
+use sotong_session::{Service, Way};
+use sotong_shard::Counters;
 use std::{
     io,
     ops::ControlFlow,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-
-/// How long a thread that nobody can wake waits before it looks around.
-const TICK: Duration = Duration::from_secs(1);
-/// A connection thread's stack, bytes of address space; pages come as they are used.
-const STACK_BYTES: usize = 512 << 10;
-
-/// Wakes nobody: its thread looks around by itself.
-struct NoBell;
-impl Wake for NoBell {
-    fn wake(&self) {}
-}
 
 /// What the threads of a server share beside their context.
 struct Crew<S: Service> {
@@ -206,25 +195,12 @@ fn keep_door<S: Service>(crew: &Arc<Crew<S>>, mut door: Door, waker: &Waker) {
     }
 }
 
-/// Waits for descriptors; an interrupted wait is one without news.
-fn poll_for(fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<()> {
-    let time = time.map(|time| Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    });
-    match poll(fds, time.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// A shard with a thread of its own; leaves the crew when it is dropped.
+/// A shard number, held by a thread; given back when it is dropped.
 struct Seat<S: Service> {
     crew: Arc<Crew<S>>,
     id: u16,
     /// `None` where no mail can come.
     waker: Option<Waker>,
-    told: bool,
     /// Given back after the shard's number, so that there are never more numbers in use than places.
     ticket: Option<Ticket>,
 }
@@ -232,89 +208,25 @@ struct Seat<S: Service> {
 impl<S: Service> Seat<S> {
     fn new(crew: &Arc<Crew<S>>) -> io::Result<Self> {
         let id = crew.enlist().ok_or(io::ErrorKind::OutOfMemory)?;
-        let mut seat = Self { crew: Arc::clone(crew), id, waker: None, told: false, ticket: None };
+        let mut seat = Self { crew: Arc::clone(crew), id, waker: None, ticket: None };
         if Context::<S>::has_mail() {
             seat.waker = Some(Waker::new()?);
         }
-        let wake: Arc<dyn Wake> = match &seat.waker {
-            Some(waker) => Arc::new(waker.clone()),
-            None => Arc::new(NoBell),
-        };
-        crew.context.exchange.enter(id, wake);
         Ok(seat)
     }
-    fn shard(&self) -> Shard<S, Io> {
-        let context = &self.crew.context;
-        let options = &context.options;
-        let (service, exchange) = (context.service(), Arc::clone(&context.exchange));
-        let observer = Arc::clone(&options.observer);
-        let mut shard = Shard::new(self.id, service, exchange, options.limits, observer, context.seed(self.id));
-        self.begin_turn(&mut shard);
-        shard
-    }
-    fn begin_turn(&self, shard: &mut Shard<S, Io>) {
-        let clock = &self.crew.context.control.clock;
-        shard.begin_turn(clock.now(), clock.wall());
-    }
-    /// Timers, mail and orders: the first half of a turn. Whether to go on.
-    fn turn(&mut self, shard: &mut Shard<S, Io>) -> bool {
-        self.begin_turn(shard);
-        match self.crew.context.control.order() {
-            Order::Serve => {}
-            Order::Drain(until) => {
-                if !std::mem::replace(&mut self.told, true) {
-                    shard.stop();
-                }
-                if shard.now() >= until {
-                    shard.cut();
-                }
-            }
-            Order::Leave => return false,
-        }
-        shard.expire();
-        shard.deliver();
-        true
-    }
-    /// How long the thread may sleep; `None` if it must not.
-    fn sleep_time(&self, shard: &Shard<S, Io>) -> Option<Option<Duration>> {
-        let control = &self.crew.context.control;
-        let order = control.order();
-        if !shard.may_sleep() || order == Order::Leave || !self.told && order != Order::Serve {
-            return None;
-        }
-        let drain = if let Order::Drain(until) = order { Some(until) } else { None };
-        let soonest = [shard.next_deadline(), drain].into_iter().flatten().min().map(|at| control.clock.until(at));
-        let tick = self.waker.is_none().then_some(TICK);
-        Some([soonest, tick].into_iter().flatten().min())
-    }
-    /// Waits for `socket` and for mail.
-    fn sleep(&self, socket: Option<(BorrowedFd<'_>, PollFlags)>, time: Option<Duration>) -> io::Result<PollFlags> {
-        let mut fds = Vec::with_capacity(2);
-        fds.extend(socket.map(|(fd, events)| PollFd::from_borrowed_fd(fd, events)));
-        fds.extend(self.waker.as_ref().map(|waker| PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN)));
-        poll_for(&mut fds, time)?;
-        let events = if socket.is_some() { fds[0].revents() } else { PollFlags::empty() };
-        let rung = self.waker.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
-        drop(fds);
-        if let Some(waker) = self.waker.as_ref().filter(|_| rung) {
-            waker.hush();
-        }
-        Ok(events)
-    }
-    fn report(&self, shard: &mut Shard<S, Io>) {
-        let left = shard.len();
-        for slot in shard.all_slots() {
-            shard.remove(slot);
-        }
+    /// Does `work` at this seat, and reports what came of it. The post is gone before the number is given back.
+    fn work(&self, sockets: Vec<Datagrams>, work: impl FnOnce(&mut Post<S>)) {
+        let mut post = Post::new(&self.crew.context, self.id, self.waker.clone(), sockets);
+        work(&mut post);
+        let (counters, cut) = post.finish();
         let mut state = self.crew.state();
-        state.cut += left + shard.counters().cut_at_drain as usize;
-        state.counters.add(shard.counters());
+        state.cut += cut;
+        state.counters.add(&counters);
     }
 }
 
 impl<S: Service> Drop for Seat<S> {
     fn drop(&mut self) {
-        self.crew.context.exchange.exit(self.id);
         self.crew.discharge(self.id);
     }
 }
@@ -338,15 +250,15 @@ fn serve_conn<S: Service>(crew: &Arc<Crew<S>>, arrival: Arrival) -> Result<(), B
     let work = move || {
         let Some((mut seat, (socket, way, ticket))) = take(&taken) else { return };
         seat.ticket = Some(ticket);
-        let mut shard = seat.shard();
-        let timed = socket.set_recv_timeout(Some(TICK));
-        if let Ok(slot) = shard.open(&way, Io::Stream(Link::new(socket, None)), Kind::Socket) {
-            if let Err(error) = timed {
-                shard.fail(slot, conn::close_of(&error));
+        seat.work(Vec::new(), |post| {
+            post.welcome(socket, &way, None);
+            while post.turn() && post.slot().is_some() {
+                if let Err(error) = post.wait(&[], None) {
+                    tracing::error!(%error, "cannot wait for a connection");
+                    return;
+                }
             }
-            serve_slot(&mut seat, &mut shard, slot);
-        }
-        seat.report(&mut shard);
+        });
     };
     let started = std::thread::Builder::new().name("conn".to_owned()).stack_size(STACK_BYTES).spawn(work);
     match (started, take) {
@@ -358,97 +270,18 @@ fn serve_conn<S: Service>(crew: &Arc<Crew<S>>, arrival: Arrival) -> Result<(), B
     }
 }
 
-/// One connection, from its first turn to its last.
-fn serve_slot<S: Service>(seat: &mut Seat<S>, shard: &mut Shard<S, Io>, slot: u32) {
-    let mut buffer = vec![0; seat.crew.context.options.limits.turn_bytes_max];
-    let clock = seat.crew.context.control.clock;
-    let (mut readable, mut hung_up) = (false, false);
-    while seat.turn(shard) {
-        if readable && !shard.is_held() {
-            conn::read(shard, slot, &mut buffer, Wait::No);
-        }
-        readable = false;
-        while let Some(slot) = shard.touched() {
-            if conn::flush(shard, slot, &mut []).is_some() {
-                return;
-            }
-        }
-        let Some(time) = seat.sleep_time(shard) else {
-            continue;
-        };
-        let (reads, blocked) = (shard.reads(slot), shard.is_blocked(slot));
-        if reads == Reads::Show && !blocked && seat.waker.is_none() && time == Some(TICK) {
-            // Nothing but the peer can bring news within the tick: one system call waits and reads.
-            conn::read(shard, slot, &mut buffer, Wait::Yes(clock));
-            continue;
-        }
-        let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, matches!(reads, Reads::Show | Reads::Discard(_)));
-        events.set(PollFlags::OUT, blocked);
-        let Some(Io::Stream(link)) = shard.io(slot) else { return };
-        // One that is waited for in neither way still tells of a reset. That a peer has hung up is told again and again, so
-        // once it is known it is not asked for any more.
-        let socket = (!events.is_empty() || !hung_up).then(|| (link.socket.as_fd(), events));
-        let came = match seat.sleep(socket, time) {
-            Ok(came) => came,
-            Err(error) => {
-                tracing::error!(%error, "cannot wait for a connection");
-                return;
-            }
-        };
-        hung_up |= came.intersects(PollFlags::HUP | PollFlags::ERR);
-        if came.intersects(PollFlags::HUP | PollFlags::ERR) {
-            conn::check(shard, slot);
-        }
-        if came.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {
-            shard.writable(slot);
-        }
-        readable = came.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-    }
-}
-
 /// Starts a datagram socket's thread.
 fn serve_datagrams<S: Service>(crew: &Arc<Crew<S>>, socket: Datagrams) -> io::Result<()> {
-    let mut seat = Seat::new(crew)?;
+    let seat = Seat::new(crew)?;
     let work = move || {
-        let mut shard = seat.shard();
-        let mut udp = [Udp::new(socket)];
-        udp[0].greet(0, &mut shard, &seat.crew.context.places);
-        while seat.turn(&mut shard) {
-            if udp[0].readable && !shard.is_held() && !seat.told {
-                udp[0].read(0, &mut shard);
-            }
-            while let Some(slot) = shard.touched() {
-                conn::flush(&mut shard, slot, &mut udp);
-            }
-            if seat.told && shard.is_empty() {
-                break;
-            }
-            let Some(time) = seat.sleep_time(&shard) else {
-                continue;
-            };
-            let reads = !seat.told && !shard.is_held();
-            // What has been received already is waited for by nobody else.
-            let time = if reads && udp[0].readable { Some(Duration::ZERO) } else { time };
-            let mut events = PollFlags::empty();
-            events.set(PollFlags::IN, reads);
-            events.set(PollFlags::OUT, udp[0].is_blocked());
-            let watched = (!events.is_empty()).then(|| (udp[0].socket.as_fd(), events));
-            match seat.sleep(watched, time) {
-                Ok(came) => {
-                    // An error is read too: a connected socket's is its peer's.
-                    udp[0].readable |= came.intersects(PollFlags::IN | PollFlags::ERR);
-                    if came.contains(PollFlags::OUT) {
-                        udp[0].writable(&mut shard);
-                    }
-                }
-                Err(error) => {
+        seat.work(vec![socket], |post| {
+            while post.turn() && !post.is_over() {
+                if let Err(error) = post.wait(&[], None) {
                     tracing::error!(%error, "cannot wait for datagrams");
-                    break;
+                    return;
                 }
             }
-        }
-        seat.report(&mut shard);
+        });
     };
     std::thread::Builder::new().name("udp".to_owned()).stack_size(STACK_BYTES).spawn(work)?;
     Ok(())

@@ -76,10 +76,6 @@ pub(crate) fn share_out<S: Service>(
     Ok((mailboxes.into(), shares))
 }
 
-pub(crate) fn shard_id(worker: usize) -> u16 {
-    u16::try_from(worker).expect("there are at most 1,024 workers")
-}
-
 /// Runs `work` on a thread for each of `parts`, passes on to the loops what `stop` says, and returns when all are done:
 /// what they did, and how many connections were cut off.
 pub(crate) fn run<S: Service, P: Send>(
@@ -107,6 +103,8 @@ pub(crate) fn run<S: Service, P: Send>(
         let started = threads.iter().filter(|thread| thread.is_ok()).count();
         if started < threads.len() {
             context.control.drain(context.options.limits.drain);
+        } else {
+            context.tell_ready();
         }
         while ended.load(Ordering::SeqCst) < started {
             let obeyed = obey(context, stop);

@@ -168,7 +168,24 @@ fn read_line(peer: &mut TcpStream) -> String {
 }
 
 fn each(test: impl Fn(Model)) {
-    for model in Model::ALL {
+    each_of(|_| true, test);
+}
+
+/// Every model that serves several connections at once. `sequential` has its own tests, in tests/sequential.rs.
+fn each_concurrent(test: impl Fn(Model)) {
+    each_of(|model| model != Model::Sequential, test);
+}
+
+/// Every model under which sessions can send each other mail.
+fn each_shared(test: impl Fn(Model)) {
+    each_of(|model| model.check::<Hub>().is_ok(), test);
+}
+
+fn each_of(includes: impl Fn(Model) -> bool, test: impl Fn(Model)) {
+    // Not `processes`, whose workers run their program's `main` again, and that of these tests would test on: it has a
+    // program of its own, in tests/processes.rs.
+    let models = Model::ALL.into_iter().filter(|model| *model != Model::Processes);
+    for model in models.filter(|model| includes(*model)) {
         eprintln!("model {model}");
         test(model);
     }
@@ -221,7 +238,7 @@ fn carries_much_both_ways_at_once() {
 
 #[test]
 fn says_goodbye_on_stop() {
-    each(|model| {
+    each_concurrent(|model| {
         for workers in [1, 3] {
             let server = Running::start(model, "tcp", Echo, options(workers));
             let mut peers: Vec<_> = (0..20).map(|_| server.connect()).collect();
@@ -265,7 +282,7 @@ fn a_second_stop_leaves_at_once() {
 
 #[test]
 fn a_peer_that_never_reads_is_cut_and_harms_nobody() {
-    each(|model| {
+    each_concurrent(|model| {
         let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
         let server = Running::start(model, "tcp", Echo, Options { limits, ..options(1) });
         let hog = server.connect();
@@ -294,7 +311,7 @@ fn a_peer_that_never_reads_is_cut_and_harms_nobody() {
 
 #[test]
 fn a_panic_costs_one_session() {
-    each(|model| {
+    each_shared(|model| {
         let hub = Hub::default();
         let server = Running::start(model, "tcp", hub.clone(), options(2));
         let (mut bad, mut good, mut other) = (server.connect(), server.connect(), server.connect());
@@ -313,7 +330,7 @@ fn a_panic_costs_one_session() {
 
 #[test]
 fn an_effect_comes_before_the_answer_to_what_is_said_later() {
-    each(|model| {
+    each_shared(|model| {
         for workers in [1, 2] {
             let server = Running::start(model, "tcp", Hub::default(), options(workers));
             let (mut alice, mut bob) = (server.connect(), server.connect());
@@ -336,7 +353,7 @@ fn an_effect_comes_before_the_answer_to_what_is_said_later() {
 
 #[test]
 fn many_speak_in_one_order() {
-    each(|model| {
+    each_shared(|model| {
         let server = Running::start(model, "tcp", Hub::default(), options(3));
         let mut listeners: Vec<_> = (0..4).map(|_| server.connect()).collect();
         let mut speakers: Vec<_> = (0..5).map(|_| server.connect()).collect();
@@ -405,7 +422,7 @@ fn datagrams_have_a_session_for_each_peer() {
 
 #[test]
 fn places_are_limited_and_given_on() {
-    each(|model| {
+    each_concurrent(|model| {
         let server = Running::start(model, "tcp", Echo, Options { conns_max: Some(2), ..options(1) });
         let (mut first, mut second) = (server.connect(), server.connect());
         for peer in [&mut first, &mut second] {

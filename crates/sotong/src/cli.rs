@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use sotong_classics::room::RoomLimits;
+use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
 use crate::catalogue::Lang;
@@ -103,6 +104,10 @@ pub(crate) struct Serve {
     pub(crate) idle: Option<Span>,
     #[arg(long = "keepalive", value_name = "TIME", default_value = "2m")]
     pub(crate) server_keepalive: Span,
+    #[arg(long, value_name = "TIME", default_value = "1m", hide_short_help = true)]
+    pub(crate) retire: Span,
+    #[command(flatten)]
+    pub(crate) hold: HoldFlags,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
 }
@@ -143,10 +148,28 @@ struct RoomLimitFlags {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Model {
+    Sequential,
     Threads,
+    Processes,
     Epoll,
     Async,
     Uring,
+}
+
+// The limits of `sotong_drivers::HoldLimits`, by the same names.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "limits")]
+pub(crate) struct HoldFlags {
+    #[arg(long, value_name = "TIME", default_value_t = Span(HoldLimits::default().idle), hide_short_help = true)]
+    hold_idle: Span,
+    #[arg(long, value_name = "TIME", default_value_t = Span(HoldLimits::default().time), hide_short_help = true)]
+    hold_time: Span,
+}
+
+impl HoldFlags {
+    pub(crate) fn limits(&self) -> HoldLimits {
+        HoldLimits { idle: self.hold_idle.0, time: self.hold_time.0 }
+    }
 }
 
 // The limits of `sotong_session::Limits`, by the same names. The defaults are read from there, so that help tells what
@@ -323,13 +346,14 @@ mod tests {
     fn limits_without_flags_are_the_defaults_of_the_library() {
         let Command::Echo(serve) = parse("sotong echo").command else { panic!("echo") };
         assert_eq!(serve.limits.limits(), Limits::default());
+        assert_eq!(serve.hold.limits(), HoldLimits::default());
     }
 
     #[test]
     fn each_limit_flag_sets_its_limit() {
         let line = "sotong echo --output-low 1 --output-high 2 --output-hard 3 --untaken-bytes-max 4 --turn-bytes-max 5 \
                     --stall 6 --linger 7 --linger-bytes-max 8 --drain 9 --udp-peers-max 10 --udp-idle 11 --inbox-high 12 \
-                    --mail-per-mail-max 13";
+                    --mail-per-mail-max 13 --hold-idle 14 --hold-time 15";
         let Command::Echo(serve) = parse(line).command else { panic!("echo") };
         let seconds = std::time::Duration::from_secs;
         let expect = Limits {
@@ -346,6 +370,7 @@ mod tests {
             mail_per_mail_max: 13,
         };
         assert_eq!(serve.limits.limits(), expect);
+        assert_eq!(serve.hold.limits(), HoldLimits { idle: seconds(14), time: seconds(15) });
     }
 
     #[test]

@@ -6,7 +6,8 @@ mod joining;
 use std::io;
 
 use rustix::io::Errno;
-use sotong_drivers::ServeError;
+use sotong_drivers::processes::WorkerError;
+use sotong_drivers::{ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
 use sotong_net::listen::{ListenError, ListenProblem};
 use sotong_net::passed::PassedError;
@@ -28,6 +29,13 @@ pub(crate) enum Failure {
     Listen(ListenError),
     /// Listeners that a service manager passed, and that cannot be used.
     Passed(PassedError),
+    /// A worker process that cannot understand its supervisor.
+    Worker(WorkerError),
+    /// A service that the model cannot run.
+    Model {
+        service: &'static str,
+        why: ModelError,
+    },
     /// A server that listened could not start to serve, or broke down.
     Serve(ServeError),
     /// A second signal: left without waiting.
@@ -104,7 +112,7 @@ impl Failure {
             Self::Usage(_) | Self::Address { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
-            Self::Passed(_) => code::CONFIG,
+            Self::Passed(_) | Self::Model { .. } | Self::Worker(_) => code::CONFIG,
             Self::Join(why) => why.code(),
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(code::FAILED),
         }
@@ -122,6 +130,8 @@ impl Failure {
                 text!(catalogue, "error-listen", at = at.to_string(), why = address::listening(catalogue, at, why))
             }
             Self::Passed(why) => text!(catalogue, "error-passed", why = address::passing(catalogue, why)),
+            Self::Worker(why) => text!(catalogue, "error-worker", why = why.to_string()),
+            Self::Model { service, why } => model(catalogue, service, *why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
             Self::Serve(why) => text!(catalogue, "error-serve", why = serving(catalogue, why)),
             Self::Signal(number) => text!(catalogue, "error-signal", number = *number),
@@ -200,6 +210,20 @@ fn serving(catalogue: &Catalogue, why: &ServeError) -> String {
 fn is_exhausted(fault: &io::Error) -> bool {
     let reached = [Errno::MFILE, Errno::NFILE];
     fault.raw_os_error().is_some_and(|number| reached.iter().any(|errno| errno.raw_os_error() == number))
+}
+
+/// Why a service cannot run under a model, and under which it can.
+fn model(catalogue: &Catalogue, service: &'static str, why: ModelError) -> String {
+    let able: Vec<_> = ModelError::able().into_iter().map(|model| format!("--model {model}")).collect();
+    let (model, able) = (why.model.name(), able.join(", "));
+    match why.obstacle {
+        Obstacle::OneAtATime => {
+            text!(catalogue, "error-model-one-at-a-time", service = service, model = model, able = able)
+        }
+        Obstacle::MemoryApart => {
+            text!(catalogue, "error-model-memory-apart", service = service, model = model, able = able)
+        }
+    }
 }
 
 /// What the system said, in the reader's language where the catalogue has it.

@@ -16,6 +16,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
+use sotong_drivers::processes::is_worker;
+
 use crate::cli::LogFormat;
 use crate::payload;
 use crate::stderr_log::MeekLog;
@@ -23,7 +25,9 @@ use crate::stderr_log::MeekLog;
 /// Begins to log to standard error.
 pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let log = MeekLog::new(io::stderr(), move |count| left_out(format, count));
-    let subscriber = subscriber(level(verbose, quiet, format), format, log);
+    // Several processes of one server write to one place: a worker's lines say whose they are.
+    let pid = is_worker().then(std::process::id);
+    let subscriber = subscriber(level(verbose, quiet, format), format, pid, log);
     // It fails only where a subscriber is set already, and this is the program's only one.
     let _ = tracing::subscriber::set_global_default(subscriber);
     // A panic costs one session, which is told as an event of its own; where it was is told here, in the log's form.
@@ -62,7 +66,7 @@ fn level(verbose: u8, quiet: bool, format: LogFormat) -> LevelFilter {
     }
 }
 
-fn subscriber<W>(level: LevelFilter, format: LogFormat, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(level: LevelFilter, format: LogFormat, pid: Option<u32>, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -70,13 +74,15 @@ where
         // It would be told by `eprintln`, which panics where nobody reads: a log without a reader costs no connection.
         .log_internal_errors(false)
         .with_max_level(level)
-        .event_format(Lines { format })
+        .event_format(Lines { format, pid })
         .with_writer(writer)
         .finish()
 }
 
 struct Lines {
     format: LogFormat,
+    /// Told with each line.
+    pid: Option<u32>,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -89,6 +95,7 @@ where
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut fields = Fields(Vec::new());
         event.record(&mut fields);
+        fields.0.extend(self.pid.map(|pid| ("pid", Value::from(pid))));
         let level = event.metadata().level();
         let at = fields.0.iter().position(|(key, _)| *key == "message");
         let name = at.map(|at| fields.0.remove(at).1);
@@ -167,6 +174,9 @@ mod tests {
 
     /// What is logged while `run` runs.
     fn logged(verbose: u8, format: LogFormat, run: impl FnOnce()) -> String {
+        logged_by(None, verbose, format, run)
+    }
+    fn logged_by(pid: Option<u32>, verbose: u8, format: LogFormat, run: impl FnOnce()) -> String {
         #[derive(Clone, Default)]
         struct Kept(Arc<Mutex<Vec<u8>>>);
         impl io::Write for Kept {
@@ -179,7 +189,7 @@ mod tests {
         }
         let kept = Kept::default();
         let writer = kept.clone();
-        let subscriber = subscriber(level(verbose, false, format), format, move || writer.clone());
+        let subscriber = subscriber(level(verbose, false, format), format, pid, move || writer.clone());
         tracing::subscriber::with_default(subscriber, run);
         let bytes = kept.0.lock().expect("unpoisoned").clone();
         String::from_utf8(bytes).expect("log lines are UTF-8")
@@ -192,6 +202,13 @@ mod tests {
         });
         assert!(line.ends_with(" DEBUG opened peer=127.0.0.1:7 name=\"a\\u{1b}[31m\\nFAKE\" bytes_in=5\n"), "{line}");
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_worker_says_who_it_is() {
+        let say = || tracing::debug!(bytes_in = 5_u64, "opened");
+        assert!(logged_by(Some(42), 1, LogFormat::Text, say).ends_with(" DEBUG opened bytes_in=5 pid=42\n"));
+        assert!(logged_by(Some(42), 1, LogFormat::Json, say).ends_with("\"bytes_in\":5,\"pid\":42}\n"));
     }
 
     #[test]

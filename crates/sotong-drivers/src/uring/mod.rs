@@ -29,7 +29,7 @@ use crate::{
     control::Order,
     door::Door,
     server::Context,
-    workers::{self, Arrival, Mailbox, Share, shard_id},
+    workers::{self, Arrival, Mailbox, Share},
 };
 use conns::Port;
 use io_uring::cqueue::Entry;
@@ -58,7 +58,7 @@ pub(crate) fn run<S: Service>(
         workers::share_out(context, listeners, sockets, door).map_err(ServeError::system("eventfd"))?;
     let mut parts = Vec::with_capacity(shares.len());
     for (share, mailbox) in shares.into_iter().zip(&mailboxes[..]) {
-        context.exchange.enter(shard_id(share.number), Arc::new(mailbox.waker.clone()));
+        context.exchange.enter(context.shard(share.number), Arc::new(mailbox.waker.clone()));
         // Made before the threads: so that what the system refuses is told before anything is served.
         let ring = Ring::new(context.options.limits.turn_bytes_max).map_err(ServeError::system("io_uring"))?;
         parts.push((share, ring));
@@ -94,7 +94,7 @@ impl<'a, S: Service> Loop<'a, S> {
     fn new(context: &'a Context<S>, mailboxes: &'a [Mailbox], share: Share, ring: Ring) -> Self {
         let Options { limits, observer, .. } = &context.options;
         let Share { number, door, udp } = share;
-        let id = shard_id(number);
+        let id = context.shard(number);
         let exchange = Arc::clone(&context.exchange);
         let shard = Shard::new(id, context.service(), exchange, *limits, Arc::clone(observer), context.seed(id));
         let mut new = Self {

@@ -107,8 +107,8 @@ arg-version = Print the version
 ## Servers
 
 arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
-arg-model = How connections are run: a thread for each, or event loops
-arg-workers = Event loops, each on a thread of its own; the threads model needs none
+arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads
+arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
 arg-server-keepalive = Ask a silent TCP peer after this long whether it is still there; 0 for never
 arg-keepalive = Ask a silent peer after this long whether it is still there
@@ -116,7 +116,10 @@ arg-members-max = People in the room at once
 arg-line-bytes-max = A longer line ends its sender's connection
 arg-name-tries-max = Bad or taken names that a newcomer may try
 arg-name-time = How long a newcomer may take to give a name
-arg-max-conns = Connections at once; else 16384, or as many as the descriptor limit leaves room for
+arg-max-conns = Connections at once; else 16384, or as many as the descriptor limit leaves room for; always one under sequential; divided among processes, which have 16384 each without it
+arg-retire = Under processes, how long a worker that SIGHUP has replaced serves its connections on before it ends them
+arg-hold-idle = Under sequential, how long a client may be silent while others wait for its place
+arg-hold-time = Under sequential, how long a client may hold the place in all while others wait
 arg-output-low = Unsent output under which a full connection is read again
 arg-output-high = Unsent output at which a connection is read no more
 arg-output-hard = Unsent output at which a connection is cut off
@@ -250,6 +253,9 @@ passed-bad-count = LISTEN_FDS={ $value } is no number of descriptors
 passed-missing = descriptor { $fd } is not open
 passed-wrong-kind = descriptor { $fd } is no listening TCP or Unix socket and no UDP socket
 passed-system = descriptor { $fd }: { $why }
+error-model-one-at-a-time = { $service } cannot run under { $model }, which serves one connection at a time, while those of { $service } talk to each other; use one of { $able }.
+error-model-memory-apart = { $service } cannot run under { $model }, whose workers share no memory, while the connections of { $service } talk to each other; use one of { $able }.
+error-worker = this process was started as a worker and cannot be one: { $why }.
 error-serve = the server broke down: { $why }.
 error-signal = ended by signal { $number } before the connections had ended.
 

@@ -107,8 +107,8 @@ arg-version = 버전을 출력합니다
 ## 서버
 
 arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
-arg-model = 연결을 처리하는 방식: 연결마다 스레드 하나, 또는 이벤트 루프
-arg-workers = 이벤트 루프의 수. 루프마다 스레드 하나를 쓰며, threads 모델에는 필요 없습니다
+arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프
+arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
 arg-server-keepalive = 이 시간 동안 조용한 TCP 상대가 아직 살아 있는지 확인합니다. 0이면 확인하지 않습니다
 arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
@@ -116,7 +116,10 @@ arg-members-max = 방에 동시에 있을 수 있는 사람의 수
 arg-line-bytes-max = 한 줄의 최대 크기. 더 긴 줄을 보낸 연결은 끊습니다
 arg-name-tries-max = 새로 온 사람이 쓸 수 없거나 이미 쓰이는 이름을 시도할 수 있는 횟수
 arg-name-time = 새로 온 사람이 이름을 정할 때까지 기다리는 시간
-arg-max-conns = 동시 연결 수. 없으면 16384와 디스크립터 한도가 허용하는 수 중 작은 쪽입니다
+arg-max-conns = 동시 연결 수. 없으면 16384와 디스크립터 한도가 허용하는 수 중 작은 쪽입니다. sequential에서는 항상 하나이고, processes에서는 워커가 나누어 가지며 값이 없으면 워커마다 16384입니다
+arg-retire = processes 모델에서 SIGHUP으로 교체된 워커가 남은 연결을 끝내기 전에 계속 처리하는 시간
+arg-hold-idle = sequential 모델에서 다른 클라이언트가 기다릴 때, 자리를 차지한 클라이언트가 조용히 있을 수 있는 시간
+arg-hold-time = sequential 모델에서 다른 클라이언트가 기다릴 때, 클라이언트 하나가 자리를 차지할 수 있는 전체 시간
 arg-output-low = 보내지 못한 출력이 이 아래로 내려가면 멈췄던 연결을 다시 읽습니다
 arg-output-high = 보내지 못한 출력이 이만큼 쌓이면 그 연결에서 더 읽지 않습니다
 arg-output-hard = 보내지 못한 출력이 이만큼 쌓이면 연결을 끊습니다
@@ -244,6 +247,9 @@ passed-bad-count = LISTEN_FDS={ $value }{ PARTICLE($value, "은/는") } 디스�
 passed-missing = 디스크립터 { $fd }번이 열려 있지 않습니다
 passed-wrong-kind = 디스크립터 { $fd }번은 수신 대기 중인 TCP·유닉스 소켓도, UDP 소켓도 아닙니다
 passed-system = 디스크립터 { $fd }번: { $why }
+error-model-one-at-a-time = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델은 한 번에 연결 하나만 처리하므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.
+error-model-memory-apart = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델의 워커들은 메모리를 공유하지 않으므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.
+error-worker = 이 프로세스는 워커로 시작되었지만 워커로 일할 수 없습니다: { $why }.
 error-serve = 서버가 멈췄습니다: { $why }.
 error-signal = 연결이 마무리되기 전에 시그널 { $number }번으로 종료했습니다.
 

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
-use sotong_drivers::{Options, Report, ServeError};
+use sotong_drivers::{Options, Report, ServeError, processes};
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
 use sotong_net::listen::{Bound, ListenOptions, listen};
 use sotong_net::passed::take_passed;
-use sotong_net::signals::{Stage, Stop, catch_signals};
+use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 
 use crate::catalogue::{Catalogue, text};
@@ -26,8 +26,9 @@ where
     S: Service + Sync,
     S::Session: Stream + Records,
 {
-    let server = Server::open(name, args, console)?;
     let model = args.model.driver();
+    model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
+    let server = Server::open(name, args, console)?;
     match args.idle {
         None => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
         Some(Span(silence)) => {
@@ -69,8 +70,13 @@ impl<'a> Server<'a> {
     fn open(name: &'static str, args: &'a Serve, console: &'a Console) -> Result<Self, Failure> {
         let limits = args.limits.limits();
         limits.check().map_err(|why| Failure::Usage(Usage::Limits(why)))?;
-        let passed = take_passed().map_err(Failure::Passed)?;
-        let bound = if passed.is_empty() {
+        let worker = processes::worker().map_err(Failure::Worker)?;
+        let passed = match &worker {
+            Some(worker) => worker.listeners(),
+            None => take_passed().map_err(Failure::Passed)?,
+        };
+        // A worker may have nothing to listen on: where a service manager passed one UDP socket, one has it.
+        let bound = if passed.is_empty() && worker.is_none() {
             let workers = usize::from(args.workers);
             let datagram_sockets = if args.model.driver().has_workers() { workers } else { 1 };
             let keepalive = Some(args.server_keepalive.0).filter(|after| !after.is_zero());
@@ -80,15 +86,18 @@ impl<'a> Server<'a> {
             passed
         };
         let asked = args.limits.max_conns.map(|count| count as usize);
-        let cap = descriptors::cap(asked, descriptors::raise_limit(), 1);
-        if asked.is_some() && cap.bound == CapBound::Descriptors {
-            let line = |catalogue: &Catalogue| text!(catalogue, "serve-conns-capped", count = cap.connections);
-            console.warn("connections capped", line);
+        let renew = Renew::new().map_err(broken)?;
+        if worker.is_none() {
+            warn_of_cap(args, console);
         }
         let options = Options {
             workers: usize::from(args.workers),
             conns_max: asked,
             limits,
+            hold: args.hold.limits(),
+            worker,
+            renew: Some(renew),
+            retire: args.retire.0,
             observer: Arc::new(Reporter::new()),
             ..Options::default()
         };
@@ -97,11 +106,17 @@ impl<'a> Server<'a> {
 
     /// Tells where it listens, serves until a signal comes, and drains.
     fn run(self, serve: impl FnOnce(Vec<Bound>, &Options, &Stop) -> Result<Report, ServeError>) -> Result<(), Failure> {
-        let broken = |fault: io::Error| Failure::Serve(ServeError::System { what: "signals", source: fault });
         let stop = Stop::new().map_err(broken)?;
         let _caught = catch_signals(&stop).map_err(broken)?;
-        self.announce();
-        self.announce_end(&stop);
+        let _renewed = match (&self.options.renew, self.args.model) {
+            (Some(renew), Model::Processes) => Some(catch_hangup(Some(renew)).map_err(broken)?),
+            _ => None,
+        };
+        // Once, by the supervisor: its workers come and go.
+        if self.options.worker.is_none() {
+            self.announce();
+            self.announce_end(&stop);
+        }
         let report = serve(self.bound, &self.options, &stop).map_err(Failure::Serve)?;
         let counters = &report.counters;
         tracing::info!(
@@ -171,6 +186,22 @@ impl<'a> Server<'a> {
     }
 }
 
+fn broken(fault: io::Error) -> Failure {
+    Failure::Serve(ServeError::System { what: "signals", source: fault })
+}
+
+/// Says so where descriptors leave room for fewer connections than were asked for.
+fn warn_of_cap(args: &Serve, console: &Console) {
+    let Some(asked) = args.limits.max_conns.map(|count| count as usize) else { return };
+    let processes = if args.model == Model::Processes { usize::from(args.workers) } else { 1 };
+    let cap = descriptors::cap(Some(asked.div_ceil(processes)), descriptors::raise_limit(), 1);
+    if cap.bound == CapBound::Descriptors {
+        let count = cap.connections * processes;
+        let line = |catalogue: &Catalogue| text!(catalogue, "serve-conns-capped", count = count);
+        console.warn("connections capped", line);
+    }
+}
+
 fn addresses(args: &Serve) -> Result<Vec<Endpoint>, Failure> {
     let parsed =
         args.addresses.iter().map(|text| text.parse().map_err(|why| Failure::Address { text: text.clone(), why }));
@@ -194,7 +225,9 @@ fn way_in(at: &Endpoint, service: &str) -> String {
 impl Model {
     fn driver(self) -> sotong_drivers::Model {
         match self {
+            Self::Sequential => sotong_drivers::Model::Sequential,
             Self::Threads => sotong_drivers::Model::Threads,
+            Self::Processes => sotong_drivers::Model::Processes,
             Self::Epoll => sotong_drivers::Model::Epoll,
             Self::Async => sotong_drivers::Model::Async,
             Self::Uring => sotong_drivers::Model::Uring,
