@@ -144,15 +144,16 @@ impl<S: Service> Post<S> {
 
     /// How long the thread may sleep; `None` if it must not.
     fn sleep_time(&mut self) -> Option<Option<Duration>> {
-        let order = self.context.control.order();
+        let control = &self.context.control;
+        let order = control.order();
         let told = self.told || order == Order::Serve;
         if !self.shard.may_sleep() || order == Order::Leave || !told || self.is_over() {
             return None;
         }
-        if !self.told && !self.shard.is_held() && self.udp.iter().any(|udp| udp.readable) {
+        // What has been received already is waited for by nobody else.
+        if !self.told && self.udp.iter().any(|udp| udp.readable) && !self.shard.is_held() {
             return None;
         }
-        let control = &self.context.control;
         let drain = if let Order::Drain(until) = order { Some(until) } else { None };
         let soonest = [self.shard.next_deadline(), drain].into_iter().flatten().min().map(|at| control.clock.until(at));
         let tick = self.waker.is_none().then_some(TICK);

@@ -80,16 +80,12 @@ impl Udp {
             shard.writable(slot);
         }
     }
-    /// Whether something that was received has not been shown.
-    pub(crate) fn has_rest(&self) -> bool {
-        self.shown < self.batch.len()
-    }
     /// Shows what one turn may take, of what was received before or of a batch received now; whether there may be more.
     ///
     /// Answers are sent behind the turn. So a turn ends before datagrams have brought more than it may bring: whoever answers
     /// a burst of large ones in kind has room for the answers, and loses none of them for want of it.
     pub(crate) fn read<S: Service, K>(&mut self, number: usize, shard: &mut Shard<S, Io<K>>) -> bool {
-        if !self.has_rest() {
+        if self.shown == self.batch.len() {
             self.receive(number, shard);
         }
         let turn_bytes_max = shard.limits().turn_bytes_max;
@@ -106,6 +102,10 @@ impl Udp {
         }
         self.readable = self.batch.len() == DATAGRAMS_A_TURN;
         self.readable
+    }
+    /// Whether some of what was received has not been shown.
+    pub(crate) fn has_received(&self) -> bool {
+        self.shown < self.batch.len()
     }
     fn receive<S: Service, K>(&mut self, number: usize, shard: &mut Shard<S, Io<K>>) {
         self.shown = 0;

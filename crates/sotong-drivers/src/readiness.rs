@@ -144,15 +144,13 @@ impl<S: Service, P: Poller> Loop<S, P> {
             door.close();
             self.poller.close_door();
         }
-        if self.context.places.taken() == 0 {
+        if self.context.places.taken() == 0 && !self.udp.iter().any(Udp::has_received) {
             self.context.control.drain(self.context.options.limits.drain);
         }
     }
     /// Whether datagrams are for this loop, and not for one that comes after it.
-    /// Whether there are datagrams to be shown. One who has a successor still shows what it has received already.
-    fn hears(&self, number: usize) -> bool {
-        let udp = &self.udp[number];
-        udp.readable && !self.told && (!self.retired || udp.has_rest())
+    fn hears_datagrams(&self) -> bool {
+        !self.told && !self.retired
     }
     /// Tells the sessions once, and cuts off at `until` what is left. Whether all are gone.
     fn drained(&mut self, until: Moment) -> bool {
@@ -283,9 +281,11 @@ impl<S: Service, P: Poller> Loop<S, P> {
                 self.enqueue(slot);
             }
         }
-        for number in 0..self.udp.len() {
-            if self.hears(number) && !self.shard.is_held() {
-                self.udp[number].read(number, &mut self.shard);
+        let hears = self.hears_datagrams();
+        for (number, udp) in self.udp.iter_mut().enumerate() {
+            // What has been received already is nobody else's.
+            if udp.readable && !self.shard.is_held() && (hears || udp.has_received()) {
+                udp.read(number, &mut self.shard);
             }
         }
     }
@@ -309,7 +309,9 @@ impl<S: Service, P: Poller> Loop<S, P> {
     /// Whether there is something left to do, and if not, until when to wait.
     fn next(&mut self, drain_until: Option<Moment>) -> Next {
         let now = self.shard.now();
-        let can_read = !self.ready.is_empty() || (0..self.udp.len()).any(|number| self.hears(number));
+        let hears = self.hears_datagrams();
+        let can_read =
+            !self.ready.is_empty() || self.udp.iter().any(|udp| udp.readable && (hears || udp.has_received()));
         let busy = can_read && !self.shard.is_held()
             || self.door.as_ref().is_some_and(|door| door.is_busy(now))
             || self.has_arrivals()
