@@ -1,5 +1,8 @@
 //! The I/O models by name.
-use crate::server::has_mail;
+use crate::{
+    server::has_mail,
+    uring::{self, Missing},
+};
 use sotong_session::Service;
 use std::{fmt, str::FromStr};
 
@@ -43,6 +46,23 @@ impl Model {
             Self::Processes | Self::Epoll | Self::Async | Self::Uring => true,
         }
     }
+    /// Whether this system can run it: only io_uring may be forbidden, or too old. Makes a ring to find out.
+    ///
+    /// # Errors
+    /// The first thing that is missing.
+    pub fn availability(self) -> Result<(), Missing> {
+        match self {
+            Self::Sequential | Self::Threads | Self::Processes | Self::Epoll | Self::Async => Ok(()),
+            Self::Uring => uring::probe(),
+        }
+    }
+    /// The model to take where none is asked for: `uring` where the system allows it, else `epoll`, and why not `uring`.
+    pub fn best() -> (Self, Option<Missing>) {
+        match Self::Uring.availability() {
+            Ok(()) => (Self::Uring, None),
+            Err(missing) => (Self::Epoll, Some(missing)),
+        }
+    }
     /// Why sessions cannot send each other mail under it; `None` if they can.
     fn obstacle(self) -> Option<Obstacle> {
         match self {
@@ -50,6 +70,10 @@ impl Model {
             Self::Processes => Some(Obstacle::MemoryApart),
             Self::Threads | Self::Epoll | Self::Async | Self::Uring => None,
         }
+    }
+    /// Whether sessions can send each other mail under it, as those of a room do.
+    pub fn has_mail(self) -> bool {
+        self.obstacle().is_none()
     }
     /// Whether a service can be run under this model: one whose sessions send each other mail (a room) needs them to live
     /// at the same time and in the same memory. To be asked before anything listens; [`crate::serve`] asks too.

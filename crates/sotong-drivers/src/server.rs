@@ -6,7 +6,8 @@ use crate::{
     door::{Conversations, Places},
     epoll,
     processes::{Seated, Worker, supervise},
-    sequential, threads, uring,
+    sequential, threads,
+    uring::{self, Missing},
 };
 use sotong_net::{
     clock::Clock,
@@ -124,6 +125,14 @@ pub enum ServeError {
     /// This process was started as a worker, and serves as if it were none: see [`crate::processes::worker`].
     #[error("this process is a worker: its listeners must be taken by processes::worker and given in the options")]
     IsWorker,
+    /// The system cannot run the model.
+    #[error("{model} cannot run here: {missing}")]
+    Unavailable {
+        /// Which model.
+        model: Model,
+        /// What it lacks.
+        missing: Missing,
+    },
     /// A loop ended by a fault of this program.
     #[error("a loop of the server panicked")]
     Panicked,
@@ -348,6 +357,7 @@ fn run<S: Service>(
     let workers = if seated.is_some() { 1 } else { options.workers.clamp(1, 1024) };
     let first_shard = seated.as_ref().map_or(0, |seated| seated.index);
     let datagram_sockets = sockets.iter().map(Vec::len).sum::<usize>();
+    model.availability().map_err(|missing| ServeError::Unavailable { model, missing })?;
     let (shards, places) = match model {
         // Conversations over datagrams that we began are held beside the one connection.
         Model::Sequential => (1, if made.is_some() { 1 + datagram_sockets } else { 1 }),

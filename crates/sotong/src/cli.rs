@@ -81,6 +81,7 @@ pub(crate) enum Command {
     Room(Room),
     Connect(Connect),
     Listen(Listen),
+    Models(Models),
     Completions(Completions),
     Man(Man),
     Help(Help),
@@ -96,7 +97,7 @@ fn default_address(arg: clap::Arg, address: &'static str) -> clap::Arg {
 pub(crate) struct Serve {
     #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname)]
     pub(crate) addresses: Vec<String>,
-    #[arg(long, value_enum, default_value = "epoll")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub(crate) model: Model,
     #[arg(long, value_name = "N", default_value = "1", value_parser = whole::<u16>(1..=1024))]
     pub(crate) workers: u16,
@@ -148,6 +149,7 @@ struct RoomLimitFlags {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Model {
+    Auto,
     Sequential,
     Threads,
     Processes,
@@ -279,6 +281,12 @@ pub(crate) struct Listen {
     pub(crate) max_conns: u32,
     #[command(flatten)]
     pub(crate) way: Way,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Models {
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

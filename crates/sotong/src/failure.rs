@@ -7,7 +7,7 @@ use std::io;
 
 use rustix::io::Errno;
 use sotong_drivers::processes::WorkerError;
-use sotong_drivers::{ModelError, Obstacle, ServeError};
+use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
 use sotong_net::listen::{ListenError, ListenProblem};
 use sotong_net::passed::PassedError;
@@ -111,8 +111,10 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Address { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
+            Self::Serve(ServeError::Unavailable { .. }) | Self::Passed(_) | Self::Model { .. } | Self::Worker(_) => {
+                code::CONFIG
+            }
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
-            Self::Passed(_) | Self::Model { .. } | Self::Worker(_) => code::CONFIG,
             Self::Join(why) => why.code(),
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(code::FAILED),
         }
@@ -133,6 +135,9 @@ impl Failure {
             Self::Worker(why) => text!(catalogue, "error-worker", why = why.to_string()),
             Self::Model { service, why } => model(catalogue, service, *why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
+            Self::Serve(ServeError::Unavailable { model, missing: why }) => {
+                text!(catalogue, "error-model-unavailable", model = model.name(), why = missing(catalogue, *why))
+            }
             Self::Serve(why) => text!(catalogue, "error-serve", why = serving(catalogue, why)),
             Self::Signal(number) => text!(catalogue, "error-signal", number = *number),
             Self::Join(why) => why.message(catalogue),
@@ -223,6 +228,17 @@ fn model(catalogue: &Catalogue, service: &'static str, why: ModelError) -> Strin
         Obstacle::MemoryApart => {
             text!(catalogue, "error-model-memory-apart", service = service, model = model, able = able)
         }
+    }
+}
+
+/// What io_uring lacks here.
+pub(crate) fn missing(catalogue: &Catalogue, why: Missing) -> String {
+    match why {
+        Missing::Forbidden => text!(catalogue, "missing-forbidden"),
+        Missing::Absent => text!(catalogue, "missing-absent"),
+        Missing::Memory => text!(catalogue, "missing-memory"),
+        Missing::Lacks(what) => text!(catalogue, "missing-lacks", what = what),
+        other => other.to_string(),
     }
 }
 

@@ -49,7 +49,7 @@ fn mistakes_are_told_in_english() {
     check_mistake(
         &["echo", "--model", "thread"],
         2,
-        "error: 'thread' is no value of '--model', which takes one of: sequential, threads, processes, epoll, async, uring. Did you mean 'threads'?",
+        "error: 'thread' is no value of '--model', which takes one of: auto, sequential, threads, processes, epoll, async, uring. Did you mean 'threads'?",
     );
     check_mistake(&["connect"], 2, "error: this must be given: <ADDR>");
     check_mistake(&["-q", "-v", "echo"], 2, "error: '--quiet' cannot be used with '--verbose'.");

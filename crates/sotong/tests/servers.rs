@@ -149,7 +149,7 @@ fn each_wire_is_heard_under_each_model() {
 
 #[test]
 fn start_up_says_where_and_how_in_both_languages() {
-    let mut server = Server::start(&["echo", "127.0.0.1:0", "--workers", "2"]);
+    let mut server = Server::start(&["echo", "127.0.0.1:0", "--model", "epoll", "--workers", "2"]);
     let line = server.line();
     assert!(line.starts_with("sotong echo: listening on tcp://127.0.0.1:"), "{line}");
     assert!(line.ends_with(" (epoll, 2 workers)"), "{line}");
@@ -168,7 +168,8 @@ fn start_up_says_where_and_how_in_both_languages() {
 
 #[test]
 fn a_program_reads_the_address_from_an_event() {
-    let mut server = Server::start(&["echo", "127.0.0.1:0", "-v", "--log-format", "json", "--lang", "ko"]);
+    let mut server =
+        Server::start(&["echo", "127.0.0.1:0", "--model", "epoll", "-v", "--log-format", "json", "--lang", "ko"]);
     let event = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
     let listening = event(&server.line());
     assert_eq!((&listening["event"], &listening["service"]), (&"listening".into(), &"echo".into()));
@@ -202,7 +203,7 @@ fn payloads_are_text_or_hex_and_never_raw() {
 
 #[test]
 fn without_v_connections_make_no_lines() {
-    let mut server = Server::start(&["echo", "127.0.0.1:0"]);
+    let mut server = Server::start(&["echo", "127.0.0.1:0", "--model", "epoll"]);
     assert_eq!(echoed(server.connect(), HELLO), HELLO);
     assert_eq!(server.stop(), Some(0));
     let rest: Vec<_> = server.lines.iter().collect();

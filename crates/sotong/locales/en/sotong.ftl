@@ -44,6 +44,7 @@ about-time = Tell the time as seconds since 1900 in four bytes (RFC 868)
 about-room = Run a line chat for people with nc: everybody sees each line, in one order
 about-connect = Join a terminal or a pipe to an address
 about-listen = Wait for a connection and join it to a terminal, a pipe or a program
+about-models = Print the I/O models, which of them this machine can run, and why not the others
 about-completions = Print the completions for a shell
 about-man = Print the manual page, or write all of them into a folder
 about-help = Print the help of sotong or of a command
@@ -83,6 +84,9 @@ examples-listen =
     sotong listen :9000
     sotong listen :9000 -k --exec cat
     sotong listen *:9000 -k --allow 10.0.0.0/8 --exec grep -- -i error
+examples-models =
+    sotong models
+    sotong models --json
 examples-completions =
     sotong completions bash > ~/.local/share/bash-completion/completions/sotong
     sotong completions zsh > ~/.zfunc/_sotong
@@ -107,7 +111,7 @@ arg-version = Print the version
 ## Servers
 
 arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
-arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads
+arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
 arg-server-keepalive = Ask a silent TCP peer after this long whether it is still there; 0 for never
@@ -300,3 +304,23 @@ cidr-bad-bits = /{ $bits } is no length from 0 to { $most }
 cidr-host-bits = write { $meant } for the network, or the address without a length
 join-ports = '{ $text }' is no range of 1 to { $most } ports.
 join-setup = the system has no room for one more connection: { $why }.
+
+## Models
+
+arg-json = Print one JSON object a model, with stable names
+model-sequential = one connection at a time; the others wait
+model-threads = a thread for each connection
+model-processes = worker processes under a supervisor, an event loop in each
+model-epoll = event loops that ask the kernel who is ready
+model-async = event loops on Tokio
+model-uring = event loops over io_uring
+models-auto = taken where none is asked for
+models-no-rooms = no rooms
+models-unavailable = not here: { $why }
+missing-forbidden = io_uring is not permitted here (by seccomp, or the sysctl kernel.io_uring_disabled)
+missing-absent = this kernel has no io_uring, or a sandbox hides it
+missing-memory = too little memory may be locked for io_uring (ulimit -l)
+missing-lacks = this kernel's io_uring lacks something ({ $what })
+serve-auto = model: { $model }, which this machine allows; --model chooses another
+serve-auto-instead = model: { $model }, for { $why }; --model chooses another
+error-model-unavailable = the model { $model } cannot run here: { $why }. Use --model epoll, or leave --model out.

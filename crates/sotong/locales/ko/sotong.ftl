@@ -44,6 +44,7 @@ about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
 about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
 about-connect = 터미널이나 파이프를 주소에 연결합니다
 about-listen = 연결을 기다렸다가 터미널, 파이프 또는 프로그램에 이어 줍니다
+about-models = I/O 모델 목록과, 이 컴퓨터에서 쓸 수 있는 모델, 쓸 수 없는 까닭을 출력합니다
 about-completions = 셸 자동 완성 스크립트를 출력합니다
 about-man = 매뉴얼 페이지를 출력하거나, 모든 페이지를 디렉터리에 저장합니다
 about-help = sotong 또는 명령의 도움말을 출력합니다
@@ -83,6 +84,9 @@ examples-listen =
     sotong listen :9000
     sotong listen :9000 -k --exec cat
     sotong listen *:9000 -k --allow 10.0.0.0/8 --exec grep -- -i error
+examples-models =
+    sotong models
+    sotong models --json
 examples-completions =
     sotong completions bash > ~/.local/share/bash-completion/completions/sotong
     sotong completions zsh > ~/.zfunc/_sotong
@@ -107,7 +111,7 @@ arg-version = 버전을 출력합니다
 ## 서버
 
 arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
-arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프
+arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
 arg-server-keepalive = 이 시간 동안 조용한 TCP 상대가 아직 살아 있는지 확인합니다. 0이면 확인하지 않습니다
@@ -294,3 +298,23 @@ cidr-bad-bits = /{ $bits }{ PARTICLE($bits, "은/는") } 0에서 { $most } 사�
 cidr-host-bits = 네트워크는 { $meant }{ PARTICLE($meant, "으로/로") } 쓰고, 주소 하나는 길이 없이 쓰십시오
 join-ports = '{ $text }'{ PARTICLE($text, "은/는") } 1개에서 { $most }개 사이의 포트 범위가 아닙니다.
 join-setup = 시스템에 연결을 더 만들 여유가 없습니다: { $why }.
+
+## Models
+
+arg-json = 모델마다 이름이 고정된 JSON 객체를 하나씩 출력합니다
+model-sequential = 한 번에 연결 하나, 나머지는 기다림
+model-threads = 연결마다 스레드 하나
+model-processes = 감독 프로세스 아래 워커 프로세스들, 저마다 이벤트 루프 하나
+model-epoll = 누가 준비됐는지 커널에 묻는 이벤트 루프
+model-async = Tokio 위의 이벤트 루프
+model-uring = io_uring 위의 이벤트 루프
+models-auto = 지정하지 않으면 이 모델을 씀
+models-no-rooms = 대화방 불가
+models-unavailable = 여기서는 쓸 수 없음: { $why }
+missing-forbidden = 여기서는 io_uring을 쓸 권한이 없습니다(seccomp 또는 sysctl kernel.io_uring_disabled)
+missing-absent = 이 커널에 io_uring이 없거나 샌드박스가 가리고 있습니다
+missing-memory = io_uring에 쓸 메모리를 충분히 잠글 수 없습니다(ulimit -l)
+missing-lacks = 이 커널의 io_uring에 없는 것이 있습니다({ $what })
+serve-auto = 모델: { $model } (이 컴퓨터에서 쓸 수 있는 가장 빠른 모델입니다. --model로 바꿀 수 있습니다)
+serve-auto-instead = 모델: { $model } ({ $why }. --model로 바꿀 수 있습니다)
+error-model-unavailable = 여기서는 { $model } 모델을 쓸 수 없습니다: { $why }. --model epoll을 쓰거나 --model을 빼십시오.

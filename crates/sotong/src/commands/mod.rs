@@ -6,6 +6,7 @@ mod help;
 mod joining;
 mod listen;
 mod man;
+mod models;
 pub(crate) mod serve;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<ExitCode, Failu
         Command::Room(args) => serve::run("room", &args.serve, RoomService::new(args.limits()), console),
         Command::Connect(args) => return connect::run(&args, console),
         Command::Listen(args) => return listen::run(&args, console),
+        Command::Models(args) => models::run(&args, console),
         Command::Completions(args) => completions::run(&args, console),
         Command::Man(args) => man::run(&args, console),
         Command::Help(args) => help::run(&args, console),

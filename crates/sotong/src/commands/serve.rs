@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
-use sotong_drivers::{Options, Report, ServeError, processes};
+use sotong_drivers::{self as drivers, Missing, Options, Report, ServeError, processes};
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
@@ -16,7 +16,7 @@ use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, 
 use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
 use crate::console::Console;
-use crate::failure::{Failure, Usage};
+use crate::failure::{self, Failure, Usage};
 use crate::reporter::Reporter;
 use crate::units::Span;
 
@@ -26,9 +26,9 @@ where
     S: Service + Sync,
     S::Session: Stream + Records,
 {
-    let model = args.model.driver();
+    let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
     model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
-    let server = Server::open(name, args, console)?;
+    let server = Server::open(name, args, (model, why_not_best), console)?;
     match args.idle {
         None => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
         Some(Span(silence)) => {
@@ -61,13 +61,21 @@ impl<S: Service> Service for Idle<S> {
 struct Server<'a> {
     name: &'static str,
     args: &'a Serve,
+    model: drivers::Model,
+    /// Why the best model was not taken where the choice was ours.
+    missing: Option<Missing>,
     console: &'a Console,
     bound: Vec<Bound>,
     options: Options,
 }
 
 impl<'a> Server<'a> {
-    fn open(name: &'static str, args: &'a Serve, console: &'a Console) -> Result<Self, Failure> {
+    fn open(
+        name: &'static str,
+        args: &'a Serve,
+        (model, missing): (drivers::Model, Option<Missing>),
+        console: &'a Console,
+    ) -> Result<Self, Failure> {
         let limits = args.limits.limits();
         limits.check().map_err(|why| Failure::Usage(Usage::Limits(why)))?;
         let worker = processes::worker().map_err(Failure::Worker)?;
@@ -78,7 +86,7 @@ impl<'a> Server<'a> {
         // A worker may have nothing to listen on: where a service manager passed one UDP socket, one has it.
         let bound = if passed.is_empty() && worker.is_none() {
             let workers = usize::from(args.workers);
-            let datagram_sockets = if args.model.driver().has_workers() { workers } else { 1 };
+            let datagram_sockets = if model.has_workers() { workers } else { 1 };
             let keepalive = Some(args.server_keepalive.0).filter(|after| !after.is_zero());
             let options = ListenOptions { datagram_sockets, keepalive, ..ListenOptions::default() };
             listen(&addresses(args)?, &options).map_err(Failure::Listen)?
@@ -88,7 +96,7 @@ impl<'a> Server<'a> {
         let asked = args.limits.max_conns.map(|count| count as usize);
         let renew = Renew::new().map_err(broken)?;
         if worker.is_none() {
-            warn_of_cap(args, console);
+            warn_of_cap(args, model, console);
         }
         let options = Options {
             workers: usize::from(args.workers),
@@ -101,15 +109,15 @@ impl<'a> Server<'a> {
             observer: Arc::new(Reporter::new()),
             ..Options::default()
         };
-        Ok(Self { name, args, console, bound, options })
+        Ok(Self { name, args, model, missing, console, bound, options })
     }
 
     /// Tells where it listens, serves until a signal comes, and drains.
     fn run(self, serve: impl FnOnce(Vec<Bound>, &Options, &Stop) -> Result<Report, ServeError>) -> Result<(), Failure> {
         let stop = Stop::new().map_err(broken)?;
         let _caught = catch_signals(&stop).map_err(broken)?;
-        let _renewed = match (&self.options.renew, self.args.model) {
-            (Some(renew), Model::Processes) => Some(catch_hangup(Some(renew)).map_err(broken)?),
+        let _renewed = match (&self.options.renew, self.model) {
+            (Some(renew), drivers::Model::Processes) => Some(catch_hangup(Some(renew)).map_err(broken)?),
             _ => None,
         };
         // Once, by the supervisor: its workers come and go.
@@ -137,7 +145,7 @@ impl<'a> Server<'a> {
     /// One line an address. What stands between spaces and begins with a scheme is the address: scripts may rely on it,
     /// in every language, and on the event `listening` of the JSON log.
     fn announce(&self) {
-        let (console, model) = (self.console, self.args.model.driver());
+        let (console, model) = (self.console, self.model);
         let workers = self.args.workers;
         for bound in &self.bound {
             let address = bound.endpoint().to_string();
@@ -160,9 +168,29 @@ impl<'a> Server<'a> {
                 text!(console.catalogue, "serve-listening-threads", service = service, address = address, model = name)
             });
         }
+        if self.args.model == Model::Auto {
+            self.announce_choice();
+        }
         if let Some(first) = self.bound.first() {
             console.say(&text!(console.catalogue, "serve-try", command = way_in(&first.endpoint(), self.name)));
         }
+    }
+
+    /// Which model was chosen, and why.
+    fn announce_choice(&self) {
+        let (console, model) = (self.console, self.model.name());
+        if !console.speaks() {
+            let missing = self.missing.map(|missing| missing.to_string()).unwrap_or_default();
+            tracing::info!(service = self.name, model, missing, "model chosen");
+            return;
+        }
+        console.say(&match self.missing {
+            None => text!(console.catalogue, "serve-auto", model = model),
+            Some(why) => {
+                let why = failure::missing(&console.catalogue, why);
+                text!(console.catalogue, "serve-auto-instead", model = model, why = why)
+            }
+        });
     }
 
     /// When the first signal comes, says that the drain is on. The thread waits for as long as the process lives.
@@ -191,9 +219,9 @@ fn broken(fault: io::Error) -> Failure {
 }
 
 /// Says so where descriptors leave room for fewer connections than were asked for.
-fn warn_of_cap(args: &Serve, console: &Console) {
+fn warn_of_cap(args: &Serve, model: drivers::Model, console: &Console) {
     let Some(asked) = args.limits.max_conns.map(|count| count as usize) else { return };
-    let processes = if args.model == Model::Processes { usize::from(args.workers) } else { 1 };
+    let processes = if model == drivers::Model::Processes { usize::from(args.workers) } else { 1 };
     let cap = descriptors::cap(Some(asked.div_ceil(processes)), descriptors::raise_limit(), 1);
     if cap.bound == CapBound::Descriptors {
         let count = cap.connections * processes;
@@ -223,15 +251,23 @@ fn way_in(at: &Endpoint, service: &str) -> String {
 }
 
 impl Model {
-    fn driver(self) -> sotong_drivers::Model {
-        match self {
-            Self::Sequential => sotong_drivers::Model::Sequential,
-            Self::Threads => sotong_drivers::Model::Threads,
-            Self::Processes => sotong_drivers::Model::Processes,
-            Self::Epoll => sotong_drivers::Model::Epoll,
-            Self::Async => sotong_drivers::Model::Async,
-            Self::Uring => sotong_drivers::Model::Uring,
-        }
+    /// The model that was asked for; the best one where that is left to us, and what the better one lacks.
+    fn choose(self) -> Result<(drivers::Model, Option<Missing>), ServeError> {
+        let Some(model) = self.driver() else { return Ok(drivers::Model::best()) };
+        // Before anything listens; the driver asks again.
+        model.availability().map_err(|missing| ServeError::Unavailable { model, missing })?;
+        Ok((model, None))
+    }
+    fn driver(self) -> Option<drivers::Model> {
+        Some(match self {
+            Self::Auto => return None,
+            Self::Sequential => drivers::Model::Sequential,
+            Self::Threads => drivers::Model::Threads,
+            Self::Processes => drivers::Model::Processes,
+            Self::Epoll => drivers::Model::Epoll,
+            Self::Async => drivers::Model::Async,
+            Self::Uring => drivers::Model::Uring,
+        })
     }
 }
 
@@ -258,8 +294,8 @@ mod tests {
         use clap::ValueEnum;
         let named = |model: &Model| model.to_possible_value().map(|value| value.get_name().to_owned());
         for model in Model::value_variants() {
-            assert_eq!(named(model).as_deref(), Some(model.driver().name()));
+            assert_eq!(named(model).as_deref(), Some(model.driver().map_or("auto", drivers::Model::name)));
         }
-        assert_eq!(Model::value_variants().len(), sotong_drivers::Model::ALL.len());
+        assert_eq!(Model::value_variants().len(), 1 + drivers::Model::ALL.len());
     }
 }
