@@ -85,7 +85,8 @@ impl Udp {
     /// Answers are sent behind the turn. So a turn ends before datagrams have brought more than it may bring: whoever answers
     /// a burst of large ones in kind has room for the answers, and loses none of them for want of it.
     pub(crate) fn read<S: Service, K>(&mut self, number: usize, shard: &mut Shard<S, Io<K>>) -> bool {
-        if self.shown == self.batch.len() {
+        let is_fresh = !self.has_received();
+        if is_fresh {
             self.receive(number, shard);
         }
         let turn_bytes_max = shard.limits().turn_bytes_max;
@@ -100,7 +101,8 @@ impl Udp {
             let io = || Io::Peer { socket: number, peer, _ticket: None };
             shard.record(number_of(number), &peer.way(), datagram.bytes, io);
         }
-        self.readable = self.batch.len() == DATAGRAMS_A_TURN;
+        // More may have come, and been announced, since a batch was received that took several turns to show.
+        self.readable = !is_fresh || self.batch.len() == DATAGRAMS_A_TURN;
         self.readable
     }
     /// Whether some of what was received has not been shown.
