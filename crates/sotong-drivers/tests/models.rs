@@ -310,6 +310,26 @@ fn a_peer_that_never_reads_is_cut_and_harms_nobody() {
 }
 
 #[test]
+fn a_panic_costs_one_connection_also_without_mail() {
+    each(|model| {
+        let server = Running::start(model, "tcp", Echo, options(2));
+        for round in 0..3 {
+            let mut bad = server.connect();
+            bad.write_all(b"panic").unwrap();
+            // Its connection is closed or reset; nothing is said.
+            let mut rest = Vec::new();
+            let _ = bad.read_to_end(&mut rest);
+            assert_eq!(rest, b"");
+            let mut good = server.connect();
+            good.write_all(b"x").unwrap();
+            assert_eq!(good.read(&mut [0]).unwrap(), 1, "{model}: round {round}");
+        }
+        let report = server.finish();
+        assert_eq!((report.counters.panics, report.counters.closed.get("fault")), (3, Some(&3)));
+    });
+}
+
+#[test]
 fn a_panic_costs_one_session() {
     each_shared(|model| {
         let hub = Hub::default();
