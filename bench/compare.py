@@ -3,6 +3,7 @@
 
 Prints one table. Each try has a time limit; traffic stays on 127.0.0.1; ports are picked by the kernel.
 """
+import argparse
 import os
 import re
 import shutil
@@ -185,6 +186,7 @@ def stale_file(tool):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     tools = [tool for tool in ("sotong", "nc", "ncat", "socat") if tool == "sotong" or shutil.which(tool)]
     if not os.path.exists(SOTONG):
         sys.exit(f"{SOTONG} is not there: cargo build --release")

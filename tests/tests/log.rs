@@ -2,6 +2,8 @@
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
+    sync::mpsc::sync_channel,
+    thread,
 };
 use tests::{conn::Conn, process, runs::runs};
 
@@ -23,9 +25,24 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
             for _ in 0..900 {
                 assert_eq!(Conn::dial(&address).echoed("x"), b"x", "{run}");
             }
+            // Somebody begins to read: the next line that is written tells of those that were not.
+            let (sender, read) = sync_channel(1);
+            let reader = thread::spawn(move || {
+                let mut lines: Vec<String> = Vec::new();
+                for line in log.lines().map_while(Result::ok) {
+                    lines.push(line);
+                    // A pipe's worth: there is room again.
+                    if lines.len() == 200 {
+                        sender.send(()).expect("somebody waits");
+                    }
+                }
+                lines
+            });
+            read.recv_timeout(process::HANG).expect("lines");
+            assert_eq!(Conn::dial(&address).echoed("x"), b"x", "{run}");
             let pid = rustix::process::Pid::from_child(&server);
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
-            let rest: Vec<String> = log.lines().map_while(Result::ok).collect();
+            let rest = reader.join().expect("no panic");
             assert!(server.wait().expect("ended").success(), "{run}");
             assert!(rest.len() < 1_800, "{run}: all lines fitted: {}", rest.len());
             let told = rest.iter().filter(|line| line.contains("log lines left out"));
