@@ -103,7 +103,9 @@ fn a_worker_that_is_killed_is_started_again_while_the_others_serve_on() {
         peer
     }));
     let new = after.iter().find(|pid| !before.contains(pid)).expect("a new one");
-    assert!(server.count(&["opened", &format!("pid={new}")]) >= 10);
+    // The others have at most 1.25 times the mean of the 46 and more that there are.
+    let opened = format!("pid={new}");
+    server.wait_until("the new one has a share", |server| server.count(&["opened", &opened]) >= 7);
     drop(peers);
     server.stop();
 }

@@ -20,16 +20,20 @@ use sotong_drivers::processes::is_worker;
 
 use crate::cli::LogFormat;
 use crate::payload;
-use crate::stderr_log::MeekLog;
+use crate::stderr_log::{MeekLog, own_pipe};
 
 /// Begins to log to standard error.
 pub(crate) fn start(verbose: u8, quiet: bool, format: LogFormat) {
-    let log = MeekLog::new(io::stderr(), move |count| left_out(format, count));
+    let (level, told) = (level(verbose, quiet, format), move |count| left_out(format, count));
     // Several processes of one server write to one place: a worker's lines say whose they are.
     let pid = is_worker().then(std::process::id);
-    let subscriber = subscriber(level(verbose, quiet, format), format, pid, log);
     // It fails only where a subscriber is set already, and this is the program's only one.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = match own_pipe() {
+        Some(pipe) => tracing::subscriber::set_global_default(subscriber(level, format, pid, MeekLog::new(pipe, told))),
+        None => {
+            tracing::subscriber::set_global_default(subscriber(level, format, pid, MeekLog::new(io::stderr(), told)))
+        }
+    };
     // A panic costs one session, which is told as an event of its own; where it was is told here, in the log's form.
     std::panic::set_hook(Box::new(|info| {
         let at = info.location().map(ToString::to_string).unwrap_or_default();
