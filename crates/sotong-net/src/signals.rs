@@ -3,7 +3,7 @@
 //! The first SIGTERM or SIGINT asks to drain, the second to leave at once; a third one ends the process by itself, should
 //! whoever has to leave be stuck. One act may deliver a signal twice (`timeout`, signals its
 //! command and then its group, which the command is in): the same signal within [`SAME_SIGNAL_TIME_MAX`] of the first is
-//! the first. SIGPIPE stays ignored, as Rust starts every program: a broken pipe is an error of the call
+//! the first. The first signal after code has begun a drain is that drain's, too. SIGPIPE stays ignored, as Rust starts every program: a broken pipe is an error of the call
 //! that finds it.
 use crate::wake::{event, hush, ring, wait_readable};
 use signal_hook::{
@@ -135,6 +135,9 @@ impl Stop {
                 self.drain();
             }
             Stage::Draining if is_same => {}
+            // It drains already, told by code: this signal says the same. A process that is told of a signal by another may
+            // get that signal itself a moment later, where both are in one group.
+            Stage::Draining if before == 0 => self.shared.signalled_after.store(at, Ordering::Release),
             Stage::Draining => self.leave(),
             Stage::Leaving => self.die_by_signal(),
         }
@@ -300,6 +303,18 @@ mod tests {
         stop.signalled_at(SIGTERM, first);
         stop.signalled_at(SIGINT, first);
         assert_eq!(stop.stage(), Stage::Leaving, "another signal is another act");
+    }
+
+    #[test]
+    fn a_signal_behind_a_drain_that_code_began_says_the_same() {
+        let stop = Stop::new().unwrap();
+        let first = Duration::from_secs(3600);
+        stop.drain();
+        stop.signalled_at(SIGINT, first);
+        stop.signalled_at(SIGINT, first + SAME_SIGNAL_TIME_MAX / 2);
+        assert_eq!((stop.stage(), stop.signal()), (Stage::Draining, Some(SIGINT)));
+        stop.signalled_at(SIGINT, first + SAME_SIGNAL_TIME_MAX);
+        assert_eq!(stop.stage(), Stage::Leaving);
     }
 
     #[test]
