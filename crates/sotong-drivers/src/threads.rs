@@ -129,7 +129,7 @@ pub(crate) fn run<S: Service>(
 }
 
 /// Accepts until told to stop.
-fn keep_door<S: Service>(crew: &Arc<Crew<S>>, mut door: Door, waker: &Waker) {
+fn keep_door<S: Service>(crew: &Arc<Crew<S>>, door: Door, waker: &Waker) {
     /// Tells that the porter has left, however it did: a thread that rings is not finished yet.
     struct Leave<'a, S: Service>(&'a Crew<S>);
     impl<S: Service> Drop for Leave<'_, S> {
@@ -139,6 +139,8 @@ fn keep_door<S: Service>(crew: &Arc<Crew<S>>, mut door: Door, waker: &Waker) {
         }
     }
     let _leave = Leave(crew.as_ref());
+    // Dropped before that: whoever hears that nobody accepts any more finds the listeners closed, and their files gone.
+    let mut door = door;
     let clock = &crew.context.control.clock;
     let mut waiting: Option<Arrival> = None;
     while crew.context.control.order() == Order::Serve {

@@ -8,6 +8,7 @@ use sotong_net::{
 use sotong_session::{
     Address, CheckedService, Close, Cx, Event, Host, Limits, Records, Service, Session, Stream, Topic, Wants, Way,
 };
+use sotong_shard::{Closed, Observer};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},
@@ -461,20 +462,36 @@ fn places_are_limited_and_given_on() {
     });
 }
 
+/// How many connections are over.
+#[derive(Default)]
+struct CountClosed(AtomicUsize);
+impl Observer for CountClosed {
+    fn opened(&self, _: Address, _: &Way) {}
+    fn closed(&self, _: &Closed<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_reset_is_told() {
     each(|model| {
-        let server = Running::start(model, "tcp", Echo, options(1));
+        let closed = Arc::new(CountClosed::default());
+        let options = Options { observer: Arc::<CountClosed>::clone(&closed), ..options(1) };
+        let server = Running::start(model, "tcp", Echo, options);
         let mut peer = server.connect();
         peer.write_all(b"x").unwrap();
         // Closing with unread input resets.
-        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(peer.peek(&mut [0]).unwrap(), 1);
         drop(peer);
         let mut other = server.connect();
         other.write_all(b"y").unwrap();
         assert_eq!(other.read(&mut [0]).unwrap(), 1);
         drop(other);
-        std::thread::sleep(Duration::from_millis(50));
+        let began = std::time::Instant::now();
+        while closed.0.load(Ordering::SeqCst) < 2 {
+            assert!(began.elapsed() < HANG, "{model}: both are over");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let report = server.finish();
         assert_eq!(report.counters.closed.get("reset"), Some(&1), "{report:?}");
     });
