@@ -8,12 +8,12 @@ use crate::{
     control::Order,
     door::Door,
     server::Context,
-    workers::{Arrival, Mailbox, Share},
+    workers::{self, Arrival, Mailbox, Share},
 };
 use sotong_net::{socket::Socket, watched::Edge};
 use sotong_session::{Kind, Moment, Service};
 use sotong_shard::{Counters, Reads, Shard};
-use std::{collections::VecDeque, io, ops::ControlFlow, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
 /// Where a loop learns of sockets: the kernel's epoll, or somebody's runtime.
 pub(crate) trait Poller {
@@ -225,17 +225,7 @@ impl<S: Service, P: Poller> Loop<S, P> {
         if !door.is_busy(now) {
             return;
         }
-        let (mailboxes, number) = (&self.mailboxes, self.number);
-        let mut mine = Vec::new();
-        door.accept(now, true, |socket, way, ticket| {
-            if ticket.worker == number {
-                mine.push((socket, way, ticket));
-            } else {
-                mailboxes[ticket.worker].leave((socket, way, ticket));
-            }
-            ControlFlow::Continue(())
-        });
-        for arrival in mine {
+        for arrival in workers::accept(door, true, now, self.number, &self.mailboxes) {
             self.welcome(arrival);
         }
     }
@@ -246,9 +236,8 @@ impl<S: Service, P: Poller> Loop<S, P> {
             }
         }
     }
-    /// Whether another loop has left something; a loop that is alone need not look.
     fn has_arrivals(&self) -> bool {
-        self.mailboxes.len() > 1 && !self.mailboxes[self.number].is_empty()
+        workers::has_arrivals(self.number, &self.mailboxes)
     }
     fn welcome(&mut self, (socket, way, ticket): Arrival) {
         let refused = |error: &io::Error| tracing::warn!(%error, "a connection cannot be watched");

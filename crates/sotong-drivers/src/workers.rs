@@ -6,11 +6,12 @@ use crate::{
     server::{Context, obey},
 };
 use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, socket::Socket, wake::Waker};
-use sotong_session::{Service, Way};
+use sotong_session::{Moment, Service, Way};
 use sotong_shard::Counters;
 use std::{
     collections::VecDeque,
     io,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -40,6 +41,30 @@ impl Mailbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.arrivals().is_empty()
     }
+}
+
+/// Accepts some of those who wait, and leaves each with the worker that has fewest. Those that worker `number` keeps.
+pub(crate) fn accept(
+    door: &mut Door,
+    nonblocking: bool,
+    now: Moment,
+    number: usize,
+    mailboxes: &[Mailbox],
+) -> Vec<Arrival> {
+    let mut mine = Vec::new();
+    door.accept(now, nonblocking, |socket, way, ticket| {
+        if ticket.worker == number {
+            mine.push((socket, way, ticket));
+        } else {
+            mailboxes[ticket.worker].leave((socket, way, ticket));
+        }
+        ControlFlow::Continue(())
+    });
+    mine
+}
+/// Whether another worker has left something for `number`; one that is alone need not look.
+pub(crate) fn has_arrivals(number: usize, mailboxes: &[Mailbox]) -> bool {
+    mailboxes.len() > 1 && !mailboxes[number].is_empty()
 }
 
 /// What one worker serves from the start.

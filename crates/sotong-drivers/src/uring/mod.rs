@@ -40,7 +40,6 @@ use sotong_session::{Kind as OutputKind, Moment, Service};
 use sotong_shard::{Counters, Shard};
 use std::{
     collections::VecDeque,
-    ops::ControlFlow,
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
 };
@@ -265,17 +264,7 @@ impl<'a, S: Service> Loop<'a, S> {
             return;
         }
         // Sockets that wait: the ring polls by itself only for those, and everything else asks not to wait.
-        let (mailboxes, number) = (self.mailboxes, self.number);
-        let mut mine = Vec::new();
-        door.accept(now, false, |socket, way, ticket| {
-            if ticket.worker == number {
-                mine.push((socket, way, ticket));
-            } else {
-                mailboxes[ticket.worker].leave((socket, way, ticket));
-            }
-            ControlFlow::Continue(())
-        });
-        for arrival in mine {
+        for arrival in workers::accept(door, false, now, self.number, self.mailboxes) {
             self.welcome(arrival);
         }
     }
@@ -286,9 +275,8 @@ impl<'a, S: Service> Loop<'a, S> {
             }
         }
     }
-    /// Whether another loop has left something; a loop that is alone need not look.
     fn has_arrivals(&self) -> bool {
-        self.mailboxes.len() > 1 && !self.mailboxes[self.number].is_empty()
+        workers::has_arrivals(self.number, self.mailboxes)
     }
     fn welcome(&mut self, (socket, way, ticket): Arrival) {
         let link = Link::new(socket, Some(ticket));
