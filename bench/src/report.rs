@@ -112,14 +112,14 @@ fn intro(run: &Run, lang: Lang) -> String {
         format!(
             "Linux {linux}, {cores} cores, loopback, server and load on a core each; {rounds} interleaved rounds of {seconds} s, \
              medians. Messages for each second of the server's CPU, as a ratio to `plain-uring` in the same round (more is \
-             better). `plain-…` are servers of at most 200 lines without Sotong. An idle connection's memory is the growth of \
+             better). `plain-…` are servers of 50 to 260 lines without Sotong. An idle connection's memory is the growth of \
              PSS, divided. The hog sends and never reads while 50 others play: their rate as a ratio to that without it, and \
              the server's largest PSS."
         ),
         format!(
             "Linux {linux}, 코어 {cores}개, 루프백, 서버와 부하에 코어 하나씩; {seconds}초씩 {rounds}회를 번갈아 돌려 중앙값을 \
              구했습니다. 서버 CPU 1초당 메시지를 같은 회차의 `plain-uring`과 견준 비율입니다(클수록 좋습니다). `plain-…`은 Sotong \
-             없이 200줄 이내로 짠 서버입니다. 쉬는 연결의 메모리는 늘어난 PSS를 연결 수로 나눈 값입니다. 마지막 칸은 보내기만 하고 \
+             없이 50줄에서 260줄로 짠 서버입니다. 쉬는 연결의 메모리는 늘어난 PSS를 연결 수로 나눈 값입니다. 마지막 칸은 보내기만 하고 \
              읽지 않는 상대가 있을 때 다른 50명의 속도를 그런 상대가 없을 때와 견준 비율, 그리고 서버의 가장 큰 PSS입니다."
         ),
     )
