@@ -18,6 +18,8 @@ use std::{
 
 /// How long a thread that nobody can wake waits before it looks around.
 const TICK: Duration = Duration::from_secs(1);
+/// Bytes of a connection's first buffer. One that fills it shows that it is busy, and gets one for a whole turn.
+const BUFFER_BYTES: usize = 4 << 10;
 /// A thread's stack, bytes of address space; pages come as they are used.
 pub(crate) const STACK_BYTES: usize = 512 << 10;
 
@@ -92,7 +94,7 @@ impl<S: Service> Post<S> {
     /// Begins to serve a connection; there must be none. One that the service refuses is closed.
     pub(crate) fn welcome(&mut self, socket: Socket, way: &Way, ticket: Option<Ticket>) {
         if self.buffer.is_empty() {
-            self.buffer = vec![0; self.context.options.limits.turn_bytes_max];
+            self.buffer = vec![0; BUFFER_BYTES.min(self.context.options.limits.turn_bytes_max)];
         }
         self.begin_turn();
         let timed = socket.set_recv_timeout(Some(TICK));
@@ -101,7 +103,15 @@ impl<S: Service> Post<S> {
             self.shard.fail(slot, conn::close_of(&error));
         }
         self.slot = Some(slot);
-        (self.readable, self.hung_up) = (false, false);
+        // Where it is polled, one try before the first poll: the peer has mostly spoken by the time its thread runs.
+        (self.readable, self.hung_up) = (self.waker.is_some(), false);
+    }
+    /// Reads once.
+    fn read(&mut self, slot: u32, wait: Wait) {
+        let is_full = conn::read(&mut self.shard, slot, &mut self.buffer, wait);
+        if is_full && self.buffer.len() < self.context.options.limits.turn_bytes_max {
+            self.buffer = vec![0; self.context.options.limits.turn_bytes_max];
+        }
     }
 
     /// One turn: orders, timers, mail, what can be read, and what is to be sent. Whether to go on.
@@ -123,7 +133,7 @@ impl<S: Service> Post<S> {
         self.shard.deliver();
         let readable = std::mem::take(&mut self.readable);
         if let Some(slot) = self.slot.filter(|_| readable && !self.shard.is_held()) {
-            conn::read(&mut self.shard, slot, &mut self.buffer, Wait::No);
+            self.read(slot, Wait::No);
         }
         for (number, udp) in self.udp.iter_mut().enumerate() {
             if udp.readable && !self.told && !self.shard.is_held() {
@@ -180,7 +190,7 @@ impl<S: Service> Post<S> {
             if alone && reads == Reads::Show && !blocked && time == Some(TICK) {
                 // Nothing but the peer can bring news within the tick: one system call waits and reads.
                 let clock = self.context.control.clock;
-                conn::read(&mut self.shard, slot, &mut self.buffer, Wait::Yes(clock));
+                self.read(slot, Wait::Yes(clock));
                 return Ok(Vec::new());
             }
             stream.set(PollFlags::IN, matches!(reads, Reads::Show | Reads::Discard(_)));

@@ -191,6 +191,10 @@ impl Datagrams {
     #[allow(unsafe_code, reason = "no safe binding of sendmsg with IP_PKTINFO")]
     pub fn send(&self, to: &UdpPeer, slices: &[IoSlice<'_>]) -> io::Result<()> {
         let (name, name_len) = self.name_of(to.remote);
+        let has_source = self.local.ip().is_unspecified() && !to.local.ip().is_unspecified();
+        if let ([slice], false) = (slices, has_source) {
+            return self.send_plainly(&name, name_len, slice);
+        }
         let mut control = [0u64; CONTROL_WORDS];
         // SAFETY: all zeroes is a value of this C structure: null pointers and lengths of 0.
         let mut message: libc::msghdr = unsafe { zeroed() };
@@ -198,7 +202,7 @@ impl Datagrams {
         message.msg_namelen = name_len;
         message.msg_iov = slices.as_ptr().cast_mut().cast();
         message.msg_iovlen = slices.len() as _;
-        if self.local.ip().is_unspecified() && !to.local.ip().is_unspecified() {
+        if has_source {
             put_source(&mut message, &mut control, to.local.ip());
         }
         loop {
@@ -206,6 +210,31 @@ impl Datagrams {
             // iovec by std's promise, and sendmsg writes to nothing.
             let sent = unsafe {
                 libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            };
+            if sent >= 0 {
+                return Ok(());
+            }
+            match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            }
+        }
+    }
+
+    /// One slice, from the address that the socket has: a call with less to look at.
+    #[allow(unsafe_code, reason = "the address is a C structure")]
+    fn send_plainly(&self, name: &libc::sockaddr_storage, name_len: libc::socklen_t, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            // SAFETY: both pointers are to values that live through the call, with their lengths; it writes to nothing.
+            let sent = unsafe {
+                libc::sendto(
+                    self.fd.as_raw_fd(),
+                    bytes.as_ptr().cast(),
+                    bytes.len(),
+                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                    (&raw const *name).cast(),
+                    name_len,
+                )
             };
             if sent >= 0 {
                 return Ok(());

@@ -106,8 +106,10 @@ impl<S: Service> Loop<'_, S> {
                 (Ok(0), _) => self.ended(slot, Tail::End),
                 (Ok(_), Some(filled)) => self.came(slot, filled),
                 (Ok(_), None) => tracing::error!("a receive without its bytes"),
-                // Cancelled by us; out of buffers, which are free again at the end of this turn; nothing there after all.
-                (Err(libc::ECANCELED | libc::ENOBUFS | libc::EAGAIN | libc::EINTR), _) => {}
+                // They are free again at the end of this turn.
+                (Err(libc::ENOBUFS), _) => self.ring.starved(),
+                // Cancelled by us; nothing there after all.
+                (Err(libc::ECANCELED | libc::EAGAIN | libc::EINTR), _) => {}
                 (Err(errno), _) => self.ended(slot, Tail::Error(errno)),
             }
         }

@@ -280,6 +280,10 @@ impl Ring {
     pub(super) fn bytes(&mut self, filled: Filled) -> &mut [u8] {
         self.pool.bytes(filled)
     }
+    /// A receive has found no buffer: from the next turn on there are more, if there can be.
+    pub(super) fn starved(&mut self) {
+        self.pool.starved();
+    }
     /// Gives the memory of a completion back.
     pub(super) fn release(&mut self, filled: Filled) {
         self.pool.release(filled);
