@@ -8,8 +8,8 @@
 //! The kernel takes buffers in turn, so all that it is offered become resident, and push each other out of the processor's
 //! caches. So it is offered few, more when a turn has used them up, and fewer again when turns have long used little.
 use io_uring::{Submitter, types::BufRingEntry};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     io,
     ptr::NonNull,
     sync::atomic::{AtomicU16, Ordering},
@@ -20,8 +20,6 @@ pub(super) const POOL: u16 = 0;
 
 /// `IOU_PBUF_RING_INC`.
 const INCREMENTAL: u16 = 2;
-/// Enough for every page size that Linux has.
-const ALIGN: usize = 64 << 10;
 
 /// How many buffers of which size; both powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,9 +121,9 @@ impl Pool {
         result
     }
     fn shaped(submitter: &Submitter<'_>, shape: Shape) -> io::Result<Self> {
-        let entries = Memory::new(usize::from(shape.count) * size_of::<BufRingEntry>());
-        let bytes = Memory::new(usize::from(shape.count) * shape.bytes as usize);
-        // SAFETY: the memory holds `count` entries, zeroed, at an address fit for any page size. It outlives the
+        let entries = Memory::new(usize::from(shape.count) * size_of::<BufRingEntry>())?;
+        let bytes = Memory::new(usize::from(shape.count) * shape.bytes as usize)?;
+        // SAFETY: the memory holds `count` entries, zeroed, at the beginning of a page. It outlives the
         // registration: `Ring` gives a pool back only when nothing of it is in use any more.
         unsafe {
             submitter.register_buf_ring_with_flags(entries.start.as_ptr() as u64, shape.count, POOL, shape.flags)?;
@@ -195,29 +193,31 @@ impl Pool {
     }
 }
 
-/// Zeroed memory at an address that suits the kernel.
+/// Zeroed pages, which become resident when they are first used. They are the system's own, not the allocator's: a large
+/// piece that is given back there makes it keep all pieces up to that size.
 struct Memory {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
 }
 
 // SAFETY: it is memory of its own, which no other thread knows.
 unsafe impl Send for Memory {}
 
 impl Memory {
-    fn new(bytes: usize) -> Self {
-        let layout = Layout::from_size_align(bytes, ALIGN).expect("the sizes are small constants");
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, layout }
+    fn new(bytes: usize) -> io::Result<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: new pages at an address that the kernel picks; nobody has a reference to them.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, protection, MapFlags::PRIVATE)? };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, bytes })
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: it was allocated with this layout, and is given back once.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        // SAFETY: these pages were mapped with this length, nobody has a reference to them any more, and they are given back
+        // once. A failure only leaves them mapped.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
 

@@ -38,7 +38,10 @@ impl<S: Service, W> Shard<S, W> {
                     self.settle(slot);
                     return Step::Wait;
                 }
-                Phase::Flushing(_) if !records && !entry.flags.half_closed => return Step::HalfClose,
+                // Where the peer has ended too, closing says the same, and nothing can come that would be left unread.
+                Phase::Flushing(_) if !records && !entry.flags.half_closed && !entry.flags.peer_ended => {
+                    return Step::HalfClose;
+                }
                 Phase::Flushing(close) => {
                     let close = std::mem::replace(close, Close::Done);
                     entry.phase = if records || entry.flags.peer_ended {
