@@ -190,6 +190,63 @@ fn of_many_who_come_first_one_makes_the_authority() {
     assert_eq!(desk.good("list").lines().count(), 8);
 }
 
+/// What is typed, the exit code, and how the line begins that says why.
+const MISTAKES: &[(&str, i32, &str)] = &[
+    ("new", 2, "this must be given: <NAME>..."),
+    ("new a:443", 2, "'a:443' is no name for a certificate: ':' cannot be part of it."),
+    ("new a..b", 2, "'a..b' is no name for a certificate: it, or a part of it, is empty."),
+    (
+        "new a*.example",
+        2,
+        "'a*.example' is no name for a certificate: a star can only be the whole first part, as in *.example.com.",
+    ),
+    ("new 10.0.0.256", 2, "'10.0.0.256' is no name for a certificate: it ends with a number, and is no IP address."),
+    ("new -- -a.example", 2, "'-a.example' is no name for a certificate: a part begins or ends with a hyphen."),
+    ("new xn--a.example", 2, "'xn--a.example' is no name for a certificate: its letters make no name."),
+    ("new a.example b:1 --days 1", 2, "'b:1' is no name for a certificate: ':' cannot be part of it."),
+    ("new a.example --days 0", 2, "'0' is no value of '--days': it takes a whole number from 1 to 825"),
+    ("new a.example --days 826", 2, "'826' is no value of '--days': it takes a whole number from 1 to 825"),
+    ("new a.example --key-type rsa", 2, "'rsa' is no value of '--key-type', which takes one of: ecdsa, ed25519."),
+    ("new --client alice bob", 2, "'bob' is one argument too many."),
+    ("new localhost", 1, "localhost.pem exists already; --force overwrites it, --out DIR writes into another folder."),
+    ("new a.example --out empty.pem", 1, "cannot write empty.pem: "),
+    ("new a.example --out empty.pem/x", 1, "cannot write empty.pem/x: a part of the path is no folder."),
+    ("show none.pem", 78, "cannot read none.pem: no such file or folder."),
+    ("show folder", 78, "cannot read folder: it is a folder."),
+    ("show /dev/zero", 78, "/dev/zero has more than 4 MiB, so it is no file of certificates; check the name."),
+    ("show empty.pem", 78, "there is no certificate in empty.pem: it is empty."),
+    ("show words.pem", 78, "there is no certificate in words.pem: PEM has a line -----BEGIN CERTIFICATE-----."),
+    (
+        "show localhost-key.pem",
+        78,
+        "there is no certificate in localhost-key.pem: it holds a private key; name the file of the certificate.",
+    ),
+    ("show half.pem", 78, "half.pem is damaged, cut short perhaps; copy it again from where it came."),
+    ("show -", 78, "there is no certificate in stdin: it is empty."),
+    (
+        "check localhost.pem --key other.example-key.pem",
+        78,
+        "the key in other.example-key.pem does not fit the certificate in localhost.pem; name the one that it was made with.",
+    ),
+    (
+        "check localhost.pem --key localhost.pem",
+        78,
+        "there is no private key in localhost.pem: it holds a certificate; name the file of its key.",
+    ),
+    (
+        "check localhost.pem --key locked.pem",
+        78,
+        "the key in locked.pem is encrypted, and a server cannot ask for a passphrase; write it without one: openssl pkey -in locked.pem -out FILE.",
+    ),
+    (
+        "check ca-first.pem --key localhost-key.pem",
+        78,
+        "the certificates in ca-first.pem are out of order; the one that the key fits must be the first.",
+    ),
+    ("check a.pem b.pem --key a-key.pem", 2, "'b.pem' is one argument too many."),
+    ("shw a.pem", 2, "there is no command 'shw'. Did you mean 'show'?"),
+];
+
 #[test]
 fn mistakes_are_told_with_their_way_out() {
     let desk = Desk::new();
@@ -202,72 +259,10 @@ fn mistakes_are_told_with_their_way_out() {
     desk.write("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
     desk.write("ca-first.pem", &(desk.good("ca --pem") + &pem));
     fs::create_dir(desk.path("folder")).expect("made");
-    for (line, code, expect) in [
-        ("new", 2, "this must be given: <NAME>..."),
-        ("new a:443", 2, "'a:443' is no name for a certificate: ':' cannot be part of it."),
-        ("new a..b", 2, "'a..b' is no name for a certificate: it, or a part of it, is empty."),
-        (
-            "new a*.example",
-            2,
-            "'a*.example' is no name for a certificate: a star can only be the whole first part, as in *.example.com.",
-        ),
-        (
-            "new 10.0.0.256",
-            2,
-            "'10.0.0.256' is no name for a certificate: it ends with a number, and is no IP address.",
-        ),
-        ("new -- -a.example", 2, "'-a.example' is no name for a certificate: a part begins or ends with a hyphen."),
-        ("new xn--a.example", 2, "'xn--a.example' is no name for a certificate: its letters make no name."),
-        ("new a.example b:1 --days 1", 2, "'b:1' is no name for a certificate: ':' cannot be part of it."),
-        ("new a.example --days 0", 2, "'0' is no value of '--days': it takes a whole number from 1 to 825"),
-        ("new a.example --days 826", 2, "'826' is no value of '--days': it takes a whole number from 1 to 825"),
-        ("new a.example --key-type rsa", 2, "'rsa' is no value of '--key-type', which takes one of: ecdsa, ed25519."),
-        ("new --client alice bob", 2, "'bob' is one argument too many."),
-        (
-            "new localhost",
-            1,
-            "localhost.pem exists already; --force overwrites it, --out DIR writes into another folder.",
-        ),
-        ("new a.example --out empty.pem", 1, "cannot write empty.pem: "),
-        ("new a.example --out empty.pem/x", 1, "cannot write empty.pem/x: a part of the path is no folder."),
-        ("show none.pem", 78, "cannot read none.pem: no such file or folder."),
-        ("show folder", 78, "cannot read folder: it is a folder."),
-        ("show /dev/zero", 78, "/dev/zero has more than 4 MiB, so it is no file of certificates; check the name."),
-        ("show empty.pem", 78, "there is no certificate in empty.pem: it is empty."),
-        ("show words.pem", 78, "there is no certificate in words.pem: PEM has a line -----BEGIN CERTIFICATE-----."),
-        (
-            "show localhost-key.pem",
-            78,
-            "there is no certificate in localhost-key.pem: it holds a private key; name the file of the certificate.",
-        ),
-        ("show half.pem", 78, "half.pem is damaged, cut short perhaps; copy it again from where it came."),
-        ("show -", 78, "there is no certificate in stdin: it is empty."),
-        (
-            "check localhost.pem --key other.example-key.pem",
-            78,
-            "the key in other.example-key.pem does not fit the certificate in localhost.pem; name the one that it was made with.",
-        ),
-        (
-            "check localhost.pem --key localhost.pem",
-            78,
-            "there is no private key in localhost.pem: it holds a certificate; name the file of its key.",
-        ),
-        (
-            "check localhost.pem --key locked.pem",
-            78,
-            "the key in locked.pem is encrypted, and a server cannot ask for a passphrase; write it without one: openssl pkey -in locked.pem -out FILE.",
-        ),
-        (
-            "check ca-first.pem --key localhost-key.pem",
-            78,
-            "the certificates in ca-first.pem are out of order; the one that the key fits must be the first.",
-        ),
-        ("check a.pem b.pem --key a-key.pem", 2, "'b.pem' is one argument too many."),
-        ("shw a.pem", 2, "there is no command 'shw'. Did you mean 'show'?"),
-    ] {
+    for (line, code, expect) in MISTAKES {
         let (found, why) = desk.bad(line);
         assert!(why.starts_with(&format!("error: {expect}")), "{line}: {why}");
-        assert_eq!(found, Some(code), "{line}: {why}");
+        assert_eq!(found, Some(*code), "{line}: {why}");
     }
     assert!(!desk.path("a.example.pem").exists() && !desk.path("b:1.pem").exists());
     assert_eq!(

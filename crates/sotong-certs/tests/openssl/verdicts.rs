@@ -53,6 +53,7 @@ fn each_check_that_fails_has_its_name() {
     check(pki, "client", "localhost", &Why::NotForServers);
     check(pki, "old", "localhost", &Why::OldVersion { version: 1 });
     check(pki, "stranger", "localhost", &Why::SelfSigned);
+    check(pki, "mid", "localhost", &Why::Authority);
 }
 
 #[test]
