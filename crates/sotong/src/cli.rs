@@ -3,6 +3,8 @@
 //! No text for people stands here. Each command and argument takes its words from the catalogue by its name; see
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
+pub(crate) mod cert;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -81,6 +83,7 @@ pub(crate) enum Command {
     Room(Room),
     Connect(Connect),
     Listen(Listen),
+    Cert(cert::Cert),
     Models(Models),
     Completions(Completions),
     Man(Man),
@@ -303,8 +306,9 @@ pub(crate) struct Man {
 
 #[derive(Debug, Args)]
 pub(crate) struct Help {
+    // `help cert new` as `cert new --help`.
     #[arg(value_name = "COMMAND")]
-    pub(crate) command: Option<String>,
+    pub(crate) command: Vec<String>,
 }
 
 #[cfg(test)]
