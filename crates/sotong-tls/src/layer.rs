@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// nobody yet where it is. Input is decrypted only while the inner session takes some; ciphertext that has to wait stays
 /// with the driver. What the inner session says in answer to one event leaves in as few records as it fits into.
 ///
-/// Memory between events: the TLS library's state (about 2 KiB), an unfinished record of at most 18 KiB, a handshake
+/// Memory between events: the TLS library's state (about 3 KiB), an unfinished record of at most 18 KiB, a handshake
 /// message of at most 64 KiB while it arrives, and what the inner session has not taken, at most
 /// [`TlsLimits::untaken_bytes_max`] and what arrived with it.
 pub struct Tls<S> {
