@@ -86,12 +86,20 @@ impl fmt::Display for End {
 }
 
 /// What a TLS handshake showed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The name the client asked for (RFC 6066 §3).
+    /// The name the client asked for (RFC 6066 §3); `None` for an address, or if it named none.
     pub server_name: Option<Box<str>>,
     /// The protocol agreed on (RFC 7301).
     pub alpn: Option<Box<[u8]>>,
-    /// The peer's certificate chain, leaf first, each in DER.
+    /// The peer's certificate chain, leaf first, each in DER. It has been verified as the configuration asks.
     pub peer_chain: Vec<Box<[u8]>>,
+    /// The protocol's version: `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its registered name, as `TLS_AES_128_GCM_SHA256`.
+    pub cipher_suite: &'static str,
+    /// The group of the key exchange, as `X25519`; empty where a resumed session had none.
+    pub group: &'static str,
+    /// Whether the session was resumed, without certificates sent anew.
+    pub resumed: bool,
 }
