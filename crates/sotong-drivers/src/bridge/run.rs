@@ -364,11 +364,10 @@ where
             (other, None) => (FlowEnd::Layer(other.word()), FlowEnd::Layer(other.word())),
         };
         self.forth.state = match self.forth.state {
-            State::Runs => State::Over(forth),
+            State::Over(why) => State::Over(why),
             // What is queued has a way left to go, unless the reason says otherwise.
             State::Drains(why) if !close.drops_output() => State::Drains(why),
-            State::Drains(_) => State::Over(forth),
-            State::Over(why) => State::Over(why),
+            State::Runs | State::Drains(_) => State::Over(forth),
         };
         self.reader = None;
         if self.back.state == State::Runs {

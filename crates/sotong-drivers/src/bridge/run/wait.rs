@@ -2,7 +2,7 @@
 use super::{Parcel, Passing, Run, State, Told};
 use crate::blocking::poll_for;
 use rustix::event::{PollFd, PollFlags};
-use sotong_net::pump::FlowEnd;
+use sotong_net::pump::{FlowEnd, Reader};
 use sotong_session::{Close, Stream};
 use sotong_shard::Reads;
 use std::{
@@ -25,7 +25,7 @@ where
         let far_asks = self.far_asks();
         let has_words = self.has_words();
         let Self { reader, writer, shard, stop, slot, .. } = self;
-        let source = reader.as_ref().filter(|_| reads_near).and_then(|reader| reader.fd());
+        let source = reader.as_ref().filter(|_| reads_near).and_then(Reader::fd);
         let sink = writer.as_ref().filter(|writer| has_words || writer.tells_when_broken());
         let far = shard.io(*slot).map(|socket| &*socket).zip(far_asks);
         let near_asks = if has_words { PollFlags::OUT } else { PollFlags::empty() };
