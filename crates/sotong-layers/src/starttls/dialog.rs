@@ -4,7 +4,7 @@ use sotong_session::{Close, End, Way};
 use std::net::SocketAddr;
 
 /// How far a dialog has come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Dialog {
     Smtp(Smtp),
     /// The greeting has been heard.
@@ -15,6 +15,7 @@ pub(super) enum Dialog {
         domain: String,
         asked: bool,
     },
+    #[default]
     Postgres,
     Ldap,
 }
@@ -48,12 +49,6 @@ const LDAP_START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 const XMPP_TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 /// Bytes of an answer that are shown.
 const SHOWN_BYTES_MAX: usize = 80;
-
-impl Default for Dialog {
-    fn default() -> Self {
-        Self::Postgres
-    }
-}
 
 impl Dialog {
     pub(super) fn new(upgrade: Upgrade, domain: &str) -> Self {
@@ -258,7 +253,6 @@ fn ldap(bytes: &[u8]) -> Result<(usize, Heard), Close> {
 }
 
 /// The contents of a BER element with this tag (X.690, section 8.1), and where it ends; `None` if it is not whole.
-#[expect(clippy::type_complexity, reason = "a slice and its end")]
 fn element(bytes: &[u8], tag: u8) -> Result<Option<(&[u8], usize)>, Close> {
     match bytes.first() {
         None => return Ok(None),
