@@ -10,23 +10,22 @@ use sotong_session::{Carry, Close, Output, TlsFacts};
 use std::sync::Arc;
 
 /// One side of a TLS connection.
-pub(crate) enum Engine {
+pub(crate) struct Engine {
+    side: Side,
+    /// Records of a handshake message that is not whole yet. The library has decrypted them where they are, and wants to see
+    /// them again so.
+    joining: Vec<u8>,
+}
+
+enum Side {
     Client(UnbufferedClientConnection, ServerName<'static>),
     Server(UnbufferedServerConnection),
 }
 
-/// How far [`Engine::work`] has come.
-pub(crate) struct Worked {
-    /// Bytes used up, from the front.
-    pub(crate) used: usize,
-    /// Where it stopped.
-    pub(crate) stop: Result<Stop, Error>,
-}
-
-/// Why [`Engine::work`] stopped.
+/// What a record led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// It needs more bytes.
+    /// More records must come.
     Starved,
     /// The peer's close_notify has come.
     PeerClosed,
@@ -57,37 +56,48 @@ const RECORD_BYTES_MAX: usize = 1 << 14;
 impl Engine {
     pub(crate) fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Close> {
         let made = UnbufferedClientConnection::new(config, name.clone());
-        made.map(|made| Self::Client(made, name)).map_err(|error| reason(&error))
+        let side = made.map(|made| Side::Client(made, name)).map_err(|error| reason(&error))?;
+        Ok(Self { side, joining: Vec::new() })
     }
     pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Self, Close> {
         if config.max_early_data_size > 0 {
             return Err(Close::Fault("TLS early data is not taken: it can be replayed"));
         }
-        UnbufferedServerConnection::new(config).map(Self::Server).map_err(|error| reason(&error))
+        let side = UnbufferedServerConnection::new(config).map(Side::Server).map_err(|error| reason(&error))?;
+        Ok(Self { side, joining: Vec::new() })
+    }
+    pub(crate) fn is_client(&self) -> bool {
+        matches!(self.side, Side::Client(..))
     }
     pub(crate) fn is_handshaking(&self) -> bool {
-        match self {
-            Self::Client(side, _) => side.is_handshaking(),
-            Self::Server(side) => side.is_handshaking(),
-        }
+        self.common().is_handshaking()
+    }
+    /// Whether the peer has said anything that TLS knows.
+    pub(crate) fn has_met_peer(&self) -> bool {
+        self.common().protocol_version().is_some()
+    }
+    /// Memory of its buffer, bytes.
+    pub(crate) fn buffered(&self) -> usize {
+        self.joining.capacity()
     }
 
-    /// Works through `bytes`: what it decrypts goes to `plain`, what it has to say itself to `out`.
-    ///
-    /// What was not used must be handed in again, as this left it, in front of what comes next. An alert that belongs to an
-    /// error waits for [`Self::flush`].
-    pub(crate) fn work(&mut self, bytes: &mut [u8], plain: &mut Carry, out: &mut Output) -> Worked {
-        let mut used = 0;
-        loop {
-            let (discard, step) = self.step(&mut bytes[used..], plain, out, &Job::Nothing);
-            used += discard;
-            match step {
-                Ok(Step::More) => {}
-                Ok(Step::Stop(stop)) => return Worked { used, stop: Ok(stop) },
-                Ok(Step::Exhausted) => unreachable!("nothing is encrypted here"),
-                Err(error) => return Worked { used, stop: Err(error) },
+    /// Works on one whole record, or begins a client's handshake with none: what it decrypts goes to `plain`, what it has to
+    /// say itself to `out`. An alert that belongs to an error waits for [`Self::flush`].
+    pub(crate) fn work(&mut self, record: &mut [u8], plain: &mut Carry, out: &mut Output) -> Result<Stop, Error> {
+        if self.joining.is_empty() {
+            let (used, result) = self.side.work(record, plain, out);
+            if result.is_ok() {
+                self.joining.extend_from_slice(&record[used..]);
             }
+            return result;
         }
+        self.joining.extend_from_slice(record);
+        let (used, result) = self.side.work(&mut self.joining, plain, out);
+        self.joining.drain(..used);
+        if self.joining.is_empty() {
+            self.joining = Vec::new();
+        }
+        result
     }
     /// Encrypts `bytes` straight into `out`.
     pub(crate) fn seal(&mut self, bytes: &[u8], out: &mut Output) -> Result<(), Close> {
@@ -98,15 +108,22 @@ impl Engine {
         // It fails where an alert has said more already.
         let _ = self.write(&Job::CloseNotify, out);
     }
-    /// Sends what the library has queued: the alert of an error.
+    /// Sends the alert of an error.
     pub(crate) fn flush(&mut self, out: &mut Output) {
-        let mut nothing = Carry::default();
-        while let (_, Ok(Step::More)) = self.step(&mut [], &mut nothing, out, &Job::Nothing) {}
+        // Only while something is queued: with that, the library looks at no input.
+        while self.common().wants_write() {
+            if self.side.step(&mut [], &mut Carry::default(), out, &Job::Nothing).1.is_err() {
+                break;
+            }
+        }
     }
     fn write(&mut self, job: &Job<'_>, out: &mut Output) -> Result<(), Close> {
         let mut nothing = Carry::default();
         loop {
-            match self.step(&mut [], &mut nothing, out, job).1 {
+            let (used, step) = self.side.step(&mut self.joining, &mut nothing, out, job);
+            debug_assert!(nothing.is_empty(), "what could be decrypted was");
+            self.joining.drain(..used);
+            match step {
                 Ok(Step::More) => {}
                 Ok(Step::Stop(_)) => return Ok(()),
                 Ok(Step::Exhausted) => return Err(Close::Protocol("the keys are used up".into())),
@@ -114,25 +131,20 @@ impl Engine {
             }
         }
     }
-    fn step(
-        &mut self,
-        bytes: &mut [u8],
-        plain: &mut Carry,
-        out: &mut Output,
-        job: &Job<'_>,
-    ) -> (usize, Result<Step, Error>) {
-        match self {
-            Self::Client(side, _) => step(side.process_tls_records(bytes), plain, out, job),
-            Self::Server(side) => step(side.process_tls_records(bytes), plain, out, job),
+    fn common(&self) -> &rustls::CommonState {
+        match &self.side {
+            Side::Client(side, _) => side,
+            Side::Server(side) => side,
         }
     }
 
     /// What the handshake showed; `asked` is the name a client asked us for.
     pub(crate) fn facts(&self, asked: Option<Box<str>>) -> TlsFacts {
-        let (common, server_name): (&rustls::CommonState, _) = match self {
-            Self::Client(side, ServerName::DnsName(name)) => (side, Some(name.as_ref().into())),
-            Self::Client(side, _) => (side, None),
-            Self::Server(side) => (side, asked),
+        let common = self.common();
+        let server_name = match &self.side {
+            Side::Client(_, ServerName::DnsName(name)) => Some(name.as_ref().into()),
+            Side::Client(..) => None,
+            Side::Server(_) => asked,
         };
         let suite = common.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
         TlsFacts {
@@ -147,6 +159,35 @@ impl Engine {
             cipher_suite: registered(suite),
             group: common.negotiated_key_exchange_group().and_then(|group| group.name().as_str()).unwrap_or_default(),
             resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        }
+    }
+}
+
+impl Side {
+    /// Lets the library work until it needs more. How many bytes it has used up, from the front.
+    fn work(&mut self, bytes: &mut [u8], plain: &mut Carry, out: &mut Output) -> (usize, Result<Stop, Error>) {
+        let mut used = 0;
+        loop {
+            let (more, step) = self.step(&mut bytes[used..], plain, out, &Job::Nothing);
+            used += more;
+            match step {
+                Ok(Step::More) => {}
+                Ok(Step::Stop(stop)) => return (used, Ok(stop)),
+                Ok(Step::Exhausted) => unreachable!("nothing is encrypted here"),
+                Err(error) => return (used, Err(error)),
+            }
+        }
+    }
+    fn step(
+        &mut self,
+        bytes: &mut [u8],
+        plain: &mut Carry,
+        out: &mut Output,
+        job: &Job<'_>,
+    ) -> (usize, Result<Step, Error>) {
+        match self {
+            Self::Client(side, _) => step(side.process_tls_records(bytes), plain, out, job),
+            Self::Server(side) => step(side.process_tls_records(bytes), plain, out, job),
         }
     }
 }
@@ -264,13 +305,15 @@ pub(crate) fn reason(error: &Error) -> Close {
     Close::Protocol(text.into())
 }
 
-/// `HandshakeFailure` as `handshake failure`.
+/// `HandshakeFailure` as `handshake failure`, `UnknownCA` as `unknown ca`.
 fn words(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
-    for (at, letter) in name.char_indices() {
-        if letter.is_ascii_uppercase() && at > 0 {
+    let mut was_small = false;
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && was_small {
             words.push(' ');
         }
+        was_small = !letter.is_ascii_uppercase();
         words.push(letter.to_ascii_lowercase());
     }
     words

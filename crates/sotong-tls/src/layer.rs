@@ -26,10 +26,8 @@ pub struct Tls<S> {
     engine: Box<Engine>,
     stage: Stage,
     limits: TlsLimits,
-    /// Ciphertext of a record, or of a handshake message, that is not whole yet.
+    /// Ciphertext of a record that is not whole yet, or that came with the end of the handshake.
     held: Vec<u8>,
-    /// Whether `held` begins with a handshake message over several records, which the library works on in place.
-    joining: bool,
     /// Decrypted, and not taken.
     plain: Carry,
     scratch: Output,
@@ -110,7 +108,6 @@ impl<S: Stream> Tls<S> {
             stage: Stage::New,
             limits,
             held: Vec::new(),
-            joining: false,
             plain: Carry::default(),
             scratch: Output::new(Kind::Stream, Marks::default()),
             took: false,
@@ -123,171 +120,158 @@ impl<S: Stream> Tls<S> {
     pub fn inner(&self) -> &S {
         &self.inner
     }
+    /// Bytes of memory held in buffers: of an idle connection, none. The TLS library's own state is not counted.
+    pub fn buffered(&self) -> usize {
+        self.held.capacity() + self.engine.buffered() + self.plain.len()
+    }
 
     fn open(&mut self, way: &Way, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         let (until, way) = (cx.now + self.limits.handshake, Box::new(way.clone()));
-        match *self.engine {
-            Engine::Server(_) => self.stage = Stage::Hello { until, way },
-            Engine::Client(..) => {
-                self.stage = Stage::Handshake { until, way, name: None };
-                return self.work_held(cx);
-            }
+        if !self.engine.is_client() {
+            self.stage = Stage::Hello { until, way };
+            return Ok(());
         }
-        Ok(())
+        self.stage = Stage::Handshake { until, way, name: None };
+        match self.engine.work(&mut [], &mut self.plain, cx.out) {
+            Ok(_) => Ok(()),
+            Err(error) => self.fail(&error, cx),
+        }
     }
 
     // Ciphertext comes.
 
     fn input(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         self.heard(cx.now);
-        if matches!(self.stage, Stage::Open) && !self.joining {
-            return self.decrypt(input, cx);
+        if !matches!(self.stage, Stage::Open) {
+            self.held.extend_from_slice(input.bytes());
+            input.take_all();
+            self.shake_hands(cx)?;
         }
-        let was_first = self.held.is_empty();
-        self.held.extend_from_slice(input.bytes());
-        input.take_all();
-        match &self.stage {
-            Stage::Hello { .. } => {
-                self.judge(cx)?;
-                if !self.hear_hello() {
-                    return Ok(());
-                }
-            }
-            Stage::Handshake { .. } if was_first && first::of_server(&self.held) == First::Other => {
-                // Only a server's first record can be anything else: later ones are judged by the library.
-                if let Engine::Client(side, _) = &*self.engine
-                    && side.protocol_version().is_none()
-                {
-                    let said = first::excerpt(&self.held);
-                    return Err(Close::Protocol(format!("the server does not speak TLS; it said {said}").into()));
-                }
-            }
-            Stage::New | Stage::Handshake { .. } | Stage::Open => {}
+        self.decrypt(input, cx)
+    }
+    /// The handshake, with what is held.
+    fn shake_hands(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
+        if matches!(self.stage, Stage::Hello { .. }) {
+            self.judge_client(cx)?;
+            self.hear_hello();
         }
-        self.work_held(cx)
+        while let Stage::Handshake { .. } = self.stage {
+            self.judge_server()?;
+            let Some(len) = whole_record(&self.held) else { break };
+            let result = self.engine.work(&mut self.held[..len], &mut self.plain, cx.out);
+            self.held.drain(..len);
+            match result {
+                Ok(stop) => self.note(stop),
+                Err(error) => return self.fail(&error, cx),
+            }
+            if !self.engine.is_handshaking() {
+                self.become_open(cx)?;
+            }
+        }
+        Ok(())
     }
     /// Answers a client that does not speak TLS.
-    fn judge(&self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
+    fn judge_client(&self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         match first::of_client(&self.held) {
             First::Tls | First::Unclear => Ok(()),
             First::Http { head } => {
                 cx.out.put(first::http_answer(head).as_bytes());
                 Err(Close::Protocol("a plain HTTP request on a TLS port".into()))
             }
-            First::Other => {
-                cx.out.put(&first::alert(&self.held));
-                let said = first::excerpt(&self.held);
-                Err(Close::Protocol(format!("the client does not speak TLS; it said {said}").into()))
-            }
+            First::Other => self.refuse_client(cx),
         }
     }
-    /// Whether the client's whole ClientHello is there. Only then does the library get it, since its name is read here.
-    fn hear_hello(&mut self) -> bool {
-        if first::of_client(&self.held) == First::Unclear {
-            return false;
+    fn refuse_client(&self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
+        cx.out.put(&first::alert(&self.held));
+        let said = first::excerpt(&self.held);
+        Err(Close::Protocol(format!("the client does not speak TLS; it said {said}").into()))
+    }
+    /// Only a server's first words can be anything else: what comes later is judged by the library.
+    fn judge_server(&self) -> Result<(), Close> {
+        let is_first = self.engine.is_client() && !self.engine.has_met_peer() && !self.held.is_empty();
+        if !is_first || first::of_server(&self.held) == First::Tls {
+            return Ok(());
         }
-        let Hello::Whole { name } = hello::find(&self.held) else { return false };
+        let said = first::excerpt(&self.held);
+        Err(Close::Protocol(format!("the server does not speak TLS; it said {said}").into()))
+    }
+    /// The handshake begins once the client's whole ClientHello is there: its name is read here.
+    fn hear_hello(&mut self) {
+        if first::of_client(&self.held) == First::Unclear {
+            return;
+        }
+        let Hello::Whole { name } = hello::find(&self.held) else { return };
         if let Stage::Hello { until, way } = std::mem::replace(&mut self.stage, Stage::New) {
             self.stage = Stage::Handshake { until, way, name };
         }
-        true
-    }
-    /// Lets the library work on what is held, in a handshake and within a handshake message over several records.
-    fn work_held(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
-        let worked = self.engine.work(&mut self.held, &mut self.plain, cx.out);
-        self.held.drain(..worked.used);
-        self.joining = !matches!(self.stage, Stage::Open) || whole_record(&self.held).is_some();
-        self.let_go();
-        self.unshown |= !self.plain.is_empty();
-        match worked.stop {
-            Ok(stop) => self.note(stop),
-            Err(error) => return self.fail(&error, cx),
-        }
-        if matches!(self.stage, Stage::Handshake { .. }) && !self.engine.is_handshaking() {
-            self.become_open(cx)?;
-        }
-        if matches!(self.stage, Stage::Open) {
-            self.offer(cx)?;
-        }
-        Ok(())
     }
     /// The handshake is done: the inner session hears of it.
     fn become_open(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         let Stage::Handshake { mut way, name, .. } = std::mem::replace(&mut self.stage, Stage::Open) else {
             return Ok(());
         };
-        self.joining = whole_record(&self.held).is_some();
         way.tls = Some(Arc::new(self.engine.facts(name)));
         self.took = true;
+        self.unshown = !self.plain.is_empty();
         self.inward(Event::Open(&way), cx)
     }
     /// Decrypts record by record while the inner session takes what comes of it.
     fn decrypt(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
-        while self.offer(cx)? {
-            if self.theirs != PeerEnd::NotYet {
-                // What follows a close_notify must be ignored (RFC 8446 §6.1).
-                input.take_all();
-                self.held.clear();
-                break;
-            }
+        while matches!(self.stage, Stage::Open) && self.offer(cx)? {
+            let before = self.plain.len();
             let result = self.decrypt_some(input, cx.out);
-            self.unshown = !self.plain.is_empty();
+            self.unshown |= self.plain.len() > before;
             if let Err(error) = result {
                 return self.fail(&error, cx);
             }
-            if !self.unshown && self.theirs == PeerEnd::NotYet {
+            if !self.unshown && self.theirs != PeerEnd::Owed {
                 break;
             }
-            self.show(cx)?;
         }
-        self.let_go();
+        // An idle connection keeps no memory.
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
         Ok(())
     }
-    /// Decrypts what is whole, up to what is shown at once.
+    /// Decrypts what is whole, up to what is shown at once; keeps the beginning of the next record.
     fn decrypt_some(&mut self, input: &mut Input<'_>, out: &mut Output) -> Result<(), Error> {
         let enough = self.plain.len() + SHOW_BYTES_MAX;
-        while self.plain.len() < enough && self.theirs == PeerEnd::NotYet && !input.bytes().is_empty() {
-            if self.joining {
+        while self.plain.len() < enough && self.theirs == PeerEnd::NotYet {
+            let result = if !self.held.is_empty() {
+                let Some(len) = self.complete(input) else { return Ok(()) };
+                let result = self.engine.work(&mut self.held[..len], &mut self.plain, out);
+                self.held.drain(..len);
+                result
+            } else if let Some(len) = whole_record(input.bytes()) {
+                let result = self.engine.work(&mut input.bytes_mut()[..len], &mut self.plain, out);
+                input.take(len);
+                result
+            } else {
                 self.held.extend_from_slice(input.bytes());
                 input.take_all();
-            } else if self.held.is_empty() {
-                let Some(len) = whole_record(input.bytes()) else {
-                    self.held.extend_from_slice(input.bytes());
-                    input.take_all();
-                    return Ok(());
-                };
-                let record = &mut input.bytes_mut()[..len];
-                let worked = self.engine.work(record, &mut self.plain, out);
-                if worked.used < len && worked.stop == Ok(Stop::Starved) {
-                    self.held.extend_from_slice(&record[worked.used..]);
-                    self.joining = true;
-                }
-                input.take(len);
-                self.note(worked.stop?);
-                continue;
-            } else if !self.complete(input) {
                 return Ok(());
-            }
-            let worked = self.engine.work(&mut self.held, &mut self.plain, out);
-            self.held.drain(..worked.used);
-            self.joining = !self.held.is_empty() && whole_record(&self.held).is_some();
-            self.note(worked.stop?);
+            };
+            self.note(result?);
+        }
+        if self.theirs != PeerEnd::NotYet {
+            // What follows a close_notify must be ignored (RFC 8446 §6.1).
+            input.take_all();
+            self.held.clear();
         }
         Ok(())
     }
-    /// Takes what the record at the front of `held` lacks. False if that has not all come yet.
-    fn complete(&mut self, input: &mut Input<'_>) -> bool {
+    /// Takes what the record at the front of `held` lacks. Its length, once all of it is there.
+    fn complete(&mut self, input: &mut Input<'_>) -> Option<usize> {
         loop {
-            let lacks = match record_len(&self.held) {
-                None => HEADER_BYTES - self.held.len(),
-                Some(len) => len.saturating_sub(self.held.len()),
-            };
+            let len = record_len(&self.held);
+            let lacks = len.unwrap_or(HEADER_BYTES).saturating_sub(self.held.len());
             if lacks == 0 {
-                return true;
+                return len;
             }
             let count = lacks.min(input.bytes().len());
             if count == 0 {
-                return false;
+                return None;
             }
             self.held.extend_from_slice(&input.bytes()[..count]);
             input.take(count);
@@ -307,13 +291,6 @@ impl<S: Stream> Tls<S> {
         self.engine.flush(cx.out);
         Err(reason(error))
     }
-    /// Gives memory back.
-    fn let_go(&mut self) {
-        if self.held.is_empty() {
-            self.held = Vec::new();
-        }
-    }
-
     // The inner session.
 
     /// Everything the contract owes the inner session while it takes input. Whether it takes more.
@@ -431,9 +408,7 @@ impl<S: Stream> Tls<S> {
     fn bare_end(&self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         match &self.stage {
             Stage::Hello { .. } if !self.held.is_empty() && first::of_client(&self.held) == First::Unclear => {
-                cx.out.put(&first::alert(&self.held));
-                let said = first::excerpt(&self.held);
-                Err(Close::Protocol(format!("the client does not speak TLS; it said {said}").into()))
+                self.refuse_client(cx)
             }
             Stage::New | Stage::Hello { .. } | Stage::Handshake { .. } => {
                 Err(Close::Protocol("the peer ended the connection within the TLS handshake".into()))
@@ -499,7 +474,7 @@ impl<S: Stream> Session for Tls<S> {
             Event::Input(mut input) => self.input(&mut input, cx)?,
             Event::Again if is_open => {
                 self.took = false;
-                self.offer(cx)?;
+                self.decrypt(&mut Input::new(&mut [], &mut 0), cx)?;
             }
             Event::End => self.bare_end(cx)?,
             Event::Mail(mail) if is_open => self.inward(Event::Mail(mail), cx)?,
