@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::authority::DAYS_MAX;
 use crate::facts::utc;
+use crate::names::NameProblem;
 use crate::read::FILE_BYTES_MAX;
 use crate::versions::TlsVersion;
 
@@ -116,6 +118,54 @@ pub enum CertError {
         file: PathBuf,
         /// What the system said.
         why: io::ErrorKind,
+    },
+    /// A text that is no name for a certificate.
+    #[error("'{text}' is no name for a certificate: {why}")]
+    BadName {
+        /// The text.
+        text: String,
+        /// Why.
+        why: NameProblem,
+    },
+    /// A server's certificate without a name.
+    #[error("a certificate needs a name")]
+    NoName,
+    /// A certificate that would last for no day, or for too many.
+    #[error("a certificate lasts from 1 to {DAYS_MAX} days, not {days}")]
+    BadDays {
+        /// The days.
+        days: u32,
+    },
+    /// The authority is over, and with it whatever it has issued.
+    #[error("the authority {} expired on {}", file.display(), utc(*not_after))]
+    AuthorityExpired {
+        /// The file of its certificate.
+        file: PathBuf,
+        /// When it expired, in seconds since 1970.
+        not_after: i64,
+    },
+    /// The environment names no folder to keep anything in.
+    #[error("neither XDG_DATA_HOME nor HOME names a folder")]
+    NoDataFolder,
+    /// A file or folder cannot be made or written.
+    #[error("{} cannot be written: {why}", file.display())]
+    Unwritable {
+        /// The file or folder.
+        file: PathBuf,
+        /// What the system said.
+        why: io::ErrorKind,
+    },
+    /// A file that would be overwritten.
+    #[error("{} exists", file.display())]
+    Exists {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Another process has held a lock for too long.
+    #[error("another process holds {}", file.display())]
+    Locked {
+        /// The lock.
+        file: PathBuf,
     },
     /// The cryptographic library refused, which a working system does not make it do.
     #[error("the cryptographic library failed: {what}")]

@@ -62,7 +62,8 @@ impl Identity {
     }
 }
 
-fn key_that_fits(
+/// The key of a text, if it is that of the first certificate.
+pub(crate) fn key_that_fits(
     text: &[u8],
     files: &IdentityFiles,
     chain: &[CertificateDer<'static>],

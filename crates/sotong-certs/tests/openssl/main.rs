@@ -6,4 +6,5 @@ mod common;
 mod facts;
 mod files;
 mod handshakes;
+mod making;
 mod verdicts;
