@@ -164,18 +164,21 @@ pub fn listen(endpoints: &[Endpoint], options: &ListenOptions) -> Result<Vec<Bou
 
 fn listen_one(endpoint: &Endpoint, options: &ListenOptions) -> Result<Vec<Bound>, ListenProblem> {
     match endpoint {
-        Endpoint::Tcp(to) => listen_net(to, options, |place| {
+        Endpoint::Tcp(to) | Endpoint::Tls(to) => listen_net(to, options, |place| {
             let fd = bind_tcp(place, options)?;
             let local = local_address(&fd)?;
             let name = place.written(local);
-            Ok((Bound::Stream(Listener::tcp(fd, Endpoint::Tcp(name), local)), local.port()))
+            let name = if endpoint.is_tls() { Endpoint::Tls(name) } else { Endpoint::Tcp(name) };
+            Ok((Bound::Stream(Listener::tcp(fd, name, local)), local.port()))
         }),
         Endpoint::Udp(to) => listen_net(to, options, |place| {
             let sockets = bind_udp_group(place, options.datagram_sockets)?;
             let port = sockets[0].local().port();
             Ok((Bound::Datagrams(sockets), port))
         }),
-        Endpoint::Unix(name) => Ok(vec![Bound::Stream(bind_unix(name, options)?)]),
+        Endpoint::Unix(name) | Endpoint::TlsUnix(name) => {
+            Ok(vec![Bound::Stream(bind_unix(name, options)?.heard_at(endpoint.clone()))])
+        }
     }
 }
 

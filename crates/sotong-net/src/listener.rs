@@ -76,6 +76,10 @@ impl Listener {
         let local = Some(End::Unix { path: Some(path.into()), uid: None });
         Self { _file: file, fd, endpoint: Endpoint::Unix(name), local, broken: AtomicU32::new(0) }
     }
+    /// The same, told as `endpoint`, which is the same place.
+    pub(crate) fn heard_at(self, endpoint: Endpoint) -> Self {
+        Self { endpoint, ..self }
+    }
 
     /// The address with the port that was picked; `*` if it hears all addresses because it was asked to.
     pub fn endpoint(&self) -> &Endpoint {

@@ -201,7 +201,7 @@ io-storage-full = the disk is full
 
 error-address = '{ $text }' is no address: { $why }.
 address-empty = it is empty; write HOST:PORT, :PORT or unix:PATH
-address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp:// and unix:
+address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp://, unix:, tls:// and tls+unix:
 address-unknown-scheme-like = there is no scheme { $scheme }://; perhaps { $like }: is meant
 address-write = write { $form }
 address-missing-port = the port is missing; write { $host }:PORT

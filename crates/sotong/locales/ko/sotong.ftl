@@ -201,7 +201,7 @@ io-storage-full = 디스크가 가득 찼습니다
 
 error-address = '{ $text }'{ PARTICLE($text, "은/는") } 주소가 아닙니다: { $why }.
 address-empty = 비어 있습니다. HOST:PORT, :PORT, unix:경로처럼 쓰십시오
-address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:를 쓸 수 있습니다
+address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:을 쓸 수 있습니다
 address-unknown-scheme-like = { $scheme }:// 스킴은 없습니다. 혹시 { $like }:{ PARTICLE($like, "을/를") } 쓰려던 것은 아닌지 확인하십시오
 address-write = { $form }처럼 쓰십시오
 address-missing-port = 포트가 없습니다. { $host }:PORT처럼 쓰십시오

@@ -328,7 +328,8 @@ fn endpoints(args: &Listen) -> Result<Vec<Endpoint>, Failure> {
         Ok(match endpoint {
             Endpoint::Tcp(at) => Endpoint::Tcp(place(at)),
             Endpoint::Udp(at) => Endpoint::Udp(place(at)),
-            Endpoint::Unix(_) => endpoint,
+            Endpoint::Tls(at) => Endpoint::Tls(place(at)),
+            Endpoint::Unix(_) | Endpoint::TlsUnix(_) => endpoint,
         })
     });
     parsed.collect()

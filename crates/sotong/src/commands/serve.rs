@@ -7,7 +7,7 @@ use std::thread;
 use sotong_drivers::{self as drivers, Missing, Options, Report, ServeError, processes};
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
-use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
+use sotong_net::endpoint::{Endpoint, EndpointError, Host, HostPort, UnixName};
 use sotong_net::listen::{Bound, ListenOptions, listen};
 use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
@@ -231,8 +231,13 @@ fn warn_of_cap(args: &Serve, model: drivers::Model, console: &Console) {
 }
 
 fn addresses(args: &Serve) -> Result<Vec<Endpoint>, Failure> {
+    let parse = |text: &String| match text.parse::<Endpoint>() {
+        // The servers do not speak it.
+        Ok(at) if at.is_tls() => Err(EndpointError::UnknownScheme { scheme: at.scheme().to_string(), like: None }),
+        parsed => parsed,
+    };
     let parsed =
-        args.addresses.iter().map(|text| text.parse().map_err(|why| Failure::Address { text: text.clone(), why }));
+        args.addresses.iter().map(|text| parse(text).map_err(|why| Failure::Address { text: text.clone(), why }));
     parsed.collect()
 }
 
@@ -246,7 +251,10 @@ fn way_in(at: &Endpoint, service: &str) -> String {
         Endpoint::Tcp(HostPort { host: Host::All, port }) => format!("sotong connect :{port}"),
         Endpoint::Tcp(to) => format!("sotong connect {to}"),
         Endpoint::Udp(HostPort { host: Host::All, port }) => format!("sotong connect udp://:{port}"),
-        Endpoint::Udp(_) | Endpoint::Unix(_) => format!("sotong connect {at}"),
+        Endpoint::Tls(HostPort { host: Host::All, port }) => format!("sotong connect tls://:{port}"),
+        Endpoint::Udp(_) | Endpoint::Unix(_) | Endpoint::Tls(_) | Endpoint::TlsUnix(_) => {
+            format!("sotong connect {at}")
+        }
     }
 }
 

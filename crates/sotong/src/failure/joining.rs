@@ -6,7 +6,6 @@ use std::time::Duration;
 use sotong_net::child::WordsError;
 use sotong_net::cidr::CidrError;
 use sotong_net::dial_error::{Attempt, Cause, DialClass, DialError};
-use sotong_net::endpoint::Endpoint;
 use sotong_net::pump::Fault;
 
 use super::{address, code, io_words, is_exhausted};
@@ -140,7 +139,7 @@ fn dialling(catalogue: &Catalogue, why: &DialError, time_max: Duration) -> Strin
             text!(catalogue, "error-dial-source", from = from.to_string(), family = family.to_string())
         }
         DialError::Failed { to, attempts } => {
-            let is_unix = matches!(to, Endpoint::Unix(_));
+            let is_unix = to.is_unix();
             let why = match attempts.as_slice() {
                 [Attempt { cause: Cause::Refused, .. }] if is_unix => text!(catalogue, "dial-refused-unix"),
                 attempts => attempted(catalogue, attempts, time_max),
