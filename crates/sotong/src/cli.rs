@@ -3,6 +3,8 @@
 //! No text for people stands here. Each command and argument takes its words from the catalogue by its name; see
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
+mod serve_tls;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
+pub(crate) use self::serve_tls::ServeTls;
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, some_time, whole};
 
@@ -107,6 +110,8 @@ pub(crate) struct Serve {
     pub(crate) server_keepalive: Span,
     #[arg(long, value_name = "TIME", default_value = "1m", hide_short_help = true)]
     pub(crate) retire: Span,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
     #[command(flatten)]
     pub(crate) hold: HoldFlags,
     #[command(flatten)]

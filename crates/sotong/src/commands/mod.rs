@@ -8,6 +8,7 @@ mod listen;
 mod man;
 mod models;
 pub(crate) mod serve;
+mod serve_tls;
 
 use std::process::ExitCode;
 
