@@ -3,6 +3,7 @@
 //! No text for people stands here. Each command and argument takes its words from the catalogue by its name; see
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
+pub(crate) mod cert;
 mod serve_tls;
 
 use std::ffi::OsString;
@@ -84,6 +85,7 @@ pub(crate) enum Command {
     Room(Room),
     Connect(Connect),
     Listen(Listen),
+    Cert(cert::Cert),
     Models(Models),
     Completions(Completions),
     Man(Man),
@@ -308,8 +310,9 @@ pub(crate) struct Man {
 
 #[derive(Debug, Args)]
 pub(crate) struct Help {
+    // `help cert new` as `cert new --help`.
     #[arg(value_name = "COMMAND")]
-    pub(crate) command: Option<String>,
+    pub(crate) command: Vec<String>,
 }
 
 #[cfg(test)]
