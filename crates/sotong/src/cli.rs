@@ -11,8 +11,12 @@ use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
+pub(crate) use self::tls::{ConnectTls, ListenTls, TlsFlags};
+
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, some_time, whole};
+
+mod tls;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -260,6 +264,8 @@ pub(crate) struct Connect {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ConnectTls,
 }
 
 #[derive(Debug, Args)]
@@ -281,6 +287,8 @@ pub(crate) struct Listen {
     pub(crate) max_conns: u32,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ListenTls,
 }
 
 #[derive(Debug, Args)]

@@ -2,10 +2,12 @@
 
 mod address;
 mod joining;
+mod trust;
 
 use std::io;
 
 use rustix::io::Errno;
+use sotong_certs::CertError;
 use sotong_drivers::processes::WorkerError;
 use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
@@ -14,6 +16,7 @@ use sotong_net::passed::PassedError;
 use sotong_session::LimitsError;
 
 pub(crate) use self::joining::JoinFailure;
+pub(crate) use self::trust::reason as refused;
 use crate::catalogue::{Catalogue, text};
 use crate::units::BadValue;
 
@@ -42,6 +45,8 @@ pub(crate) enum Failure {
     Signal(i32),
     /// `connect` or `listen` could not join its ends, or they came apart.
     Join(JoinFailure),
+    /// A certificate, a key, or a place for them.
+    Certificate(CertError),
     /// An own output could not be written: a man page, a log file.
     Write {
         what: String,
@@ -93,6 +98,18 @@ pub(crate) enum Usage {
     },
     NotUnicode,
     Limits(LimitsError),
+    /// A flag of TLS with an address where none is spoken.
+    NeedsTls {
+        flag: &'static str,
+    },
+    /// A host that cannot be a name in a certificate.
+    BadServerName {
+        text: String,
+    },
+    /// `--starttls` where TLS is spoken from the beginning, or with datagrams.
+    StartTls {
+        address: String,
+    },
 }
 
 /// Exit codes beside 0 and those of signals (128 + number), after `sysexits.h` where it has one.
@@ -102,6 +119,7 @@ pub(crate) mod code {
     pub(crate) const UNAVAILABLE: u8 = 69;
     pub(crate) const NO_ANSWER: u8 = 75;
     pub(crate) const PROTOCOL: u8 = 76;
+    pub(crate) const REFUSED: u8 = 77;
     pub(crate) const CONFIG: u8 = 78;
 }
 
@@ -111,9 +129,12 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Address { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
-            Self::Serve(ServeError::Unavailable { .. }) | Self::Passed(_) | Self::Model { .. } | Self::Worker(_) => {
-                code::CONFIG
-            }
+            Self::Certificate(CertError::Versions { .. }) => code::USAGE,
+            Self::Serve(ServeError::Unavailable { .. })
+            | Self::Passed(_)
+            | Self::Model { .. }
+            | Self::Worker(_)
+            | Self::Certificate(_) => code::CONFIG,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(code::FAILED),
@@ -141,6 +162,7 @@ impl Failure {
             Self::Serve(why) => text!(catalogue, "error-serve", why = serving(catalogue, why)),
             Self::Signal(number) => text!(catalogue, "error-signal", number = *number),
             Self::Join(why) => why.message(catalogue),
+            Self::Certificate(why) => text!(catalogue, "error-certificate", why = why.to_string()),
             Self::Write { what, why } => {
                 text!(catalogue, "error-write", what = what.clone(), why = io_words(catalogue, *why))
             }
@@ -175,6 +197,10 @@ impl Usage {
                     BadValue::Size => text!(catalogue, "usage-why-size"),
                     BadValue::Time => text!(catalogue, "usage-why-time"),
                     BadValue::NoTime => text!(catalogue, "usage-why-no-time"),
+                    BadValue::Fingerprint => text!(catalogue, "usage-why-fingerprint"),
+                    BadValue::HostName => text!(catalogue, "usage-why-host-name"),
+                    BadValue::Alpn => text!(catalogue, "usage-why-alpn"),
+                    BadValue::KeyLog => text!(catalogue, "usage-why-keylog"),
                     BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
                     BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
                 };
@@ -186,6 +212,9 @@ impl Usage {
                 text!(catalogue, "usage-conflict", flag = flag.clone(), other = other.clone())
             }
             Self::NotUnicode => text!(catalogue, "usage-not-unicode"),
+            Self::NeedsTls { flag } => text!(catalogue, "usage-needs-tls", flag = *flag),
+            Self::BadServerName { text } => text!(catalogue, "usage-server-name", text = text.clone()),
+            Self::StartTls { address } => text!(catalogue, "usage-starttls", address = address.clone()),
             Self::Limits(LimitsError::Marks { low, high, hard }) => {
                 text!(catalogue, "usage-limits-marks", low = *low, high = *high, hard = *hard)
             }

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sotong_certs::{Fingerprint, HostName};
+
 use crate::catalogue::{Catalogue, text};
 
 const KIB: u64 = 1024;
@@ -24,6 +26,14 @@ pub(crate) enum BadValue {
     TooLarge,
     #[error("a whole number from {low} to {high}")]
     Range { low: u64, high: u64 },
+    #[error("a SHA-256 fingerprint is 64 hex digits")]
+    Fingerprint,
+    #[error("a host name or an IP address")]
+    HostName,
+    #[error("a protocol's name has 1 to 255 bytes")]
+    Alpn,
+    #[error("neither a file nor SSLKEYLOGFILE")]
+    KeyLog,
 }
 
 /// A number of bytes.
@@ -88,6 +98,25 @@ where
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or(BadValue::Range { low: *bounds.start(), high: *bounds.end() })
     }
+}
+
+/// A certificate's fingerprint.
+pub(crate) fn fingerprint(text: &str) -> Result<Fingerprint, BadValue> {
+    text.parse().map_err(|_| BadValue::Fingerprint)
+}
+
+/// A name that a certificate can be for.
+pub(crate) fn host_name(text: &str) -> Result<HostName, BadValue> {
+    match text.parse() {
+        Ok(HostName::Dns(name)) if name.starts_with('*') => Err(BadValue::HostName),
+        Ok(name) => Ok(name),
+        Err(_) => Err(BadValue::HostName),
+    }
+}
+
+/// The name of an application protocol (RFC 7301, section 3.1).
+pub(crate) fn alpn(text: &str) -> Result<String, BadValue> {
+    if (1..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err(BadValue::Alpn) }
 }
 
 /// A leading whole number, and what follows it.

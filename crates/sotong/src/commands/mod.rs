@@ -7,7 +7,9 @@ mod joining;
 mod listen;
 mod man;
 mod models;
+mod secure;
 pub(crate) mod serve;
+mod show_cert;
 
 use std::process::ExitCode;
 
