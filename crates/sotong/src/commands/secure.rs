@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sotong_certs::{ClientTls, ClientTlsConfig, HostName, Refusal, ServerName, Trust, Verdict, client_config};
+use sotong_certs::{
+    ClientAuth, ClientTls, ClientTlsConfig, HostName, LastingIdentity, Refusal, ServerName, ServerTls, Trust, Verdict,
+    client_config, data_folder, identity_that_lasts, names_of_this_machine, server_config,
+};
 use sotong_drivers::bridge::{Crossed, Parcel, Passing};
 use sotong_layers::{StartTls, StartTlsLimits, Upgrade};
-use sotong_net::endpoint::{Endpoint, Host};
+use sotong_net::endpoint::{Endpoint, Host, HostPort};
 use sotong_net::pump::Report;
 use sotong_session::{Close, Cx, Event, Session, Stream, Wants};
 use sotong_tls::rustls::client::ResolvesClientCert;
-use sotong_tls::rustls::{ClientConfig, SignatureScheme, sign::CertifiedKey};
+use sotong_tls::rustls::{ClientConfig, ServerConfig, SignatureScheme, sign::CertifiedKey};
 use sotong_tls::{Tls, TlsLimits};
 
 use super::joining::log_closed;
-use crate::cli::{ConnectTls, TlsFlags};
+use crate::cli::{ConnectTls, ListenTls, TlsFlags};
 use crate::failure::{Failure, JoinFailure, Usage};
 
 /// The session at a bridge's far end, with everything around it.
@@ -113,6 +116,70 @@ impl Client {
             return Some(JoinFailure::ClientCert { peer });
         }
         Some(failure(close, peer, self.handshake))
+    }
+}
+
+/// The server's side of TLS.
+pub(super) struct Server {
+    config: Arc<ServerConfig>,
+    /// The certificate that was made because none was given.
+    own: Option<LastingIdentity>,
+    handshake: Duration,
+}
+
+impl Server {
+    /// What the flags ask for; `None` where TLS is spoken on none of the addresses.
+    pub(super) fn new(flags: &ListenTls, at: &[Endpoint], timeout: Option<Duration>) -> Result<Option<Self>, Failure> {
+        if !at.iter().any(Endpoint::is_tls) {
+            return flags.given().map_or(Ok(None), |flag| Err(Failure::Usage(Usage::NeedsTls { flag })));
+        }
+        let both = &flags.both;
+        let own = match both.identity() {
+            Some(_) => None,
+            None => {
+                let made = data_folder().and_then(|folder| identity_that_lasts(&folder, &names_of_this_machine()));
+                Some(made.map_err(Failure::Certificate)?)
+            }
+        };
+        let client_auth = match (&flags.client_ca, flags.client_optional) {
+            (None, _) => ClientAuth::None,
+            (Some(ca), true) => ClientAuth::Ask { ca: ca.clone() },
+            (Some(ca), false) => ClientAuth::Demand { ca: ca.clone() },
+        };
+        let wanted = ServerTls {
+            identities: own.as_ref().map(|own| own.files.clone()).or_else(|| both.identity()).into_iter().collect(),
+            client_auth,
+            alpn: both.alpn(),
+            versions: both.versions(),
+            key_log: key_log(both)?,
+        };
+        let config = server_config(&wanted).map_err(Failure::Certificate)?;
+        let handshake = timeout.unwrap_or(TlsLimits::default().handshake);
+        Ok(Some(Self { config, own, handshake }))
+    }
+
+    /// The fingerprint of a certificate that nobody vouches for, and the command that trusts it at `at`.
+    pub(super) fn way_in(&self, at: &Endpoint) -> Option<(String, String)> {
+        let fingerprint = self.own.as_ref()?.facts.fingerprint.to_string();
+        let to = match at {
+            Endpoint::Tls(HostPort { host: Host::All, port }) => format!("tls://:{port}"),
+            at => at.to_string(),
+        };
+        let command = format!("sotong connect {to} --pin {fingerprint}");
+        Some((fingerprint, command))
+    }
+
+    /// What is put around the passing session.
+    pub(super) fn layers(&self) -> impl FnOnce(Passing) -> Result<Layers, Close> + Send + 'static {
+        let limits = TlsLimits { handshake: self.handshake, after_end: None, ..TlsLimits::default() };
+        let config = Arc::clone(&self.config);
+        move |passing| Ok(Box::new(Tls::server(passing, config, limits)?))
+    }
+
+    /// What has failed, if the session did.
+    pub(super) fn failure(&self, crossed: &Crossed, peer: &str) -> Option<JoinFailure> {
+        let close = crossed.close.as_ref()?;
+        Some(failure(close, peer.to_owned(), self.handshake))
     }
 }
 
