@@ -16,6 +16,11 @@ use crate::names::{COMMON_NAME_CHARS_MAX, HostName};
 /// A certificate begins an hour before it is made: clocks differ.
 const BACKDATED_SECONDS: i64 = 3_600;
 
+/// What stands before the 32 secret bytes in a PKCS#8 of version 1 (RFC 8410, section 7). The library makes version 2, with
+/// the public key behind the secret one, which OpenSSL 3.0 cannot read.
+const ED25519_PKCS8_HEAD: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
 /// The kind of key that is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyType {
@@ -29,11 +34,14 @@ pub enum KeyType {
 impl KeyType {
     /// A new key.
     pub(crate) fn generate(self) -> Result<KeyPair, CertError> {
-        let algorithm = match self {
-            Self::Ecdsa => &PKCS_ECDSA_P256_SHA256,
-            Self::Ed25519 => &PKCS_ED25519,
+        let key = match self {
+            Self::Ecdsa => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+            Self::Ed25519 => {
+                let der = [&ED25519_PKCS8_HEAD[..], &random::<32>()?].concat();
+                KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), &PKCS_ED25519)
+            }
         };
-        KeyPair::generate_for(algorithm).map_err(|_| CertError::Library { what: "a new key" })
+        key.map_err(|_| CertError::Library { what: "a new key" })
     }
 }
 

@@ -239,6 +239,15 @@ impl Endpoint {
     pub fn is_unix(&self) -> bool {
         matches!(self, Self::Unix(_) | Self::TlsUnix(_))
     }
+    /// The same place with TLS spoken there; datagrams stay as they are.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        match self {
+            Self::Tcp(to) => Self::Tls(to),
+            Self::Unix(name) => Self::TlsUnix(name),
+            other => other,
+        }
+    }
     /// The same place, whatever is spoken there.
     #[must_use]
     pub fn without_tls(self) -> Self {

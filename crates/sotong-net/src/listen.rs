@@ -141,6 +141,17 @@ impl Bound {
             Self::Datagrams(sockets) => Endpoint::Udp(sockets[0].host_port().clone()),
         }
     }
+    /// The same with TLS spoken there, for sockets that somebody else has bound; datagrams stay as they are.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        match self {
+            Self::Stream(listener) => {
+                let endpoint = listener.endpoint().clone().with_tls();
+                Self::Stream(listener.heard_at(endpoint))
+            }
+            Self::Datagrams(sockets) => Self::Datagrams(sockets),
+        }
+    }
 }
 
 /// Listens on every one of `endpoints`, or on none: what was bound before a failure is let go.

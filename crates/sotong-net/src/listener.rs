@@ -139,7 +139,7 @@ impl Listener {
             None => end_of(&rustix::net::getsockname(&fd).map_err(AcceptError::of)?, None),
         };
         let way = Way::new(local.ok_or(unknown)?, remote.ok_or(unknown)?, Wire::Stream);
-        Ok((Socket::new(fd, Wire::Stream), way))
+        Ok((Socket::new(fd, Wire::Stream), Way { asks_tls: self.endpoint.is_tls(), ..way }))
     }
 }
 

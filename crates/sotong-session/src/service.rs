@@ -30,6 +30,8 @@ pub struct Way {
     pub through: Option<End>,
     /// What the TLS handshake showed.
     pub tls: Option<Arc<TlsFacts>>,
+    /// Whether the address says that TLS is spoken here (`tls://`): whoever makes the session wraps it so.
+    pub asks_tls: bool,
     /// Whether the peer is heard as a stream or as records, for a service that speaks both.
     pub wire: Wire,
 }
@@ -37,7 +39,7 @@ pub struct Way {
 impl Way {
     /// A way between two ends with nothing known beyond them.
     pub fn new(local: End, remote: End, wire: Wire) -> Self {
-        Self { local, remote, through: None, tls: None, wire }
+        Self { local, remote, through: None, tls: None, asks_tls: false, wire }
     }
     /// Who the peer is: behind a proxy if one was named, else the other end of the socket.
     pub fn peer(&self) -> &End {

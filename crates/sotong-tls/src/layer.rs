@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// nobody yet where it is. Input is decrypted only while the inner session takes some; ciphertext that has to wait stays
 /// with the driver. What the inner session says in answer to one event leaves in as few records as it fits into.
 ///
-/// Memory between events: the TLS library's state (about 2 KiB), an unfinished record of at most 18 KiB, a handshake
+/// Memory between events: the TLS library's state (about 3 KiB), an unfinished record of at most 18 KiB, a handshake
 /// message of at most 64 KiB while it arrives, and what the inner session has not taken, at most
 /// [`TlsLimits::untaken_bytes_max`] and what arrived with it.
 pub struct Tls<S> {
@@ -35,6 +35,8 @@ pub struct Tls<S> {
     took: bool,
     /// Whether `plain` has something that was not shown since.
     unshown: bool,
+    /// Whether the inner session has seen its output full: it is owed `Drained` (rule D11 towards it).
+    full: bool,
     ours: OurEnd,
     theirs: PeerEnd,
 }
@@ -112,6 +114,7 @@ impl<S: Stream> Tls<S> {
             scratch: Output::new(Kind::Stream, Marks::default()),
             took: false,
             unshown: false,
+            full: false,
             ours: OurEnd::Open,
             theirs: PeerEnd::NotYet,
         }
@@ -327,6 +330,15 @@ impl<S: Stream> Tls<S> {
         }
         Ok(())
     }
+    /// Tells an inner session whose output was full that it is not: what is heavy in its output (references, where they are
+    /// many) weighs less once it is encrypted, so ours need not have been full.
+    fn refill(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
+        while self.full && self.ours == OurEnd::Open && !cx.out.is_full() && !cx.out.has_overflowed() {
+            self.full = false;
+            self.inward(Event::Drained, cx)?;
+        }
+        Ok(())
+    }
     /// One event for the inner session, whose answer leaves encrypted, on `Err` too.
     fn inward(&mut self, event: Event<'_, S::Mail>, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         let Self { inner, scratch, .. } = self;
@@ -334,6 +346,7 @@ impl<S: Stream> Tls<S> {
         let wants = inner.wants();
         // Its own output is smaller than ours: it may have seen itself stop where we would go on.
         self.took &= wants.takes(&self.scratch);
+        self.full |= self.scratch.is_full();
         let sealed = self.seal(cx.out);
         let has_ended = match &result {
             Ok(()) => self.scratch.is_finished(),
@@ -479,12 +492,16 @@ impl<S: Stream> Session for Tls<S> {
             Event::End => self.bare_end(cx)?,
             Event::Mail(mail) if is_open => self.inward(Event::Mail(mail), cx)?,
             Event::Deadline => self.deadline(cx)?,
-            Event::Drained if is_open => self.inward(Event::Drained, cx)?,
+            Event::Drained if is_open => {
+                self.full = false;
+                self.inward(Event::Drained, cx)?;
+            }
             Event::Stop => self.stop(cx)?,
             Event::Gone(close) if is_open => return self.inward(Event::Gone(close), cx),
             // Nobody is inside yet.
             Event::Again | Event::Mail(_) | Event::Drained | Event::Gone(_) => {}
         }
+        self.refill(cx)?;
         self.settle()
     }
     fn wants(&self) -> Wants {

@@ -9,6 +9,8 @@
 //! Certificates, keys, roots and versions come in a `rustls` configuration; this crate reads no file and no clock. It
 //! renegotiates nothing, compresses nothing, and takes no early data (RFC 8446 §2.3), which can be replayed.
 //!
+//! [`Secure`] is a service around a service: it wraps the sessions of those who come to a `tls://` address.
+//!
 //! An idle connection has no buffers: what is kept between events is an unfinished record, at most 18 KiB, and what the
 //! inner session has not taken.
 //!
@@ -63,7 +65,9 @@ mod first;
 mod hello;
 mod layer;
 mod limits;
+mod service;
 
 pub use layer::Tls;
 pub use limits::TlsLimits;
 pub use rustls;
+pub use service::{Configs, MaybeTls, Secure};

@@ -3,7 +3,8 @@ mod common;
 
 use common::{Order, Pair, Probe, client, client_config, known_client_config, name, probe, server, server_config};
 use proptest::prelude::*;
-use sotong_session::{Checked, Close, Marks, TlsFacts, rig::Rig};
+use sotong_classics::ChargenService;
+use sotong_session::{Checked, Close, End, Marks, Service, TlsFacts, Way, Wire, rig::Rig};
 use sotong_tls::{
     Tls, TlsLimits,
     rustls::{
@@ -294,6 +295,28 @@ fn a_greeting_and_independent_directions() {
     pair.server.mail(&Order::Say(vec![b'y'; 50_000]));
     while pair.carry(true) {}
     assert_eq!(probe(&pair.client).heard.len(), 50_005);
+}
+
+/// Its output is full by the weight of references, which TLS makes bytes of.
+#[test]
+fn an_output_that_was_full_is_filled_again() {
+    let way = Way::new(End::Pipe, End::Pipe, Wire::Stream);
+    for (low, high) in [(16, 64), (100, 1000), (16 << 10, 64 << 10)] {
+        let inner = Checked::new(ChargenService.open(&way).expect("a session"));
+        let tls = Tls::server(inner, Arc::new(server_config(&[&TLS13])), TlsLimits::default()).expect("a server");
+        let mut chargen = Rig::stream(Checked::new(tls).with_end_mark()).with_marks(Marks { low, high, hard: 1 << 20 });
+        let mut ear = client(Probe::ear(), client_config(&[&TLS13]));
+        chargen.open();
+        ear.open();
+        while probe(&ear).heard.len() < 4 * high {
+            chargen.input(&ear.sent());
+            let more = chargen.sent_some(usize::MAX);
+            assert!(!more.is_empty() || probe(&ear).heard.is_empty(), "nobody fills it again");
+            ear.input(&more);
+        }
+        let heard = &probe(&ear).heard;
+        assert_eq!(heard[..10], *b" !\"#$%&'()");
+    }
 }
 
 #[test]

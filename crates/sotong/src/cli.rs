@@ -3,6 +3,10 @@
 //! No text for people stands here. Each command and argument takes its words from the catalogue by its name; see
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
+pub(crate) mod cert;
+mod connect_tls;
+mod serve_tls;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -11,12 +15,10 @@ use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
-pub(crate) use self::tls::{ConnectTls, ListenTls, TlsFlags};
-
+pub(crate) use self::connect_tls::ConnectTls;
+pub(crate) use self::serve_tls::{ServeTls, alpn};
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, some_time, whole};
-
-mod tls;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -85,6 +87,7 @@ pub(crate) enum Command {
     Room(Room),
     Connect(Connect),
     Listen(Listen),
+    Cert(cert::Cert),
     Models(Models),
     Completions(Completions),
     Man(Man),
@@ -111,6 +114,8 @@ pub(crate) struct Serve {
     pub(crate) server_keepalive: Span,
     #[arg(long, value_name = "TIME", default_value = "1m", hide_short_help = true)]
     pub(crate) retire: Span,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
     #[command(flatten)]
     pub(crate) hold: HoldFlags,
     #[command(flatten)]
@@ -288,7 +293,7 @@ pub(crate) struct Listen {
     #[command(flatten)]
     pub(crate) way: Way,
     #[command(flatten)]
-    pub(crate) tls: ListenTls,
+    pub(crate) tls: ServeTls,
 }
 
 #[derive(Debug, Args)]
@@ -311,8 +316,9 @@ pub(crate) struct Man {
 
 #[derive(Debug, Args)]
 pub(crate) struct Help {
+    // `help cert new` as `cert new --help`.
     #[arg(value_name = "COMMAND")]
-    pub(crate) command: Option<String>,
+    pub(crate) command: Vec<String>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`session`] | the contract: sessions, events, bounded output, close reasons, limits |
 //! | [`layers`] | sessions around sessions: lines, idle limit, rate, first bytes |
+//! | [`tls`] | TLS around any stream session, both sides; certificates come as configurations of rustls |
 //! | [`classics`] | echo, discard, chargen, daytime, time, a room of lines |
 //! | [`net`] | addresses, listening, dialling, the pump, signals |
 //! | [`drivers`] | the I/O models; [`drivers::serve_async`] serves inside a Tokio program |
@@ -90,3 +91,4 @@ pub use sotong_layers as layers;
 pub use sotong_net as net;
 pub use sotong_session as session;
 pub use sotong_shard as shard;
+pub use sotong_tls as tls;

@@ -1,6 +1,7 @@
 //! The `sotong` command.
 
 mod catalogue;
+mod certificate;
 mod cli;
 mod commands;
 mod console;

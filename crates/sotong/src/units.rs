@@ -30,8 +30,6 @@ pub(crate) enum BadValue {
     Fingerprint,
     #[error("a host name or an IP address")]
     HostName,
-    #[error("a protocol's name has 1 to 255 bytes")]
-    Alpn,
     #[error("neither a file nor SSLKEYLOGFILE")]
     KeyLog,
 }
@@ -112,11 +110,6 @@ pub(crate) fn host_name(text: &str) -> Result<HostName, BadValue> {
         Ok(name) => Ok(name),
         Err(_) => Err(BadValue::HostName),
     }
-}
-
-/// The name of an application protocol (RFC 7301, section 3.1).
-pub(crate) fn alpn(text: &str) -> Result<String, BadValue> {
-    if (1..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err(BadValue::Alpn) }
 }
 
 /// A leading whole number, and what follows it.

@@ -26,7 +26,7 @@ use sotong_net::listen::{Bound, ListenOptions, ListenProblem, listen};
 use sotong_net::listener::{AcceptBackoff, AcceptError, Listener};
 use sotong_net::passed::take_passed;
 use sotong_net::pump::{Act, FlowEnd, Limits};
-use sotong_net::signals::{Stage, Stop};
+use sotong_net::signals::{Stage, Stop, catch_hangup};
 use sotong_net::socket::Socket;
 use sotong_session::Way;
 
@@ -36,6 +36,8 @@ use self::program::Program;
 use self::typed::Typed;
 use super::joining::{Joining, Side, catch, signal_code, verdict};
 use super::secure;
+use super::serve::way_in;
+use super::serve_tls::Tls;
 use crate::catalogue::{Catalogue, text};
 use crate::cli::Listen;
 use crate::console::Console;
@@ -52,17 +54,22 @@ pub(crate) fn run(args: &Listen, console: &Console) -> Result<ExitCode, Failure>
     let program = args.exec.as_deref().map(|line| Program::find(line, &args.exec_args)).transpose()?.map(Arc::new);
     let access = access(args)?;
     let endpoints = endpoints(args)?;
-    let secure = secure::Server::new(&args.tls, &endpoints, joining.timeout())?.map(Arc::new);
+    let speaks_tls = |bound: &Bound| bound.endpoint().is_tls();
+    let tls = Tls::new(&args.tls, endpoints.iter().any(Endpoint::is_tls) || passed.iter().any(speaks_tls))?;
     let runs = program.clone();
     let (stop, _caught) = catch(move || runs.iter().for_each(|program| program.kill()))?;
     let bound = if passed.is_empty() { bind(args, &endpoints, &joining, &stop)? } else { Some(passed) };
     let Some(bound) = bound else { return Ok(ExitCode::from(signal_code(&stop))) };
+    // Only who goes on has somebody to show another certificate to.
+    let renew = tls.as_ref().filter(|_| args.keep_open).map(|tls| tls.renewed("listen")).transpose().map_err(setup)?;
+    let _renewed = renew.as_ref().map(|renew| catch_hangup(Some(renew))).transpose().map_err(setup)?;
     let server = Server {
         args,
         console,
         joining,
         program,
-        secure,
+        secure: tls.as_ref().map(|tls| Arc::new(secure::Server::new(tls))),
+        tls,
         access,
         stop,
         conns_max: conversations_max(args, console),
@@ -84,6 +91,7 @@ struct Server<'a> {
     console: &'a Console,
     joining: Joining<'a>,
     program: Option<Arc<Program>>,
+    tls: Option<Tls>,
     secure: Option<Arc<secure::Server>>,
     access: AccessList,
     stop: Stop,
@@ -112,16 +120,12 @@ impl Server<'_> {
                 tracing::info!(service = "listen", address, pid = std::process::id(), "listening");
             }
         }
-        let own = self.secure.as_ref().and_then(|secure| {
-            let first = bound.iter().map(Bound::endpoint).find(Endpoint::is_tls)?;
-            secure.way_in(&first)
-        });
-        if let Some((fingerprint, command)) = own {
-            if self.console.speaks() {
-                self.console.say(&text!(self.console.catalogue, "listen-own-certificate", fingerprint = fingerprint));
+        if let Some(tls) = &self.tls {
+            tls.announce(self.console);
+            let at = bound.iter().map(Bound::endpoint).find(Endpoint::is_tls);
+            if let Some((at, pin)) = at.zip(tls.pin()) {
+                let command = way_in(&at, "listen", Some(pin));
                 self.console.say(&text!(self.console.catalogue, "serve-try", command = command));
-            } else {
-                tracing::info!(service = "listen", sha256 = fingerprint, "self-signed certificate");
             }
         }
         let exposed = bound.iter().map(Bound::endpoint).find(|at| !at.is_local());

@@ -1,5 +1,6 @@
 //! One file a command; [`run`] chooses.
 
+mod cert;
 mod completions;
 mod connect;
 mod help;
@@ -9,6 +10,7 @@ mod man;
 mod models;
 mod secure;
 pub(crate) mod serve;
+mod serve_tls;
 mod show_cert;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<ExitCode, Failu
         Command::Room(args) => serve::run("room", &args.serve, RoomService::new(args.limits()), console),
         Command::Connect(args) => return connect::run(&args, console),
         Command::Listen(args) => return listen::run(&args, console),
+        Command::Cert(args) => return cert::run(&args, console),
         Command::Models(args) => models::run(&args, console),
         Command::Completions(args) => completions::run(&args, console),
         Command::Man(args) => man::run(&args, console),

@@ -4,21 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sotong_certs::{
-    ClientAuth, ClientTls, ClientTlsConfig, HostName, LastingIdentity, Refusal, ServerName, ServerTls, Trust, Verdict,
-    client_config, data_folder, identity_that_lasts, names_of_this_machine, server_config,
-};
+use sotong_certs::{ClientTls, ClientTlsConfig, HostName, Refusal, ServerName, Verdict, client_config};
 use sotong_drivers::bridge::{Crossed, Parcel, Passing};
 use sotong_layers::{StartTls, StartTlsLimits, Upgrade};
-use sotong_net::endpoint::{Endpoint, Host, HostPort};
+use sotong_net::endpoint::{Endpoint, Host};
 use sotong_net::pump::Report;
 use sotong_session::{Close, Cx, Event, Session, Stream, Wants};
 use sotong_tls::rustls::client::ResolvesClientCert;
-use sotong_tls::rustls::{ClientConfig, ServerConfig, SignatureScheme, sign::CertifiedKey};
-use sotong_tls::{Tls, TlsLimits};
+use sotong_tls::rustls::{ClientConfig, SignatureScheme, sign::CertifiedKey};
+use sotong_tls::{Configs, Tls, TlsLimits};
 
 use super::joining::log_closed;
-use crate::cli::{ConnectTls, ListenTls, TlsFlags};
+use super::serve_tls;
+use crate::cli::{ConnectTls, alpn};
 use crate::failure::{Failure, JoinFailure, Usage};
 
 /// The session at a bridge's far end, with everything around it.
@@ -121,58 +119,19 @@ impl Client {
 
 /// The server's side of TLS.
 pub(super) struct Server {
-    config: Arc<ServerConfig>,
-    /// The certificate that was made because none was given.
-    own: Option<LastingIdentity>,
+    configs: Arc<dyn Configs>,
     handshake: Duration,
 }
 
 impl Server {
-    /// What the flags ask for; `None` where TLS is spoken on none of the addresses.
-    pub(super) fn new(flags: &ListenTls, at: &[Endpoint], timeout: Option<Duration>) -> Result<Option<Self>, Failure> {
-        if !at.iter().any(Endpoint::is_tls) {
-            return flags.given().map_or(Ok(None), |flag| Err(Failure::Usage(Usage::NeedsTls { flag })));
-        }
-        let both = &flags.both;
-        let own = match both.identity() {
-            Some(_) => None,
-            None => {
-                let made = data_folder().and_then(|folder| identity_that_lasts(&folder, &names_of_this_machine()));
-                Some(made.map_err(Failure::Certificate)?)
-            }
-        };
-        let client_auth = match (&flags.client_ca, flags.client_optional) {
-            (None, _) => ClientAuth::None,
-            (Some(ca), true) => ClientAuth::Ask { ca: ca.clone() },
-            (Some(ca), false) => ClientAuth::Demand { ca: ca.clone() },
-        };
-        let wanted = ServerTls {
-            identities: own.as_ref().map(|own| own.files.clone()).or_else(|| both.identity()).into_iter().collect(),
-            client_auth,
-            alpn: both.alpn(),
-            versions: both.versions(),
-            key_log: key_log(both)?,
-        };
-        let config = server_config(&wanted).map_err(Failure::Certificate)?;
-        let handshake = timeout.unwrap_or(TlsLimits::default().handshake);
-        Ok(Some(Self { config, own, handshake }))
-    }
-
-    /// The fingerprint of a certificate that nobody vouches for, and the command that trusts it at `at`.
-    pub(super) fn way_in(&self, at: &Endpoint) -> Option<(String, String)> {
-        let fingerprint = self.own.as_ref()?.facts.fingerprint.to_string();
-        let to = match at {
-            Endpoint::Tls(HostPort { host: Host::All, port }) => format!("tls://:{port}"),
-            at => at.to_string(),
-        };
-        let command = format!("sotong connect {to} --pin {fingerprint}");
-        Some((fingerprint, command))
+    pub(super) fn new(tls: &serve_tls::Tls) -> Self {
+        Self { configs: tls.configs(), handshake: tls.limits.handshake }
     }
 
     /// What is put around the passing session.
     pub(super) fn layers(&self) -> impl FnOnce(Passing) -> Result<Layers, Close> + Send + 'static {
         let limits = TlsLimits { handshake: self.handshake, after_end: None, ..TlsLimits::default() };
-        let config = Arc::clone(&self.config);
+        let config = self.configs.current();
         move |passing| Ok(Box::new(Tls::server(passing, config, limits)?))
     }
 
@@ -219,32 +178,23 @@ fn name_of(to: &Endpoint) -> Result<HostName, String> {
 }
 
 fn configured(flags: &ConnectTls) -> Result<(Arc<ClientConfig>, Verdict, Arc<Asked>), Failure> {
-    let trust = match flags {
-        ConnectTls { insecure: true, .. } => Trust::Anybody,
-        ConnectTls { pin, .. } if !pin.is_empty() => Trust::Pins(pin.clone()),
-        ConnectTls { ca, .. } if !ca.is_empty() => Trust::Files(ca.clone()),
-        _ => Trust::System,
-    };
-    let both = &flags.both;
+    let key_log = flags.keylog().map_err(|why| {
+        let flag = "--keylog".to_owned();
+        Failure::Usage(Usage::BadValue { flag, value: String::new(), why })
+    })?;
     let wanted = ClientTls {
-        trust,
-        identity: both.identity(),
-        alpn: both.alpn(),
-        versions: both.versions(),
-        key_log: key_log(both)?,
+        trust: flags.trust(),
+        identity: flags.identity(),
+        alpn: alpn(&flags.alpn).map_err(Failure::Usage)?,
+        versions: flags.versions(),
+        key_log,
     };
-    let ClientTlsConfig { mut config, verdict } = client_config(&wanted).map_err(Failure::Certificate)?;
+    let ClientTlsConfig { mut config, verdict } = client_config(&wanted)?;
     let asked = Arc::new(Asked::default());
     if wanted.identity.is_none() {
         Arc::make_mut(&mut config).client_auth_cert_resolver = Arc::<Asked>::clone(&asked);
     }
     Ok((config, verdict, asked))
-}
-
-/// The file for the secrets of sessions.
-pub(super) fn key_log(flags: &TlsFlags) -> Result<Option<std::path::PathBuf>, Failure> {
-    let flag = "--keylog".to_owned();
-    flags.keylog().map_err(|why| Failure::Usage(Usage::BadValue { flag, value: String::new(), why }))
 }
 
 /// Has no certificate to show, and remembers that it was asked for one.

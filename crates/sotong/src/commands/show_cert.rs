@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use sotong_certs::{CertFacts, CertificateDer, describe_chain, unix_now, utc};
+use sotong_certs::{CertFacts, CertificateDer, describe_chain, unix_now};
 use sotong_drivers::bridge::Crossed;
 
 use super::secure::Client;
 use crate::catalogue::{Catalogue, text};
-use crate::failure;
+use crate::{certificate, failure};
 
 /// A server that has been looked at.
 pub(super) struct Shown<'a> {
@@ -37,11 +37,11 @@ impl Shown<'_> {
         self.secure.refusal().map(|refusal| refusal.facts()).unwrap_or_default()
     }
 
-    /// The names are a promise to scripts. Times are seconds since 1970.
+    /// The names are a promise to scripts.
     fn object(&self, chain: &[CertFacts]) -> Value {
         let english = Catalogue::new(crate::catalogue::Lang::En);
         let tls = self.crossed.tls.as_ref();
-        let refusal = self.secure.refusal();
+        let (refusal, now) = (self.secure.refusal(), unix_now());
         json!({
             "peer": self.peer,
             "name": self.secure.name(),
@@ -52,7 +52,7 @@ impl Shown<'_> {
             "group": tls.map(|tls| tls.group),
             "alpn": tls.and_then(|tls| tls.alpn.as_deref()).map(String::from_utf8_lossy),
             "client_certificate_asked": self.secure.was_asked(),
-            "chain": chain.iter().map(certificate).collect::<Vec<_>>(),
+            "chain": chain.iter().map(|facts| certificate::object(facts, now)).collect::<Vec<_>>(),
         })
     }
 
@@ -84,49 +84,11 @@ impl Shown<'_> {
         if self.secure.was_asked() {
             line(text!(catalogue, "shown-client-asked"));
         }
-        let now = unix_now();
-        for (number, facts) in (1..).zip(chain) {
+        let paragraphs = certificate::chain(catalogue, chain, unix_now());
+        if !chain.is_empty() {
             line(String::new());
-            line(text!(catalogue, "shown-certificate", number = number, subject = facts.subject.clone()));
-            let mut detail = |text: String| line(format!("  {text}"));
-            let names = facts.names.join(", ");
-            if !names.is_empty() {
-                detail(text!(catalogue, "shown-names", names = names));
-            }
-            if facts.is_self_issued {
-                detail(text!(catalogue, "shown-self-signed"));
-            } else {
-                detail(text!(catalogue, "shown-issuer", issuer = facts.issuer.clone()));
-            }
-            let (from, until) = (utc(facts.not_before), utc(facts.not_after));
-            let days = facts.days_left(now);
-            detail(if now < facts.not_before {
-                text!(catalogue, "shown-dates-not-yet", from = from, until = until)
-            } else if days < 0 {
-                text!(catalogue, "shown-dates-over", from = from, until = until)
-            } else {
-                text!(catalogue, "shown-dates", from = from, until = until, days = days)
-            });
-            detail(text!(catalogue, "shown-key", key = facts.key.to_string(), signature = facts.signature.clone()));
-            detail(text!(catalogue, "shown-serial", serial = facts.serial.clone()));
-            detail(text!(catalogue, "shown-fingerprint", fingerprint = facts.fingerprint.to_string()));
         }
+        out.push_str(&paragraphs);
         out
     }
-}
-
-fn certificate(facts: &CertFacts) -> Value {
-    json!({
-        "subject": facts.subject,
-        "issuer": facts.issuer,
-        "names": facts.names,
-        "not_before": facts.not_before,
-        "not_after": facts.not_after,
-        "key": facts.key.to_string(),
-        "signature": facts.signature,
-        "serial": facts.serial,
-        "sha256": facts.fingerprint.to_string(),
-        "authority": facts.is_ca,
-        "self_signed": facts.is_self_issued,
-    })
 }

@@ -61,7 +61,7 @@ impl JoinFailure {
         match self {
             Self::Dial { why, .. } => dial_code(why),
             Self::Reset { .. } | Self::Truncated { .. } | Self::NotTls { .. } | Self::Tls { .. } => code::PROTOCOL,
-            Self::Untrusted { .. } | Self::ClientCert { .. } => code::REFUSED,
+            Self::Untrusted { .. } | Self::ClientCert { .. } => code::CERTIFICATE,
             Self::Idle { .. } | Self::NobodyCame { .. } | Self::Handshake { .. } => code::NO_ANSWER,
             Self::Connection { why, .. } => match why.kind {
                 io::ErrorKind::TimedOut => code::NO_ANSWER,

@@ -160,7 +160,7 @@ impl Conversation {
         let whose = way.clone();
         // What has to live for as long as the bridge, and what could not be made.
         let (mut child, mut seat, mut failed) = (None, None, None);
-        let near: Box<dyn FnOnce(Option<&TlsFacts>) -> io::Result<End>>;
+        let near: Near<'_>;
         let (rules, limits) = match &kind {
             Kind::Program(program) => {
                 near = Box::new(|tls| match program.spawn(&whose, tls) {
@@ -211,6 +211,9 @@ impl Conversation {
         }
     }
 }
+
+/// Makes what a peer is joined to, once its handshake is done.
+type Near<'a> = Box<dyn FnOnce(Option<&TlsFacts>) -> io::Result<End> + 'a>;
 
 /// Who types to several has nothing to finish for one that has ended.
 const SHARED_RULES: Rules = Rules { after_b_ended: Then::Finish, after_back_broke: Then::Finish };
