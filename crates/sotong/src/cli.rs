@@ -4,6 +4,7 @@
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
 pub(crate) mod cert;
+mod connect_tls;
 mod serve_tls;
 
 use std::ffi::OsString;
@@ -14,7 +15,8 @@ use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
-pub(crate) use self::serve_tls::ServeTls;
+pub(crate) use self::connect_tls::ConnectTls;
+pub(crate) use self::serve_tls::{ServeTls, alpn};
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, some_time, whole};
 
@@ -267,6 +269,8 @@ pub(crate) struct Connect {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ConnectTls,
 }
 
 #[derive(Debug, Args)]
@@ -288,6 +292,8 @@ pub(crate) struct Listen {
     pub(crate) max_conns: u32,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod run;
 
 pub use self::passing::Passing;
 use bytes::Bytes;
+use passing::Outermost;
 use run::Run;
 use sotong_net::{
     pump::{End, Flow, Limits, Passed, Rules},
@@ -39,9 +40,8 @@ pub enum Parcel {
 }
 
 /// Two ends to be joined: a near one, and a connection.
-#[derive(Debug)]
-pub struct Bridge {
-    near: End,
+pub struct Bridge<'a> {
+    near: Near<'a>,
     socket: Socket,
     way: Way,
     forth: Flow,
@@ -65,11 +65,19 @@ pub struct Crossed {
     pub tls: Option<Arc<TlsFacts>>,
 }
 
-impl Bridge {
+/// Makes the near end once the way to the peer is usable, by what TLS has shown of it.
+type Near<'a> = Box<dyn FnOnce(Option<&TlsFacts>) -> io::Result<End> + 'a>;
+
+impl<'a> Bridge<'a> {
     /// Joins `near` and `socket`.
     pub fn new(near: End, socket: Socket, way: Way) -> Self {
+        Self::when_open(|_| Ok(near), socket, way)
+    }
+    /// Joins `socket` and an end that is made once the way is usable: for a program that is run for nobody whose handshake
+    /// fails. If it cannot be made, both directions end with that.
+    pub fn when_open(near: impl FnOnce(Option<&TlsFacts>) -> io::Result<End> + 'a, socket: Socket, way: Way) -> Self {
         let (forth, back) = (Flow::default(), Flow::default());
-        Self { near, socket, way, forth, back, rules: Rules::default(), limits: Limits::default() }
+        Self { near: Box::new(near), socket, way, forth, back, rules: Rules::default(), limits: Limits::default() }
     }
     /// What is done to the bytes to the connection, and to those from it.
     #[must_use]
@@ -95,12 +103,18 @@ impl Bridge {
     ///
     /// # Errors
     /// The system cannot wait for the ends. What fails of them is in the report.
-    pub fn run<S, L>(self, layer: L, stop: Option<BorrowedFd<'_>>) -> io::Result<Crossed>
+    pub fn run<S, L>(self, layer: L, stop: Option<BorrowedFd<'a>>) -> io::Result<Crossed>
     where
         S: Stream<Mail = Parcel> + 'static,
         L: FnOnce(Passing) -> Result<S, Close> + Send + 'static,
     {
         Run::new(self, layer, stop).run()
+    }
+}
+
+impl fmt::Debug for Bridge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge").field("socket", &self.socket).field("rules", &self.rules).finish_non_exhaustive()
     }
 }
 
@@ -127,10 +141,11 @@ where
     S: Stream<Mail = Parcel> + 'static,
     L: FnOnce(Passing) -> Result<S, Close> + Send + 'static,
 {
-    type Session = S;
-    fn open(&self, _: &Way) -> Result<S, Close> {
+    type Session = Outermost<S>;
+    fn open(&self, _: &Way) -> Result<Self::Session, Close> {
         let layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        layer.map_or(Err(Close::Fault("a bridge has one session")), |layer| layer(Passing::new(&self.heard)))
+        let layer = layer.ok_or(Close::Fault("a bridge has one session"))?;
+        layer(Passing::new(&self.heard)).map(|session| Outermost::new(session, &self.heard))
     }
     fn lost(&self, _: Address, _: &mut dyn Host<Parcel>) {
         self.heard.lock().gone = Some(Close::Fault("panic"));

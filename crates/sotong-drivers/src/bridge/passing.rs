@@ -81,9 +81,8 @@ impl Session for Passing {
             Event::Mail(Parcel::Go) if self.pace == Passes::Waits => self.pace = Passes::Keeps,
             Event::Mail(Parcel::Forget) => self.pace = Passes::Forgets,
             Event::Mail(Parcel::Leave(close)) => return Err(close.clone()),
-            Event::Gone(close) => self.heard.lock().gone = Some(close.clone()),
             Event::Stop => return Err(Close::Stop),
-            Event::Mail(Parcel::Go) | Event::Again | Event::Deadline | Event::Drained => {}
+            Event::Mail(Parcel::Go) | Event::Again | Event::Deadline | Event::Drained | Event::Gone(_) => {}
         }
         Ok(())
     }
@@ -94,6 +93,35 @@ impl Session for Passing {
     }
 }
 impl Stream for Passing {}
+
+/// The outermost session of a bridge: tells the loop when it is over, also where a layer has not got to the passing session.
+#[derive(Debug)]
+pub(super) struct Outermost<S> {
+    inner: S,
+    heard: Arc<Heard>,
+}
+
+impl<S> Outermost<S> {
+    pub(super) fn new(inner: S, heard: &Arc<Heard>) -> Self {
+        Self { inner, heard: Arc::clone(heard) }
+    }
+}
+
+impl<S: Stream<Mail = Parcel>> Session for Outermost<S> {
+    type Mail = Parcel;
+
+    fn handle(&mut self, event: Event<'_, Parcel>, cx: &mut Cx<'_, Parcel>) -> Result<(), Close> {
+        if let Event::Gone(close) = event {
+            self.heard.lock().gone = Some(close.clone());
+        }
+        self.inner.handle(event, cx)
+    }
+
+    fn wants(&self) -> Wants {
+        self.inner.wants()
+    }
+}
+impl<S: Stream<Mail = Parcel>> Stream for Outermost<S> {}
 
 #[cfg(test)]
 mod tests {

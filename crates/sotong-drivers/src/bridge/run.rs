@@ -1,6 +1,6 @@
 //! The loop of a bridge: what is done in a turn, when it ends, and why.
 use super::{
-    Bridge, Crossed, Once, Parcel, Passing,
+    Bridge, Crossed, Near, Once, Parcel, Passing,
     passing::{Heard, News},
 };
 use crate::blocking::NoBell;
@@ -62,6 +62,8 @@ where
     shard: Shard<Once<L>, Socket>,
     slot: u32,
     heard: Arc<Heard>,
+    /// Until the way is usable.
+    near: Option<Near<'a>>,
     reader: Option<Reader>,
     writer: Option<Writer>,
     forth: Half,
@@ -110,7 +112,7 @@ where
     L: FnOnce(Passing) -> Result<S, Close> + Send + 'static,
 {
     /// The connection's session, opened.
-    pub(super) fn new(bridge: Bridge, layer: L, stop: Option<BorrowedFd<'a>>) -> Self {
+    pub(super) fn new(bridge: Bridge<'a>, layer: L, stop: Option<BorrowedFd<'a>>) -> Self {
         let Bridge { near, socket, way, forth, back, rules, limits } = bridge;
         let heard = Arc::default();
         let exchange = Exchange::new(1);
@@ -120,7 +122,6 @@ where
         let bounds = Bounds { stall: Duration::MAX, linger, linger_bytes_max, ..Bounds::default() };
         let service = Once::new(layer, &heard);
         let shard = Shard::new(0, service, Arc::clone(&exchange), bounds, Arc::new(Silent), 0);
-        let (source, sink) = near.into_parts();
         let half = |flow| Half { state: State::Runs, filter: Filter::new(flow), bytes: 0 };
         let start = Instant::now();
         let mut run = Self {
@@ -128,8 +129,9 @@ where
             shard,
             slot: 0,
             heard,
-            reader: Some(Reader::new(source)),
-            writer: Some(Writer::new(sink)),
+            near: Some(near),
+            reader: None,
+            writer: None,
             forth: half(forth),
             back: half(back),
             writing: Vec::new(),
@@ -172,6 +174,7 @@ where
             self.shard.deliver();
             self.shard.expire();
             self.flush();
+            self.meet();
             self.write_near();
             self.look_around();
             self.flush();
@@ -223,6 +226,26 @@ where
 
     fn news<R>(&self, look: impl FnOnce(&mut News) -> R) -> R {
         look(&mut self.heard.lock())
+    }
+
+    /// Makes the near end, once the way is usable.
+    fn meet(&mut self) {
+        let tls = match self.near {
+            Some(_) => self.news(|news| news.opened.then(|| news.tls.clone())),
+            None => None,
+        };
+        let Some((near, tls)) = self.near.take_if(|_| tls.is_some()).zip(tls) else { return };
+        match near(tls.as_deref()) {
+            Ok(end) => {
+                let (source, sink) = end.into_parts();
+                (self.reader, self.writer) = (Some(Reader::new(source)), Some(Writer::new(sink)));
+            }
+            Err(error) => {
+                let fault = Fault { act: Act::Write, kind: error.kind(), code: error.raw_os_error() };
+                self.end_back(FlowEnd::Failed(fault));
+                self.forth_failed(fault);
+            }
+        }
     }
 
     // The ends of both directions.

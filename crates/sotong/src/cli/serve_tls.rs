@@ -39,7 +39,7 @@ enum Asks {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Version {
+pub(super) enum Version {
     #[value(name = "1.2")]
     V12,
     #[value(name = "1.3")]
@@ -75,7 +75,7 @@ impl ServeTls {
         let keys = self.key.iter().cloned().map(Some).chain(std::iter::repeat(None));
         let identities = self.cert.iter().cloned().zip(keys).map(|(cert, key)| IdentityFiles { cert, key }).collect();
         let client_auth = match (self.client_auth, &self.client_ca) {
-            (None, None) | (Some(Asks::None), None) => ClientAuth::None,
+            (None | Some(Asks::None), None) => ClientAuth::None,
             (None | Some(Asks::Demand), Some(ca)) => ClientAuth::Demand { ca: ca.clone() },
             (Some(Asks::Ask), Some(ca)) => ClientAuth::Ask { ca: ca.clone() },
             (Some(Asks::None), Some(_)) => {
@@ -85,18 +85,29 @@ impl ServeTls {
                 return Err(Usage::Needs { flag: "--client-auth", other: "--client-ca" });
             }
         };
-        if let Some(name) = self.alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
-            return Err(Usage::Alpn { name: name.clone() });
-        }
-        let of = |version: Option<Version>, default| match version {
-            None => default,
-            Some(Version::V12) => TlsVersion::V12,
-            Some(Version::V13) => TlsVersion::V13,
-        };
-        let Versions { min, max } = Versions::default();
-        let versions = Versions { min: of(self.tls_min, min), max: of(self.tls_max, max) };
-        let alpn = self.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+        let (alpn, versions) = (alpn(&self.alpn)?, Version::range(self.tls_min, self.tls_max));
         Ok(ServerTls { identities, client_auth, alpn, versions, key_log: None })
+    }
+}
+
+impl Version {
+    /// Those from the lowest to the highest, each by default what there is.
+    pub(super) fn range(min: Option<Self>, max: Option<Self>) -> Versions {
+        let of = |version: Option<Self>, default| match version {
+            None => default,
+            Some(Self::V12) => TlsVersion::V12,
+            Some(Self::V13) => TlsVersion::V13,
+        };
+        let Versions { min: lowest, max: highest } = Versions::default();
+        Versions { min: of(min, lowest), max: of(max, highest) }
+    }
+}
+
+/// The names of application protocols (RFC 7301, section 3.1).
+pub(crate) fn alpn(names: &[String]) -> Result<Vec<Vec<u8>>, Usage> {
+    match names.iter().find(|name| name.is_empty() || name.len() > 255) {
+        Some(name) => Err(Usage::Alpn { name: name.clone() }),
+        None => Ok(names.iter().map(|name| name.clone().into_bytes()).collect()),
     }
 }
 

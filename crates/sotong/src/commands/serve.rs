@@ -273,7 +273,7 @@ fn speaks_tls(args: &Serve, asked: &[Endpoint], passed: &[Bound], is_worker: boo
 }
 
 /// A command that reaches the server and can be copied.
-fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> String {
+pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> String {
     let pin = pin.map(|pin| format!("--pin {pin} ")).unwrap_or_default();
     match at {
         Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),

@@ -1,5 +1,6 @@
 //! TLS for servers: the certificate, what is told of it at start, and its reload.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 
@@ -112,6 +113,16 @@ impl Tls {
         for warning in self.reloadable.warnings() {
             console.warn("certificate", |catalogue| failure::certs::warning(catalogue, &warning));
         }
+    }
+
+    /// What asks that the certificates be read anew.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn renewed(&self, name: &'static str) -> io::Result<Renew> {
+        let renew = Renew::new()?;
+        self.reload_when_asked(name, &renew);
+        Ok(renew)
     }
 
     /// Reads the certificates anew whenever `renew` is asked. The thread waits for as long as the process lives.
