@@ -1,5 +1,6 @@
 //! TLS at server commands, with programs of others as peers: openssl, Python, curl.
 use rustix::process::Signal;
+use sotong::drivers::Model;
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -7,7 +8,6 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 use tests::{
     conn::{Conn, Folder, place},
@@ -230,9 +230,10 @@ fn certificates_are_read_anew_without_dropping_anybody() {
         let (old, old_key) = pki.make("old.test");
         let (new, new_key) = pki.make("new.test");
         let line = ["tls://127.0.0.1:0", "--cert", words(&old), "--key", words(&old_key), "--log-format", "json"];
-        let server = Server::start(run.line("echo", &line));
+        let mut server = Server::start(run.line("echo", &line));
+        let at = server.address().to_owned();
         let subject = || {
-            let (said, _) = pki.look(server.address(), &[]);
+            let (said, _) = pki.look(&at, &[]);
             said.lines().find(|line| line.starts_with("subject=")).map(str::to_owned)
         };
         let mut stays = pki.client(server.address(), &["-quiet"]);
@@ -250,7 +251,7 @@ fn certificates_are_read_anew_without_dropping_anybody() {
         }
         fs::write(&old, "no certificate").expect("written");
         server.signal(Signal::HUP);
-        std::thread::sleep(Duration::from_millis(300));
+        server.line(&[if run.model == Model::Processes { "did not come up" } else { "certificates not reloaded" }]);
         assert_eq!(subject().as_deref(), Some("subject=CN = new.test"), "{run}");
 
         stays.say(b"after ");

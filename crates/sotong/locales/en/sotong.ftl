@@ -76,6 +76,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -148,7 +149,7 @@ arg-version = Print the version
 
 ## Servers
 
-arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
+arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH; port 0 picks one
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent

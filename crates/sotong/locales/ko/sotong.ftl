@@ -74,6 +74,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -146,7 +147,7 @@ arg-version = 버전을 출력합니다
 
 ## 서버
 
-arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로. 포트 0은 빈 포트를 고릅니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
