@@ -43,7 +43,7 @@ impl Secure {
     fn new(seed: u64) -> Self {
         let provider = CryptoProvider { kx_groups: vec![ring::kx_group::X25519], ..ring::default_provider() };
         let (provider, time) = (Arc::new(provider), Arc::new(NewYear));
-        let version = if seed % 3 == 0 { &TLS12 } else { &TLS13 };
+        let version = if seed.is_multiple_of(3) { &TLS12 } else { &TLS13 };
         let certificate = CertificateDer::from(include_bytes!("../../crates/sotong-tls/testdata/cert.der").as_slice());
         let key = PrivatePkcs8KeyDer::from(include_bytes!("../../crates/sotong-tls/testdata/key.der").as_slice());
         let mut roots = RootCertStore::empty();
@@ -59,7 +59,7 @@ impl Secure {
             .expect("a version")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        if seed % 5 == 0 {
+        if seed.is_multiple_of(5) {
             // Tiny records, and handshake messages over many of them.
             (server.max_fragment_size, client.max_fragment_size) = (Some(50), Some(64));
         }
