@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 4 << 10;
 pub(crate) const STACK_BYTES: usize = 512 << 10;
 
 /// Wakes nobody: its thread looks around by itself.
-struct NoBell;
+pub(crate) struct NoBell;
 impl Wake for NoBell {
     fn wake(&self) {}
 }

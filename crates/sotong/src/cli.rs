@@ -4,6 +4,8 @@
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
 pub(crate) mod cert;
+mod connect_tls;
+mod serve_tls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
+pub(crate) use self::connect_tls::ConnectTls;
+pub(crate) use self::serve_tls::{ServeTls, alpn};
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, some_time, whole};
 
@@ -110,6 +114,8 @@ pub(crate) struct Serve {
     pub(crate) server_keepalive: Span,
     #[arg(long, value_name = "TIME", default_value = "1m", hide_short_help = true)]
     pub(crate) retire: Span,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
     #[command(flatten)]
     pub(crate) hold: HoldFlags,
     #[command(flatten)]
@@ -263,6 +269,8 @@ pub(crate) struct Connect {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ConnectTls,
 }
 
 #[derive(Debug, Args)]
@@ -284,6 +292,8 @@ pub(crate) struct Listen {
     pub(crate) max_conns: u32,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod address;
 pub(crate) mod certs;
 mod joining;
+mod trust;
 
 use std::io;
 
@@ -16,6 +17,7 @@ use sotong_net::passed::PassedError;
 use sotong_session::LimitsError;
 
 pub(crate) use self::joining::JoinFailure;
+pub(crate) use self::trust::reason as refused;
 use crate::catalogue::{Catalogue, text};
 use crate::units::BadValue;
 
@@ -97,6 +99,32 @@ pub(crate) enum Usage {
     },
     NotUnicode,
     Limits(LimitsError),
+    /// A host that cannot be a name in a certificate.
+    BadServerName {
+        text: String,
+    },
+    /// `--starttls` where TLS is spoken from the beginning, or with datagrams.
+    StartTls {
+        address: String,
+    },
+    /// A flag of TLS without an address where it is spoken.
+    NeedsTls {
+        flag: &'static str,
+    },
+    /// A flag that means nothing without another.
+    Needs {
+        flag: &'static str,
+        other: &'static str,
+    },
+    /// Another number of keys than of certificates.
+    Keys {
+        certs: usize,
+        keys: usize,
+    },
+    /// A name that no protocol of ALPN can have.
+    Alpn {
+        name: String,
+    },
 }
 
 /// Exit codes beside 0 and those of signals (128 + number), after `sysexits.h` where it has one.
@@ -188,6 +216,9 @@ impl Usage {
                     BadValue::Size => text!(catalogue, "usage-why-size"),
                     BadValue::Time => text!(catalogue, "usage-why-time"),
                     BadValue::NoTime => text!(catalogue, "usage-why-no-time"),
+                    BadValue::Fingerprint => text!(catalogue, "usage-why-fingerprint"),
+                    BadValue::HostName => text!(catalogue, "usage-why-host-name"),
+                    BadValue::KeyLog => text!(catalogue, "usage-why-keylog"),
                     BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
                     BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
                 };
@@ -199,6 +230,12 @@ impl Usage {
                 text!(catalogue, "usage-conflict", flag = flag.clone(), other = other.clone())
             }
             Self::NotUnicode => text!(catalogue, "usage-not-unicode"),
+            Self::NeedsTls { flag } => text!(catalogue, "usage-needs-tls", flag = *flag),
+            Self::BadServerName { text } => text!(catalogue, "usage-server-name", text = text.clone()),
+            Self::StartTls { address } => text!(catalogue, "usage-starttls", address = address.clone()),
+            Self::Needs { flag, other } => text!(catalogue, "usage-needs", flag = *flag, other = *other),
+            Self::Keys { certs, keys } => text!(catalogue, "usage-keys", certs = *certs, keys = *keys),
+            Self::Alpn { name } => text!(catalogue, "usage-alpn", name = name.clone()),
             Self::Limits(LimitsError::Marks { low, high, hard }) => {
                 text!(catalogue, "usage-limits-marks", low = *low, high = *high, hard = *hard)
             }

@@ -5,6 +5,7 @@ heading-commands = Commands
 heading-arguments = Arguments
 heading-options = Options
 heading-common = Options of every command
+heading-tls = TLS
 heading-limits = Limits
 heading-examples = Examples:
 heading-man-name = NAME
@@ -26,11 +27,12 @@ try-help = See: { $command } --help
 
 about-sotong = Sotong runs socket servers, reaches them, and joins their ends to a terminal or a program.
 details-sotong =
-    Addresses are HOST:PORT or tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unix:@NAME (abstract). localhost means IPv4
-    and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0 picks a free one and prints it.
+    Addresses are HOST:PORT or tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unix:@NAME (abstract), and for TLS
+    tls://HOST:PORT and tls+unix:PATH. localhost means IPv4 and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0
+    picks a free one and prints it.
 
-    A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp:// or unix:,
-    or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
+    A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp://, unix:,
+    tls:// or tls+unix:, or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
 
     Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 69 refused or unreachable, 75 no answer, 76 cut off by the
     peer, 77 a certificate refused, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
@@ -74,6 +76,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -146,11 +149,19 @@ arg-version = Print the version
 
 ## Servers
 
-arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
+arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH; port 0 picks one
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
 arg-server-keepalive = Ask a silent TCP peer after this long whether it is still there; 0 for never
+arg-cert = Certificate for tls:// addresses, a PEM file with its chain; several are chosen by the name that a client asks for, and the first is for all others; without one, a self-signed certificate is made once and kept
+arg-key = Private key of the certificate, a PEM file; for several, in the same order; else it is read from the certificate's file
+arg-client-ca = Let in only clients whose certificate one of these authorities has issued, a PEM file
+arg-client-auth = Whether clients must show a certificate; demand where --client-ca is given
+arg-alpn = Application protocols offered to TLS clients, the best first, such as h2,http/1.1
+arg-tls-min = Oldest version of TLS that is spoken; 1.2 unless it is given
+arg-tls-max = Newest version of TLS that is spoken; 1.3 unless it is given
+arg-tls-time = How long a TLS handshake may take; 10s unless it is given
 arg-keepalive = Ask a silent peer after this long whether it is still there
 arg-members-max = People in the room at once
 arg-line-bytes-max = A longer line ends its sender's connection
@@ -198,6 +209,20 @@ arg-allow = Let in only these networks, such as 10.0.0.0/8
 arg-deny = Keep out these networks; stronger than --allow
 arg-listen-max-conns = Connections at once
 
+## TLS of connect
+
+arg-ca = Trust the authorities in this PEM file instead of the system's; a server's own certificate in it is trusted, too
+arg-pin = Trust whoever shows the certificate with this SHA-256 fingerprint, and nobody else; names and dates do not count
+arg-insecure = Trust anybody: whoever is on the way can read and change everything
+arg-servername = The name to ask for and to be proved, where it differs from the host of ADDR
+arg-starttls = Begin in plain text, and ask the server for TLS by its protocol first
+arg-show-cert = Print what the server shows (certificates, names, dates, fingerprints, protocol and cipher) and leave; exit 77 if it is not trusted
+arg-connect-json = With --show-cert: one JSON object with stable names
+arg-keylog = Write the secrets of each session to this file, for those who decrypt captures; without =FILE, to the one that SSLKEYLOGFILE names
+arg-connect-cert = Certificate to show where the server asks for one, a PEM file with those of its issuers behind it
+arg-connect-key = Its private key, a PEM file; else it is read from the certificate's file
+arg-connect-alpn = Application protocols to offer (ALPN), the best first, such as h2,http/1.1
+
 ## completions, man, help
 
 arg-shell = The shell
@@ -219,12 +244,27 @@ usage-why-time = a time is a number of seconds, or one with ms, s, m, h or d
 usage-why-no-time = it must be longer than 0
 usage-why-too-large = it is too large
 usage-why-range = it takes a whole number from { $low } to { $high }
+usage-why-fingerprint = a SHA-256 fingerprint is 64 hex digits, with or without colons
+usage-why-host-name = it takes a host name or an IP address
+usage-why-keylog = name a file (--keylog=FILE), or set SSLKEYLOGFILE
+usage-server-name = '{ $text }' cannot be a name in a certificate; give the one to be proved by --servername.
+usage-starttls = --starttls begins in plain text on a TCP or Unix address; '{ $address }' is none.
 usage-value-not-taken = '{ $flag }' takes no value.
 usage-twice = '{ $flag }' can be given only once.
 usage-conflict = '{ $flag }' cannot be used with '{ $other }'.
 usage-not-unicode = an argument is not UTF-8 text.
 usage-limits-marks = the output limits must rise: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
 usage-limits-zero = '{ $flag }' must be at least 1.
+usage-needs-tls = '{ $flag }' is for TLS, which no address here speaks; write tls://HOST:PORT or tls+unix:PATH.
+usage-needs = '{ $flag }' needs '{ $other }'.
+usage-keys = there { $certs ->
+        [one] is one --cert
+       *[other] are { $certs } --cert
+    } and { $keys ->
+        [one] one --key
+       *[other] { $keys } --key
+    }; give each certificate its key in the same order, or no --key where the files of the certificates hold the keys.
+usage-alpn = '{ $name }' is no name of a protocol, which has 1 to 255 bytes.
 
 ## Other errors
 
@@ -240,7 +280,7 @@ io-read-only = the file system is read-only
 
 error-address = '{ $text }' is no address: { $why }.
 address-empty = it is empty; write HOST:PORT, :PORT or unix:PATH
-address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp:// and unix:
+address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp://, unix:, tls:// and tls+unix:
 address-unknown-scheme-like = there is no scheme { $scheme }://; perhaps { $like }: is meant
 address-write = write { $form }
 address-missing-port = the port is missing; write { $host }:PORT
@@ -290,6 +330,9 @@ serve-conns-capped = at most { $count ->
        *[other] { $count } connections
     } at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
 serve-try = try: { $command }
+serve-cert = certificate: { $file } for { $names }, until { $at }, SHA-256 { $fingerprint }
+serve-cert-made = certificate: self-signed, made just now and kept in { $file }, SHA-256 { $fingerprint }
+serve-cert-own = certificate: self-signed, kept in { $file }, SHA-256 { $fingerprint }
 serve-stopping = sotong { $service }: stopping; connections have { $drain } to end, a second signal ends them at once
 error-passed = the listeners passed by LISTEN_FDS cannot be used: { $why }.
 passed-bad-count = LISTEN_FDS={ $value } is no number of descriptors
@@ -343,6 +386,38 @@ cidr-bad-bits = /{ $bits } is no length from 0 to { $most }
 cidr-host-bits = write { $meant } for the network, or the address without a length
 join-ports = '{ $text }' is no range of 1 to { $most } ports.
 join-setup = the system has no room for one more connection: { $why }.
+join-truncated = { $peer } ended without the end mark of TLS (close_notify); what came may be cut off.
+join-untrusted = { $peer } is not trusted: { $why }. { $how }
+join-client-cert = { $peer } wants a certificate of us and turned us away without one; give it by --cert and --key.
+join-not-tls = { $peer } does not speak TLS; it said { $said }. Try tcp://, or --starttls.
+join-tls = TLS with { $peer } failed: { $why }.
+join-handshake = { $peer } did not finish the TLS handshake within { $time }; -w waits longer.
+connect-insecure = the server's certificate is not checked (--insecure): whoever is on the way can read and change everything.
+untrusted-expired = its certificate expired on { $date }
+untrusted-not-yet = its certificate is not valid before { $date }
+untrusted-issuer = its certificate was issued by { $issuer }, whom this system does not trust
+untrusted-self-signed = its certificate is self-signed, so nobody else vouches for it
+untrusted-name = its certificate is not for { $name }, but for { $names }
+untrusted-no-name = its certificate is not for { $name }, and names no host at all
+untrusted-revoked = its certificate has been revoked
+untrusted-signature = a signature is false, so it is not who it claims to be
+untrusted-encoding = its certificate cannot be read
+untrusted-purpose = its certificate is not for servers
+untrusted-authority = it shows an authority's certificate as its own
+untrusted-version = its certificate is of the old X.509 version { $version }
+untrusted-pin = its certificate has another fingerprint than the pinned one: { $seen }
+untrusted-detail = { $detail }
+trust-nothing = It cannot be trusted.
+trust-new-pin = If it has a new certificate, pin that: --pin { $pin }
+trust-ca = To trust it on purpose: --ca FILE with the authority's certificate, or --pin { $pin }
+trust-name = If another name is meant: --servername NAME; to trust this very certificate: --pin { $pin }
+trust-pin = To trust this very certificate on purpose: --pin { $pin }
+shown-peer = { $peer }, asked for { $name }
+shown-protocol = { $version }, { $cipher }, key exchange { $group }
+shown-alpn = application protocol { $alpn }
+shown-trusted = trusted
+shown-untrusted = NOT trusted: { $why }
+shown-client-asked = a client certificate was asked for, and none given
 
 ## Models
 
@@ -377,7 +452,7 @@ arg-cert-list-json = Print one JSON object a certificate, with stable names
 arg-cert-show-json = Print one JSON object a certificate, with stable names
 arg-file = File of certificates, PEM or DER; - is standard input
 arg-files = Files of certificates, each the way a server shows it
-arg-key = File of the private key, to see whether it fits
+arg-cert-check-key = File of the private key, to see whether it fits
 arg-cert-check-days = Also find what expires within so many days
 arg-cert-check-json = Print one JSON object a file, with stable names
 certificate-names = names: { $names }

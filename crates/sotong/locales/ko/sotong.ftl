@@ -5,6 +5,7 @@ heading-commands = 명령
 heading-arguments = 인자
 heading-options = 옵션
 heading-common = 공통 옵션
+heading-tls = TLS
 heading-limits = 제한값
 heading-examples = 예:
 heading-man-name = 이름
@@ -26,10 +27,10 @@ try-help = 도움말: { $command } --help
 
 about-sotong = Sotong은 소켓 서버를 띄우고, 서버에 접속하고, 연결의 양 끝을 터미널이나 프로그램에 이어 줍니다.
 details-sotong =
-    주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 씁니다. localhost는 IPv4와
-    IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
+    주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 쓰고, TLS는
+    tls://HOST:PORT, tls+unix:경로로 씁니다. localhost는 IPv4와 IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
 
-    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:로 시작하는 단어나
+    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:, tls://, tls+unix:로 시작하는 단어나
     --log-format json의 "listening" 이벤트를 읽으면 됩니다. LISTEN_FDS로 넘겨받은 리스너가 있으면 주소 대신 그것을 씁니다.
 
     종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
@@ -73,6 +74,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -145,11 +147,19 @@ arg-version = 버전을 출력합니다
 
 ## 서버
 
-arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로. 포트 0은 빈 포트를 고릅니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
 arg-server-keepalive = 이 시간 동안 조용한 TCP 상대가 아직 살아 있는지 확인합니다. 0이면 확인하지 않습니다
+arg-cert = tls:// 주소에서 쓸 인증서. 체인까지 든 PEM 파일이며, 여럿이면 클라이언트가 요청한 이름으로 고르고 나머지에게는 첫째를 보냅니다. 없으면 자체 서명 인증서를 한 번 만들어 계속 씁니다
+arg-key = 인증서의 개인 키 PEM 파일. 여럿이면 인증서와 같은 순서로 씁니다. 없으면 인증서 파일에서 읽습니다
+arg-client-ca = 이 PEM 파일의 인증 기관이 발급한 인증서를 가진 클라이언트만 받습니다
+arg-client-auth = 클라이언트 인증서를 요구할지 정합니다. --client-ca가 있으면 demand입니다
+arg-alpn = TLS 클라이언트에 제시할 응용 프로토콜. 선호하는 것부터 h2,http/1.1처럼 씁니다
+arg-tls-min = 쓸 수 있는 가장 낮은 TLS 버전. 없으면 1.2입니다
+arg-tls-max = 쓸 수 있는 가장 높은 TLS 버전. 없으면 1.3입니다
+arg-tls-time = TLS 핸드셰이크에 줄 시간. 없으면 10초입니다
 arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
 arg-members-max = 방에 동시에 있을 수 있는 사람의 수
 arg-line-bytes-max = 한 줄의 최대 크기. 더 긴 줄을 보낸 연결은 끊습니다
@@ -197,6 +207,20 @@ arg-allow = 10.0.0.0/8처럼 지정한 네트워크에서 온 연결만 받습�
 arg-deny = 지정한 네트워크에서 온 연결을 막습니다. --allow보다 우선합니다
 arg-listen-max-conns = 동시 연결 수
 
+## connect의 TLS
+
+arg-ca = 시스템의 인증 기관 대신 이 PEM 파일의 인증 기관을 신뢰합니다. 파일에 들어 있는 서버 인증서도 신뢰합니다
+arg-pin = SHA-256 지문이 이것인 인증서를 제시하는 상대만 신뢰합니다. 이름과 날짜는 보지 않습니다
+arg-insecure = 누구나 신뢰합니다. 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다
+arg-servername = ADDR의 호스트와 다를 때, 서버에 요청하고 확인할 이름
+arg-starttls = 평문으로 시작해서, 먼저 이 프로토콜로 서버에 TLS를 요청합니다
+arg-show-cert = 서버가 제시한 것(인증서, 이름, 날짜, 지문, 프로토콜, 암호)을 출력하고 끝냅니다. 신뢰할 수 없으면 종료 코드 77
+arg-connect-json = --show-cert와 함께: 이름이 고정된 JSON 객체 하나를 출력합니다
+arg-keylog = 캡처를 복호화할 수 있도록 세션의 비밀 값을 이 파일에 씁니다. =FILE이 없으면 SSLKEYLOGFILE이 가리키는 파일에 씁니다
+arg-connect-cert = 서버가 요청하면 제시할 인증서. 발급자들의 인증서가 뒤따르는 PEM 파일입니다
+arg-connect-key = 인증서의 개인 키 PEM 파일. 없으면 인증서 파일에서 읽습니다
+arg-connect-alpn = 제안할 애플리케이션 프로토콜(ALPN), 원하는 순서대로. 예: h2,http/1.1
+
 ## completions, man, help
 
 arg-shell = 셸
@@ -218,12 +242,21 @@ usage-why-time = 시간은 초로 쓰거나 ms, s, m, h, d를 붙여 씁니다
 usage-why-no-time = 0보다 길어야 합니다
 usage-why-too-large = 값이 너무 큽니다
 usage-why-range = { $low } 이상 { $high } 이하의 정수를 써야 합니다
+usage-why-fingerprint = SHA-256 지문은 16진수 64자리이며, 콜론은 있어도 없어도 됩니다
+usage-why-host-name = 호스트 이름이나 IP 주소를 씁니다
+usage-why-keylog = 파일을 지정하거나(--keylog=FILE) SSLKEYLOGFILE을 설정하십시오
+usage-server-name = '{ $text }'{ PARTICLE($text, "은/는") } 인증서의 이름이 될 수 없습니다. 확인할 이름을 --servername으로 지정하십시오.
+usage-starttls = --starttls는 TCP나 Unix 주소에서 평문으로 시작합니다. '{ $address }'에는 쓸 수 없습니다.
 usage-value-not-taken = '{ $flag }' 옵션에는 값을 쓸 수 없습니다.
 usage-twice = '{ $flag }' 옵션은 한 번만 쓸 수 있습니다.
 usage-conflict = '{ $flag }' 옵션은 '{ $other }' 옵션과 함께 쓸 수 없습니다.
 usage-not-unicode = UTF-8 텍스트가 아닌 인자가 있습니다.
 usage-limits-marks = 출력 제한값은 차례로 커져야 합니다: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
 usage-limits-zero = '{ $flag }' 값은 1 이상이어야 합니다.
+usage-needs-tls = '{ $flag }'{ PARTICLE($flag, "은/는") } TLS용인데, TLS를 쓰는 주소가 없습니다. tls://HOST:PORT나 tls+unix:경로처럼 쓰십시오.
+usage-needs = '{ $flag }'{ PARTICLE($flag, "은/는") } '{ $other }'{ PARTICLE($other, "와/과") } 함께 써야 합니다.
+usage-keys = --cert가 { $certs }개인데 --key가 { $keys }개입니다. 인증서마다 같은 순서로 키를 주거나, 인증서 파일에 키가 들어 있으면 --key를 쓰지 마십시오.
+usage-alpn = '{ $name }'{ PARTICLE($name, "은/는") } 프로토콜 이름이 될 수 없습니다. 이름은 1바이트에서 255바이트까지입니다.
 
 ## 그 밖의 오류
 
@@ -239,7 +272,7 @@ io-read-only = 읽기 전용 파일 시스템입니다
 
 error-address = '{ $text }'{ PARTICLE($text, "은/는") } 주소가 아닙니다: { $why }.
 address-empty = 비어 있습니다. HOST:PORT, :PORT, unix:경로처럼 쓰십시오
-address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:를 쓸 수 있습니다
+address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:을 쓸 수 있습니다
 address-unknown-scheme-like = { $scheme }:// 스킴은 없습니다. 혹시 { $like }:{ PARTICLE($like, "을/를") } 쓰려던 것은 아닌지 확인하십시오
 address-write = { $form }처럼 쓰십시오
 address-missing-port = 포트가 없습니다. { $host }:PORT처럼 쓰십시오
@@ -283,6 +316,9 @@ serve-listening = sotong { $service }: 수신 대기 중 { $address } ({ $model 
 serve-listening-threads = sotong { $service }: 수신 대기 중 { $address } ({ $model })
 serve-conns-capped = 디스크립터 한도 때문에 동시 연결은 최대 { $count }개입니다. 한도를 늘리십시오 (ulimit -Hn).
 serve-try = 접속해 보기: { $command }
+serve-cert = 인증서: { $file } (이름 { $names }, { $at }까지), SHA-256 { $fingerprint }
+serve-cert-made = 인증서: 자체 서명, 방금 만들어 { $file }에 보관, SHA-256 { $fingerprint }
+serve-cert-own = 인증서: 자체 서명, { $file }에 보관, SHA-256 { $fingerprint }
 serve-stopping = sotong { $service }: 종료하는 중입니다. 연결이 마무리되도록 { $drain } 동안 기다리며, 시그널을 한 번 더 보내면 바로 끝냅니다
 error-passed = LISTEN_FDS로 넘겨받은 리스너를 쓸 수 없습니다: { $why }.
 passed-bad-count = LISTEN_FDS={ $value }{ PARTICLE($value, "은/는") } 디스크립터 수가 아닙니다
@@ -336,6 +372,38 @@ cidr-bad-bits = /{ $bits }{ PARTICLE($bits, "은/는") } 0에서 { $most } 사�
 cidr-host-bits = 네트워크는 { $meant }{ PARTICLE($meant, "으로/로") } 쓰고, 주소 하나는 길이 없이 쓰십시오
 join-ports = '{ $text }'{ PARTICLE($text, "은/는") } 1개에서 { $most }개 사이의 포트 범위가 아닙니다.
 join-setup = 시스템에 연결을 더 만들 여유가 없습니다: { $why }.
+join-truncated = { $peer } 쪽이 TLS의 끝 표시(close_notify) 없이 끝냈습니다. 받은 데이터가 잘렸을 수 있습니다.
+join-untrusted = { $peer } 쪽을 신뢰할 수 없습니다: { $why }. { $how }
+join-client-cert = { $peer } 쪽이 클라이언트 인증서를 요구하며 연결을 거절했습니다. --cert와 --key로 지정하십시오.
+join-not-tls = { $peer } 쪽은 TLS를 쓰지 않습니다. 받은 내용: { $said }. tcp://나 --starttls를 써 보십시오.
+join-tls = { $peer } 쪽과의 TLS가 실패했습니다: { $why }.
+join-handshake = { $peer } 쪽이 { $time } 안에 TLS 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
+connect-insecure = 서버 인증서를 확인하지 않습니다(--insecure). 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다.
+untrusted-expired = 인증서가 { $date }에 만료되었습니다
+untrusted-not-yet = 인증서가 { $date }부터 유효합니다
+untrusted-issuer = 인증서를 발급한 { $issuer }{ PARTICLE($issuer, "은/는") } 이 시스템이 신뢰하지 않는 기관입니다
+untrusted-self-signed = 자체 서명 인증서여서 보증해 주는 기관이 없습니다
+untrusted-name = 인증서가 { $name }의 것이 아니라 { $names }의 것입니다
+untrusted-no-name = 인증서가 { $name }의 것이 아니며, 호스트 이름이 전혀 들어 있지 않습니다
+untrusted-revoked = 인증서가 폐기되었습니다
+untrusted-signature = 서명이 틀립니다. 주장하는 상대가 아닙니다
+untrusted-encoding = 인증서를 읽을 수 없습니다
+untrusted-purpose = 서버용 인증서가 아닙니다
+untrusted-authority = 인증 기관의 인증서를 서버 인증서로 제시합니다
+untrusted-version = 오래된 X.509 버전 { $version } 인증서입니다
+untrusted-pin = 인증서의 지문이 지정한 것과 다릅니다: { $seen }
+untrusted-detail = { $detail }
+trust-nothing = 신뢰할 방법이 없습니다.
+trust-new-pin = 인증서가 새로 바뀐 것이라면 다음을 쓰십시오: --pin { $pin }
+trust-ca = 알고서 신뢰하려면 기관의 인증서 파일을 --ca FILE로 지정하거나 다음을 쓰십시오: --pin { $pin }
+trust-name = 다른 이름의 서버라면 --servername NAME을, 이 인증서를 그대로 신뢰하려면 다음을 쓰십시오: --pin { $pin }
+trust-pin = 알고서 이 인증서를 그대로 신뢰하려면 다음을 쓰십시오: --pin { $pin }
+shown-peer = { $peer }, 요청한 이름 { $name }
+shown-protocol = { $version }, { $cipher }, 키 교환 { $group }
+shown-alpn = 애플리케이션 프로토콜 { $alpn }
+shown-trusted = 신뢰할 수 있음
+shown-untrusted = 신뢰할 수 없음: { $why }
+shown-client-asked = 클라이언트 인증서를 요청받았고 주지 않았음
 
 ## Models
 
@@ -370,7 +438,7 @@ arg-cert-list-json = 인증서마다 이름이 고정된 JSON 객체를 하나�
 arg-cert-show-json = 인증서마다 이름이 고정된 JSON 객체를 하나씩 출력합니다
 arg-file = 인증서 파일(PEM 또는 DER). -는 표준 입력입니다
 arg-files = 서버가 보여 주는 순서 그대로의 인증서 파일들
-arg-key = 인증서와 맞는지 확인할 개인 키 파일
+arg-cert-check-key = 인증서와 맞는지 확인할 개인 키 파일
 arg-cert-check-days = 이 날수 안에 만료되는 것도 찾습니다
 arg-cert-check-json = 파일마다 이름이 고정된 JSON 객체를 하나씩 출력합니다
 certificate-names = 이름: { $names }

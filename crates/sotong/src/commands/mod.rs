@@ -8,7 +8,10 @@ mod joining;
 mod listen;
 mod man;
 mod models;
+mod secure;
 pub(crate) mod serve;
+mod serve_tls;
+mod show_cert;
 
 use std::process::ExitCode;
 
