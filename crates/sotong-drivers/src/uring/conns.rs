@@ -13,6 +13,7 @@ use sotong_session::Service;
 use sotong_shard::{Reads, Step};
 use std::{
     io,
+    num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
 };
 
@@ -24,7 +25,7 @@ pub(super) struct Port {
     receive: Receive,
     watch: Watch,
     /// So many bytes have been handed over to be sent, or will be at the end of this turn.
-    sending: Option<u32>,
+    sending: Option<NonZeroU32>,
     /// Polled for room.
     is_polled: bool,
     /// Its last receive left nothing behind. Others are received from a buffer at a time where receives have no limit.
@@ -268,7 +269,7 @@ impl<S: Service> Loop<'_, S> {
         // turn ends with `enter`, only `flush` goes on, which looks at a slot that is sending no more, and sessions called
         // for other slots reach this one only by mail, which a later turn delivers.
         unsafe { self.ring.send(link.socket.as_raw_fd(), bytes, token) };
-        self.ports[slot as usize].sending = Some(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.ports[slot as usize].sending = NonZeroU32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
     /// A file is sent by a call that waits if its socket does.
     fn set_nonblocking(&mut self, slot: u32, nonblocking: bool) {
@@ -281,7 +282,7 @@ impl<S: Service> Loop<'_, S> {
     /// A send is over, in whole or in part.
     pub(super) fn sent(&mut self, completion: Completion) {
         let Some(slot) = self.slot_of(completion.token) else { return };
-        let handed = self.port(slot).sending.take().unwrap_or(0);
+        let handed = self.port(slot).sending.take().map_or(0, NonZeroU32::get);
         match completion.result {
             Ok(count) => {
                 self.shard.sent(slot, count as usize);
