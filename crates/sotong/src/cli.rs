@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Time(Serve),
     #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
     Room(Room),
+    #[command(mut_args(|arg| default_address(arg, WEB_ADDRESS)))]
+    Web(Web),
     Connect(Connect),
     Listen(Listen),
     Models(Models),
@@ -86,6 +88,9 @@ pub(crate) enum Command {
     Man(Man),
     Help(Help),
 }
+
+/// Where `sotong web` listens when no address is given; the folder alone may be.
+pub(crate) const WEB_ADDRESS: &str = "127.0.0.1:8080";
 
 // `mut_arg` would do, but moves the argument behind the options in help.
 fn default_address(arg: clap::Arg, address: &'static str) -> clap::Arg {
@@ -145,6 +150,27 @@ struct RoomLimitFlags {
     name_tries_max: u32,
     #[arg(long, value_name = "TIME", default_value_t = Span(RoomLimits::default().name_time), hide_short_help = true)]
     name_time: Span,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    // Its addresses begin with the folder, if there is one.
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    #[command(flatten)]
+    pub(crate) site: WebFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebFlags {
+    #[arg(long, value_name = "FILE", default_value = "index.html")]
+    pub(crate) index: String,
+    #[arg(long)]
+    pub(crate) no_list: bool,
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    #[arg(long)]
+    pub(crate) spa: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

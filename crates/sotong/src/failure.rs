@@ -6,6 +6,7 @@ mod joining;
 use std::io;
 
 use rustix::io::Errno;
+use sotong_desks::RootError;
 use sotong_drivers::processes::WorkerError;
 use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
@@ -35,6 +36,16 @@ pub(crate) enum Failure {
     Model {
         service: &'static str,
         why: ModelError,
+    },
+    /// An address of datagrams for a service of streams.
+    StreamsOnly {
+        service: &'static str,
+        address: String,
+    },
+    /// A folder that cannot be served.
+    Folder {
+        path: String,
+        why: RootError,
     },
     /// A server that listened could not start to serve, or broke down.
     Serve(ServeError),
@@ -109,11 +120,13 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Address { .. } => code::USAGE,
+            Self::Usage(_) | Self::Address { .. } | Self::StreamsOnly { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
-            Self::Serve(ServeError::Unavailable { .. }) | Self::Passed(_) | Self::Model { .. } | Self::Worker(_) => {
-                code::CONFIG
-            }
+            Self::Serve(ServeError::Unavailable { .. }) 
+            | Self::Passed(_)
+            | Self::Model { .. }
+            | Self::Folder { .. }
+            | Self::Worker(_) => code::CONFIG,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(code::FAILED),
@@ -134,6 +147,10 @@ impl Failure {
             Self::Passed(why) => text!(catalogue, "error-passed", why = address::passing(catalogue, why)),
             Self::Worker(why) => text!(catalogue, "error-worker", why = why.to_string()),
             Self::Model { service, why } => model(catalogue, service, *why),
+            Self::StreamsOnly { service, address } => {
+                text!(catalogue, "error-streams-only", service = *service, address = address.clone())
+            }
+            Self::Folder { path, why } => folder(catalogue, path, why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
             Self::Serve(ServeError::Unavailable { model, missing: why }) => {
                 text!(catalogue, "error-model-unavailable", model = model.name(), why = missing(catalogue, *why))
@@ -200,6 +217,17 @@ fn similar(catalogue: &Catalogue, message: String, like: Option<&String>) -> Str
     match like {
         Some(like) => format!("{message} {}", text!(catalogue, "usage-similar", like = like.clone())),
         None => message,
+    }
+}
+
+/// Why a folder cannot be served.
+fn folder(catalogue: &Catalogue, path: &str, why: &RootError) -> String {
+    match why {
+        RootError::Unconfined(why) => text!(catalogue, "error-folder-unconfined", why = why.to_string()),
+        RootError::Open(why) => {
+            text!(catalogue, "error-folder", path = path.to_owned(), why = io_words(catalogue, why.kind()))
+        }
+        other => text!(catalogue, "error-folder", path = path.to_owned(), why = other.to_string()),
     }
 }
 

@@ -42,6 +42,12 @@ about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
 about-daytime = 날짜와 시각을 텍스트로 알려 줍니다 (RFC 867)
 about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
 about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
+about-web = 디렉터리를 HTTP로 제공하거나 작은 안내 페이지를 띄웁니다
+details-web =
+    DIR은 제공할 디렉터리입니다. 스킴이 있거나 :PORT로 끝나는 인수는 주소로 봅니다. 이름이 그런 디렉터리는 ./이름으로 씁니다.
+    DIR 밖의 파일은 어떤 경우에도 제공하지 않고, 심볼릭 링크를 따라가지 않으며, 점으로 시작하는 이름은 숨깁니다.
+
+    바뀐 파일은 1초 동안 이전 내용으로 제공될 수 있습니다.
 about-connect = 터미널이나 파이프를 주소에 연결합니다
 about-listen = 연결을 기다렸다가 터미널, 파이프 또는 프로그램에 이어 줍니다
 about-models = I/O 모델 목록과, 이 컴퓨터에서 쓸 수 있는 모델, 쓸 수 없는 까닭을 출력합니다
@@ -75,6 +81,11 @@ examples-room =
     sotong room                      # 다른 터미널에서: nc 127.0.0.1 8888
     sotong room *:8888 --workers 2
     sotong room unix:/tmp/room.sock
+examples-web =
+    sotong web                       # http://127.0.0.1:8080/에 안내 페이지를 띄웁니다
+    sotong web .                     # 현재 디렉터리를 제공합니다
+    sotong web public *:8080 --workers 2
+    sotong web ./dist :3000 --spa
 examples-connect =
     sotong connect 127.0.0.1:12345
     sotong connect :12345 -m "안녕하세요"
@@ -111,6 +122,11 @@ arg-version = 버전을 출력합니다
 ## 서버
 
 arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-web-addresses = 제공할 디렉터리, 그 뒤에 수신 대기할 주소(여러 개 가능): HOST:PORT, tcp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-index = 디렉터리 대신 보여 줄 파일
+arg-no-list = 그런 파일이 없는 디렉터리의 목록을 보여 주지 않습니다
+arg-hidden = 점으로 시작하는 이름도 제공합니다
+arg-spa = 없는 경로에 확장자가 없으면 DIR의 첫 페이지를 보여 줍니다. 경로를 브라우저에서 다루는 애플리케이션을 위한 것입니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
@@ -251,6 +267,9 @@ passed-bad-count = LISTEN_FDS={ $value }{ PARTICLE($value, "은/는") } 디스�
 passed-missing = 디스크립터 { $fd }번이 열려 있지 않습니다
 passed-wrong-kind = 디스크립터 { $fd }번은 수신 대기 중인 TCP·유닉스 소켓도, UDP 소켓도 아닙니다
 passed-system = 디스크립터 { $fd }번: { $why }
+error-streams-only = { $service }에는 연결이 필요하므로 { $address }에서 수신 대기할 수 없습니다. tcp://나 unix:를 쓰십시오.
+error-folder = { $path } 디렉터리를 제공할 수 없습니다: { $why }.
+error-folder-unconfined = 아무것도 제공하지 않습니다. 이 커널에서는 이름을 디렉터리 안으로 제한할 수 없습니다(openat2: { $why }). 샌드박스가 막지 않는다면 리눅스 5.6 이상에서 됩니다.
 error-model-one-at-a-time = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델은 한 번에 연결 하나만 처리하므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.
 error-model-memory-apart = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델의 워커들은 메모리를 공유하지 않으므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.
 error-worker = 이 프로세스는 워커로 시작되었지만 워커로 일할 수 없습니다: { $why }.
@@ -318,3 +337,18 @@ missing-lacks = 이 커널의 io_uring에 없는 것이 있습니다({ $what })
 serve-auto = 모델: { $model } (이 컴퓨터에서 쓸 수 있는 가장 빠른 모델입니다. --model로 바꿀 수 있습니다)
 serve-auto-instead = 모델: { $model } ({ $why }. --model로 바꿀 수 있습니다)
 error-model-unavailable = 여기서는 { $model } 모델을 쓸 수 없습니다: { $why }. --model epoll을 쓰거나 --model을 빼십시오.
+
+## sotong web의 페이지
+
+web-page-root = 파일
+web-page-up = 위로
+web-page-name = 이름
+web-page-size = 크기
+web-page-changed = 바뀐 때(UTC)
+web-page-empty = 빈 디렉터리입니다.
+web-page-more = 보이는 것보다 파일이 더 있습니다.
+web-page-upload = 여기에 파일 올리기
+web-page-send = 보내기
+web-hello-title = Sotong이 실행 중입니다
+web-hello-what = 제공할 디렉터리 없이 시작한 웹 서버의 페이지입니다.
+web-hello-next = 파일을 제공하려면 디렉터리를 지정해 시작하십시오: sotong web DIR

@@ -8,6 +8,7 @@ mod listen;
 mod man;
 mod models;
 pub(crate) mod serve;
+mod web;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<ExitCode, Failu
         Command::Daytime(args) => serve::run("daytime", &args, DaytimeService, console),
         Command::Time(args) => serve::run("time", &args, TimeService, console),
         Command::Room(args) => serve::run("room", &args.serve, RoomService::new(args.limits()), console),
+        Command::Web(args) => web::run(args, console),
         Command::Connect(args) => return connect::run(&args, console),
         Command::Listen(args) => return listen::run(&args, console),
         Command::Models(args) => models::run(&args, console),

@@ -4,13 +4,15 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
-use sotong_drivers::{self as drivers, Missing, Options, Report, ServeError, processes};
+use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError, processes};
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
+use sotong_net::listener::Listener;
 use sotong_net::listen::{Bound, ListenOptions, listen};
 use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
+use sotong_shard::Mail;
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 
 use crate::catalogue::{Catalogue, text};
@@ -39,6 +41,48 @@ where
     }
 }
 
+/// The same for a service that is right over streams alone, with desks for its slow work.
+pub(crate) fn run_streams<S>(
+    name: &'static str,
+    args: &Serve,
+    service: S,
+    desks: Vec<Plan<Mail<S>>>,
+    console: &Console,
+) -> Result<(), Failure>
+where
+    S: Service + Sync,
+    S::Session: Stream,
+{
+    let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
+    model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
+    if let Some(at) = addresses(args)?.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
+        return Err(Failure::StreamsOnly { service: name, address: at.to_string() });
+    }
+    let server = Server::open(name, args, (model, why_not_best), console)?;
+    // A service manager may have passed anything.
+    if let Some(socket) = server.bound.iter().find(|bound| matches!(bound, Bound::Datagrams(_))) {
+        let address = socket.endpoint().to_string();
+        return Err(Failure::StreamsOnly { service: name, address });
+    }
+    match args.idle {
+        None => server.run(|bound, options, stop| {
+            sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+        }),
+        Some(Span(silence)) => {
+            let limits = IdleLimits { silence: Some(silence), ..IdleLimits::default() };
+            let service = Idle { service, limits };
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+    }
+}
+
+fn streams(bound: Vec<Bound>) -> Vec<Listener> {
+    let stream = |bound| if let Bound::Stream(listener) = bound { Some(listener) } else { None };
+    bound.into_iter().filter_map(stream).collect()
+}
+
 /// A service whose sessions end when their peers are silent for too long.
 #[derive(Clone)]
 struct Idle<S> {
@@ -48,6 +92,7 @@ struct Idle<S> {
 
 impl<S: Service> Service for Idle<S> {
     type Session = IdleLimit<S::Session>;
+    const TALKS: bool = S::TALKS;
 
     fn open(&self, way: &Way) -> Result<Self::Session, Close> {
         self.service.open(way).map(|session| IdleLimit::new(session, self.limits))
@@ -239,6 +284,14 @@ fn addresses(args: &Serve) -> Result<Vec<Endpoint>, Failure> {
 /// A command that reaches the server and can be copied.
 fn way_in(at: &Endpoint, service: &str) -> String {
     match at {
+        Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "web" => format!("curl http://localhost:{port}/"),
+        Endpoint::Tcp(to) if service == "web" => format!("curl http://{to}/"),
+        Endpoint::Unix(UnixName::Path(path)) if service == "web" => {
+            format!("curl --unix-socket {} http://localhost/", path.display())
+        }
+        Endpoint::Unix(UnixName::Abstract(name)) if service == "web" => {
+            format!("curl --abstract-unix-socket {} http://localhost/", name)
+        }
         Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
         Endpoint::Tcp(HostPort { host: Host::V6(ip, None), port }) if service == "room" => format!("nc {ip} {port}"),
         Endpoint::Tcp(HostPort { host, port }) if service == "room" => format!("nc {host} {port}"),
