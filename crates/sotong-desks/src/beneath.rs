@@ -40,9 +40,10 @@ impl Beneath {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| RootError::Open(errno.into()))?;
         let beneath = Self { root };
-        match beneath.open_at(b"", OFlags::PATH) {
+        match beneath.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(_) => Ok(beneath),
-            Err(errno) => Err(RootError::Unconfined(errno.into())),
+            Err(errno @ (Errno::NOSYS | Errno::PERM | Errno::INVAL)) => Err(RootError::Unconfined(errno.into())),
+            Err(errno) => Err(RootError::Open(errno.into())),
         }
     }
     /// Opens what is at `names`, joined by `/`; empty is the folder itself. Never waits for the other end of a pipe.
