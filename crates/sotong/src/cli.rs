@@ -171,6 +171,28 @@ pub(crate) struct WebFlags {
     pub(crate) hidden: bool,
     #[arg(long)]
     pub(crate) spa: bool,
+    #[arg(long)]
+    pub(crate) upload: bool,
+    #[arg(long, requires = "upload")]
+    pub(crate) overwrite: bool,
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", requires = "upload")]
+    pub(crate) upload_max: Size,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) passwords: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) hash_password: bool,
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors: Option<String>,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) access_log: Option<PathBuf>,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "common", requires = "access_log")]
+    pub(crate) access_format: AccessFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessFormat {
+    Common,
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

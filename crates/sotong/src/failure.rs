@@ -6,7 +6,7 @@ mod joining;
 use std::io;
 
 use rustix::io::Errno;
-use sotong_desks::RootError;
+use sotong_desks::{RootError, TableError};
 use sotong_drivers::processes::WorkerError;
 use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
@@ -47,6 +47,11 @@ pub(crate) enum Failure {
         path: String,
         why: RootError,
     },
+    /// A file that is to be read at start.
+    Read {
+        path: String,
+        why: ReadProblem,
+    },
     /// A server that listened could not start to serve, or broke down.
     Serve(ServeError),
     /// A second signal: left without waiting.
@@ -58,6 +63,14 @@ pub(crate) enum Failure {
         what: String,
         why: io::ErrorKind,
     },
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub(crate) enum ReadProblem {
+    Io(io::ErrorKind),
+    /// As a password file.
+    Passwords(TableError),
 }
 
 /// A command line that cannot be read, or asks for what there is not.
@@ -126,6 +139,7 @@ impl Failure {
             | Self::Passed(_)
             | Self::Model { .. }
             | Self::Folder { .. }
+            | Self::Read { .. }
             | Self::Worker(_) => code::CONFIG,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
@@ -149,6 +163,20 @@ impl Failure {
             Self::Model { service, why } => model(catalogue, service, *why),
             Self::StreamsOnly { service, address } => {
                 text!(catalogue, "error-streams-only", service = *service, address = address.clone())
+            }
+            Self::Read { path, why } => {
+                let why = match why {
+                    ReadProblem::Io(why) => io_words(catalogue, *why),
+                    ReadProblem::Passwords(TableError::Line(line)) => {
+                        text!(catalogue, "passwords-line", line = *line)
+                    }
+                    ReadProblem::Passwords(TableError::Twice(line)) => {
+                        text!(catalogue, "passwords-twice", line = *line)
+                    }
+                    ReadProblem::Passwords(TableError::Empty) => text!(catalogue, "passwords-empty"),
+                    ReadProblem::Passwords(why) => why.to_string(),
+                };
+                text!(catalogue, "error-read", path = path.clone(), why = why)
             }
             Self::Folder { path, why } => folder(catalogue, path, why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),

@@ -1,5 +1,6 @@
 //! The `sotong` command.
 
+mod access_log;
 mod catalogue;
 mod cli;
 mod commands;

@@ -2,6 +2,7 @@
 //!
 //! [`Site`] answers the requests of one connection. It opens no file: a desk does ([`mail`]), and puts what it finds on the
 //! [`Shelf`] that all sessions of a server share, where it is good for a second.
+mod auth;
 mod found;
 pub mod mail;
 mod negotiate;
@@ -10,21 +11,29 @@ mod path;
 mod range;
 mod send;
 mod shelf;
+mod upload;
+mod visit;
 
 pub use found::{Content, Entry, Facts, Found, SMALL_BYTES_MAX};
 pub use page::{NAMES_MAX, Name as PageName, NameKind, Words, folder, hello};
 pub use path::{BadPath, SitePath};
 pub use range::{RANGES_MAX, Ranges};
 pub use shelf::{Shelf, ShelfLimits};
+pub use upload::UploadLimits;
+pub use visit::{AccessLog, Visit};
 
-use crate::{App, Fields, Http, HttpLimits, Method, Name, Next, Reply, Request, Status};
+use crate::{Answered, App, Fields, Framing, Http, HttpLimits, Method, Name, Next, Reply, Request, Status};
 use found::Variant;
-use mail::{Answer, Ask, FILES, Mail};
+use mail::{Answer, Ask, Credentials, FILES, Mail, PASSWORDS};
 use negotiate::Verdict;
 use send::Sending;
 use shelf::Looked;
-use sotong_session::{Address, Close, Host, Service, Way};
-use std::{borrow::Cow, sync::Arc};
+use sotong_session::{Address, Close, End, Host, Service, Way};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::AtomicUsize},
+};
+use upload::{Permit, Taking};
 
 /// What a site shows and takes.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +43,14 @@ pub struct SiteOptions {
     /// A path that leads nowhere, and does not look like a file's, shows the page at the root: for applications that have
     /// their paths in the browser.
     pub falls_back: bool,
+    /// Names and passwords are asked for, and checked by the desk [`mail::PASSWORDS`].
+    pub asks_password: bool,
+    /// Files are taken: PUT to a name, and by the form on a folder's page. They are written by the desk [`mail::UPLOADS`].
+    pub uploads: Option<UploadLimits>,
+    /// The origin whose pages may read what is served here (CORS); `*` is any.
+    pub cors: Option<String>,
+    /// Is told of each request.
+    pub log: Option<Arc<dyn AccessLog>>,
     /// The languages of pages that are made; the first is for who asks for none of them. Empty is English.
     pub words: Vec<Words>,
     /// What an HTTP session may cost.
@@ -52,7 +69,10 @@ struct Shared {
     shelf: Arc<Shelf>,
     /// What is shown where there is no folder: a page in each language.
     hello: Vec<Entry>,
+    /// What every answer has.
     common: Fields,
+    /// Files that are being taken.
+    uploads: Arc<AtomicUsize>,
 }
 
 impl SiteService {
@@ -70,8 +90,17 @@ impl SiteService {
         if options.words.is_empty() {
             options.words.push(Words::default());
         }
-        let common = Fields::new().with(Name::CONTENT_TYPE_OPTIONS, "nosniff");
-        Self { shared: Arc::new(Shared { options, shelf, hello, common }) }
+        let mut common = Fields::new().with(Name::CONTENT_TYPE_OPTIONS, "nosniff");
+        if let Some(origin) = &options.cors {
+            // An origin that is none is no field, and then nobody's pages may read.
+            if common.add(Name::ALLOW_ORIGIN, origin).is_ok() {
+                common = common.with(Name::EXPOSE_HEADERS, "Accept-Ranges, Content-Range, ETag");
+                if origin != "*" {
+                    common = common.with(Name::VARY, "Origin");
+                }
+            }
+        }
+        Self { shared: Arc::new(Shared { options, shelf, hello, common, uploads: Arc::default() }) }
     }
 }
 
@@ -80,8 +109,9 @@ impl Service for SiteService {
     /// What there is comes from desks alone.
     const TALKS: bool = false;
 
-    fn open(&self, _way: &Way) -> Result<Self::Session, Close> {
-        let site = Site { shared: Arc::clone(&self.shared), work: Work::Nothing };
+    fn open(&self, way: &Way) -> Result<Self::Session, Close> {
+        let peer = way.peer().clone();
+        let site = Site { shared: Arc::clone(&self.shared), peer, work: Work::Nothing, known: None, note: None };
         Ok(Http::new(site, self.shared.options.limits))
     }
     fn lost(&self, _who: Address, _host: &mut dyn Host<Mail>) {}
@@ -91,7 +121,20 @@ impl Service for SiteService {
 #[derive(Debug)]
 pub struct Site {
     shared: Arc<Shared>,
+    peer: End,
     work: Work,
+    /// Whose password has been checked on this connection.
+    known: Option<Credentials>,
+    /// What the log will tell of the request that is under way.
+    note: Option<Box<Note>>,
+}
+
+/// What a request says about itself and its sender.
+#[derive(Debug)]
+struct Note {
+    line: Vec<u8>,
+    referer: Option<Vec<u8>>,
+    agent: Option<Vec<u8>>,
 }
 
 /// What is under way.
@@ -101,6 +144,9 @@ enum Work {
     /// The desk looks for what the request in `head` wants.
     Looking { head: Vec<u8>, key: Arc<[u8]>, is_fallback: bool },
     Sending(Sending),
+    /// The desk checks a password for the request in `head`.
+    Checking { head: Vec<u8>, credentials: Credentials },
+    Taking(Taking),
     /// What is sent back when it is whole.
     Echoing(Vec<u8>),
 }
@@ -111,16 +157,47 @@ const ECHO_BYTES_MAX: u64 = 64 << 10;
 impl App for Site {
     type Mail = Mail;
 
-    fn request(&mut self, request: &Request<'_>, reply: &mut Reply<'_, '_, Mail>) -> Next {
-        self.serve(request, reply)
+    fn open(&mut self, way: &Way) {
+        // A layer may have learned who it really is.
+        self.peer = way.peer().clone();
     }
-    fn body(&mut self, bytes: &[u8], _reply: &mut Reply<'_, '_, Mail>) -> Next {
-        match &mut self.work {
-            Work::Echoing(body) => {
+    fn request(&mut self, request: &Request<'_>, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        if self.shared.options.log.is_some() {
+            let own = |value: &[u8]| value.to_vec();
+            let (referer, agent) = (request.one("referer").map(own), request.one("user-agent").map(own));
+            self.note = Some(Box::new(Note { line: request.line().to_vec(), referer, agent }));
+        }
+        if request.method() == Method::Options {
+            return self.options(request, reply);
+        }
+        if !self.shared.options.asks_password {
+            return self.serve(request, reply);
+        }
+        match auth::credentials(request) {
+            Some(credentials) if self.known.as_ref() == Some(&credentials) => self.serve(request, reply),
+            Some(credentials) => {
+                let ask = Mail::Ask(Ask::Check(credentials.clone()));
+                if reply.cx.host.ask(PASSWORDS, ask).is_err() {
+                    return self.say_busy(reply);
+                }
+                self.work = Work::Checking { head: request.bytes().to_vec(), credentials };
+                Next::Wait
+            }
+            None => self.say_who(reply),
+        }
+    }
+    fn body(&mut self, bytes: &[u8], reply: &mut Reply<'_, '_, Mail>) -> Next {
+        match std::mem::replace(&mut self.work, Work::Nothing) {
+            Work::Echoing(mut body) => {
                 body.extend_from_slice(bytes);
+                self.work = Work::Echoing(body);
                 Next::Body
             }
-            Work::Nothing | Work::Looking { .. } | Work::Sending(_) => Next::Break,
+            Work::Taking(mut taking) => {
+                let next = taking.body(bytes, self.shared.options.shows_hidden, reply);
+                self.taken(taking, next, reply)
+            }
+            Work::Nothing | Work::Looking { .. } | Work::Checking { .. } | Work::Sending(_) => Next::Break,
         }
     }
     fn body_end(&mut self, reply: &mut Reply<'_, '_, Mail>) -> Next {
@@ -131,21 +208,43 @@ impl App for Site {
                 reply.head(Status::OK, length, &[&fields, &self.shared.common]);
                 self.begin(Sending::part(&Content::Bytes(body.into()), 0..length), reply)
             }
-            Work::Nothing | Work::Looking { .. } | Work::Sending(_) => Next::Break,
+            Work::Taking(mut taking) => {
+                let next = taking.end(reply);
+                self.taken(taking, next, reply)
+            }
+            Work::Nothing | Work::Looking { .. } | Work::Checking { .. } | Work::Sending(_) => Next::Break,
         }
     }
     fn mail(&mut self, mail: &Mail, reply: &mut Reply<'_, '_, Mail>) -> Next {
         let Mail::Answer(answer) = mail else { return Next::Wait };
+        let limits = self.shared.options.limits;
         match (std::mem::replace(&mut self.work, Work::Nothing), answer) {
             (Work::Looking { head, key, is_fallback }, Answer::Found { key: told, found }) if key == *told => {
-                match Request::parse(&head, &self.shared.options.limits) {
+                match Request::parse(&head, &limits) {
                     Ok(request) => self.answer(&request, found, is_fallback, reply),
                     Err(_) => Next::Break,
                 }
             }
+            (Work::Checking { head, credentials }, Answer::Checked(is_right)) => match Request::parse(&head, &limits) {
+                Ok(request) if *is_right => {
+                    self.known = Some(credentials);
+                    self.serve(&request, reply)
+                }
+                Ok(_) => self.say_who(reply),
+                Err(_) => Next::Break,
+            },
             (Work::Sending(mut sending), Answer::Piece(piece)) => {
                 let next = sending.piece(piece.as_ref(), reply);
                 self.sent(sending, next)
+            }
+            (Work::Taking(mut taking), answer) => {
+                if matches!(answer, Answer::Stored(Ok(_))) {
+                    // Whoever sees the answer sees the file.
+                    self.shared.shelf.clear();
+                }
+                let bytes_max = self.shared.options.uploads.map_or(0, |uploads| uploads.bytes_max);
+                let next = taking.answer(answer, bytes_max, reply);
+                self.taken(taking, next, reply)
             }
             (work, _) => {
                 self.work = work;
@@ -165,8 +264,27 @@ impl App for Site {
             }
         }
     }
-    fn broken(&mut self, _host: &mut dyn Host<Mail>) {
-        self.work = Work::Nothing;
+    fn answered(&mut self, answered: &Answered) {
+        let note = self.note.take();
+        let Some(log) = &self.shared.options.log else { return };
+        let Answered { status, bytes, time, wall } = *answered;
+        let user = self.known.as_ref().map(Credentials::name);
+        let (line, referer, agent) = match note.as_deref() {
+            Some(Note { line, referer, agent }) => (&line[..], referer.as_deref(), agent.as_deref()),
+            None => (&[][..], None, None),
+        };
+        log.log(&Visit { peer: &self.peer, user, line, referer, agent, status, bytes, time, wall });
+    }
+    fn refused(&mut self, answered: &Answered, under_way: bool) {
+        if !under_way {
+            self.note = None;
+        }
+        self.answered(answered);
+    }
+    fn broken(&mut self, host: &mut dyn Host<Mail>) {
+        if let Work::Taking(taking) = std::mem::replace(&mut self.work, Work::Nothing) {
+            taking.abandon(host);
+        }
     }
 }
 
@@ -185,11 +303,72 @@ impl Site {
         }
         match request.method() {
             Method::Get | Method::Head => self.look(request, &path, false, reply),
-            _ => {
-                let allow = Fields::new().with(Name::ALLOW, "GET, HEAD");
-                self.say_with(Status::METHOD_NOT_ALLOWED, &allow, reply)
-            }
+            Method::Put | Method::Post if self.shared.options.uploads.is_some() => self.take(request, &path, reply),
+            _ => self.say_with(Status::METHOD_NOT_ALLOWED, &self.allow(), reply),
         }
+    }
+    fn allow(&self) -> Fields {
+        let takes = self.shared.options.uploads.is_some();
+        let methods = match (self.shared.hello.is_empty(), takes) {
+            (true, false) => "GET, HEAD, OPTIONS",
+            (true, true) => "GET, HEAD, OPTIONS, POST, PUT",
+            (false, _) => "GET, HEAD, OPTIONS, POST, PUT, DELETE",
+        };
+        Fields::new().with(Name::ALLOW, methods)
+    }
+    /// What can be done here; for a browser, whether a page of another origin may.
+    fn options(&self, request: &Request<'_>, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        let mut fields = self.allow();
+        let options = &self.shared.options;
+        if options.cors.is_some() && request.one("access-control-request-method").is_some() {
+            // Pages of everybody may read; only those of a named origin may write.
+            let writes = options.uploads.is_some() && options.cors.as_deref() != Some("*");
+            let methods = if writes { "GET, HEAD, PUT" } else { "GET, HEAD" };
+            fields = fields
+                .with(Name::ALLOW_METHODS, methods)
+                .with(Name::ALLOW_HEADERS, "Authorization, Content-Type, If-Modified-Since, If-None-Match, Range")
+                .with(Name::MAX_AGE, "600");
+        }
+        reply.head(Status::NO_CONTENT, 0, &[&fields, &self.shared.common]);
+        Next::Done
+    }
+    /// Takes a file: the body of a PUT to its name, or the one in the form of a POST to its folder.
+    fn take(&mut self, request: &Request<'_>, path: &SitePath<'_>, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        let Some(UploadLimits { bytes_max, at_once_max }) = self.shared.options.uploads else { return Next::Break };
+        if !self.is_own(request) {
+            return self.say(Status::FORBIDDEN, reply);
+        }
+        let is_put = request.method() == Method::Put;
+        let boundary = request.one("content-type").and_then(upload::boundary);
+        if is_put == path.is_folder() || is_put == boundary.is_some() {
+            let status = if is_put { Status::CONFLICT } else { Status::BAD_REQUEST };
+            return self.say(status, reply);
+        }
+        let length_max = if is_put { bytes_max } else { bytes_max.saturating_add(upload::FORM_BYTES_MAX) };
+        if matches!(request.framing(), Framing::Length(length) if length > length_max) {
+            return self.say(Status::CONTENT_TOO_LARGE, reply);
+        }
+        let Some(permit) = Permit::take(&self.shared.uploads, at_once_max) else { return upload::busy(reply) };
+        let (taking, next) = match boundary {
+            Some(boundary) => Taking::form(permit, path.names(), &boundary, bytes_max),
+            None => Taking::put(permit, path.names(), reply),
+        };
+        self.taken(taking, next, reply)
+    }
+    /// Whether a request comes from a page of this very server, of the origin that may write, or from no page at all: any
+    /// page can make a browser send a form anywhere.
+    fn is_own(&self, request: &Request<'_>) -> bool {
+        let Some(origin) = request.all("origin").next() else { return true };
+        let host = origin.windows(3).position(|part| part == b"://").map(|at| &origin[at + 3..]);
+        let allowed = self.shared.options.cors.as_deref().filter(|allowed| *allowed != "*");
+        host.is_some() && host == request.host() || allowed.is_some_and(|allowed| allowed.as_bytes() == origin)
+    }
+    fn taken(&mut self, taking: Taking, next: Next, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        match next {
+            Next::Done | Next::Break => taking.abandon(reply.cx.host),
+            Next::Take(_) | Next::Body | Next::Wait => self.work = Work::Taking(taking),
+        }
+        next
     }
     /// Answers without a folder.
     fn greet(&mut self, request: &Request<'_>, is_root: bool, reply: &mut Reply<'_, '_, Mail>) -> Next {
@@ -257,7 +436,7 @@ impl Site {
             Found::Missing => self.say(Status::NOT_FOUND, reply),
             Found::Forbidden => self.say(Status::FORBIDDEN, reply),
             Found::Failed => self.say(Status::INTERNAL_SERVER_ERROR, reply),
-            Found::Busy => self.say_with(Status::SERVICE_UNAVAILABLE, &Fields::new().with(Name::RETRY_AFTER, "1"), reply),
+            Found::Busy => self.say_busy(reply),
         }
     }
     fn send(&mut self, request: &Request<'_>, entry: &Entry, reply: &mut Reply<'_, '_, Mail>) -> Next {
@@ -342,6 +521,13 @@ impl Site {
             return self.say(Status::BAD_REQUEST, reply);
         }
         self.say_with(Status::MOVED_PERMANENTLY, &fields, reply)
+    }
+    fn say_busy(&self, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        self.say_with(Status::SERVICE_UNAVAILABLE, &Fields::new().with(Name::RETRY_AFTER, "1"), reply)
+    }
+    fn say_who(&self, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        let ask = Fields::new().with(Name::WWW_AUTHENTICATE, "Basic realm=\"Sotong\", charset=\"UTF-8\"");
+        self.say_with(Status::UNAUTHORIZED, &ask, reply)
     }
     fn say(&self, status: Status, reply: &mut Reply<'_, '_, Mail>) -> Next {
         self.say_with(status, &Fields::new(), reply)

@@ -94,11 +94,14 @@ impl Shelf {
         }
         waiting
     }
-    /// Forgets what is at `key`: it has been changed by us.
-    pub(crate) fn forget(&self, key: &[u8]) {
+    /// Forgets everything that was found: something has been changed by us. What the desk is being asked for now it may
+    /// have looked for before that, and is told, but not kept.
+    pub(crate) fn clear(&self) {
         let mut inner = self.lock();
-        if matches!(inner.places.get(key), Some(Place::Found { .. })) {
-            inner.take(key);
+        for place in inner.places.values_mut() {
+            match place {
+                Place::Asked { until, .. } | Place::Found { until, .. } => *until = Moment::START,
+            }
         }
     }
     fn lock(&self) -> MutexGuard<'_, Inner> {

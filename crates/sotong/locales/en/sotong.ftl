@@ -87,6 +87,7 @@ examples-web =
     sotong web .                     # this folder
     sotong web public *:8080 --workers 2
     sotong web ./dist :3000 --spa
+    sotong web ~/in :8080 --upload --passwords people --access-log -
 examples-connect =
     sotong connect 127.0.0.1:12345
     sotong connect :12345 -m "hello"
@@ -128,6 +129,14 @@ arg-index = The file that is shown for its folder
 arg-no-list = Do not show what is in a folder without such a file
 arg-hidden = Serve names that begin with a dot, too
 arg-spa = A path that leads nowhere and has no ending shows the page of DIR itself: for applications with paths in the browser
+arg-upload = Take files: by the form on a folder's page, and by PUT. Anybody who reaches the server may send them; see --passwords
+arg-overwrite = A file that is sent may take the place of one of the same name
+arg-upload-max = How large a file that is sent may be
+arg-passwords = Ask for a name and a password; FILE has NAME:HASH lines with hashes of --hash-password
+arg-hash-password = Print the hash of the password on standard input, and do nothing else
+arg-cors = Let pages of this origin read what is served (CORS); * is any origin
+arg-access-log = Log each request to this file; - is standard error
+arg-access-format = How requests are logged
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
@@ -275,6 +284,11 @@ passed-missing = descriptor { $fd } is not open
 passed-wrong-kind = descriptor { $fd } is no listening TCP or Unix socket and no UDP socket
 passed-system = descriptor { $fd }: { $why }
 error-streams-only = { $service } needs connections: it cannot listen on { $address }. Use tcp:// or unix:.
+error-read = { $path } cannot be used: { $why }.
+passwords-line = line { $line } is not NAME:HASH with a hash that sotong web --hash-password printed
+passwords-twice = line { $line } has a name that stood there before
+passwords-empty = it has no names
+web-password = Password:
 error-folder = { $path } cannot be served: { $why }.
 error-folder-unconfined = nothing is served: this kernel cannot confine names to a folder (openat2: { $why }). Linux 5.6 or later can, unless a sandbox forbids it.
 error-model-one-at-a-time = { $service } cannot run under { $model }, which serves one connection at a time, while those of { $service } talk to each other; use one of { $able }.

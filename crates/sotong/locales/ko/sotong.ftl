@@ -86,6 +86,7 @@ examples-web =
     sotong web .                     # 현재 디렉터리를 제공합니다
     sotong web public *:8080 --workers 2
     sotong web ./dist :3000 --spa
+    sotong web ~/in :8080 --upload --passwords people --access-log -
 examples-connect =
     sotong connect 127.0.0.1:12345
     sotong connect :12345 -m "안녕하세요"
@@ -127,6 +128,14 @@ arg-index = 디렉터리 대신 보여 줄 파일
 arg-no-list = 그런 파일이 없는 디렉터리의 목록을 보여 주지 않습니다
 arg-hidden = 점으로 시작하는 이름도 제공합니다
 arg-spa = 없는 경로에 확장자가 없으면 DIR의 첫 페이지를 보여 줍니다. 경로를 브라우저에서 다루는 애플리케이션을 위한 것입니다
+arg-upload = 디렉터리 페이지의 양식과 PUT으로 파일을 받습니다. 서버에 접속할 수 있으면 누구나 올릴 수 있습니다. --passwords를 참고하십시오
+arg-overwrite = 받은 파일이 같은 이름의 파일을 대신할 수 있습니다
+arg-upload-max = 받을 파일의 최대 크기
+arg-passwords = 이름과 비밀번호를 묻습니다. FILE에는 --hash-password로 만든 해시를 이름:해시로 한 줄에 하나씩 씁니다
+arg-hash-password = 표준 입력으로 받은 비밀번호의 해시를 출력하고 끝냅니다
+arg-cors = 이 출처의 페이지가 내용을 읽을 수 있게 합니다(CORS). *는 모든 출처입니다
+arg-access-log = 요청을 이 파일에 기록합니다. -는 표준 오류입니다
+arg-access-format = 요청을 기록하는 형식
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
@@ -268,6 +277,11 @@ passed-missing = 디스크립터 { $fd }번이 열려 있지 않습니다
 passed-wrong-kind = 디스크립터 { $fd }번은 수신 대기 중인 TCP·유닉스 소켓도, UDP 소켓도 아닙니다
 passed-system = 디스크립터 { $fd }번: { $why }
 error-streams-only = { $service }에는 연결이 필요하므로 { $address }에서 수신 대기할 수 없습니다. tcp://나 unix:를 쓰십시오.
+error-read = { $path } 파일을 쓸 수 없습니다: { $why }.
+passwords-line = { $line }번째 줄이 이름:해시가 아니거나, 해시가 sotong web --hash-password로 만든 것이 아닙니다
+passwords-twice = { $line }번째 줄의 이름이 앞에 이미 있습니다
+passwords-empty = 이름이 하나도 없습니다
+web-password = 비밀번호:
 error-folder = { $path } 디렉터리를 제공할 수 없습니다: { $why }.
 error-folder-unconfined = 아무것도 제공하지 않습니다. 이 커널에서는 이름을 디렉터리 안으로 제한할 수 없습니다(openat2: { $why }). 샌드박스가 막지 않는다면 리눅스 5.6 이상에서 됩니다.
 error-model-one-at-a-time = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델은 한 번에 연결 하나만 처리하므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.

@@ -1,56 +1,161 @@
 //! `sotong web`: a folder as a web site.
 
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use sotong_desks::{Beneath, Files, FilesOptions};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use sotong_desks::{Beneath, Files, FilesOptions, PasswordTable, Passwords, Uploads, hash_password};
 use sotong_drivers::{DeskWork, Plan, desk};
 use sotong_http::site::mail::Mail;
-use sotong_http::site::{Shelf, ShelfLimits, SiteOptions, SiteService, Words, hello};
+use sotong_http::site::{AccessLog, Shelf, ShelfLimits, SiteOptions, SiteService, UploadLimits, Words, hello};
 
+use crate::access_log::Logger;
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::cli::{WEB_ADDRESS, Web, WebFlags};
 use crate::commands::serve;
 use crate::console::Console;
-use crate::failure::{Failure, Usage};
+use crate::failure::{Failure, ReadProblem, Usage};
 
 /// Threads that look files up: a slow disk holds up so many at once.
 const FILE_THREADS: usize = 4;
 /// Questions that wait for them; what comes then is answered 503.
 const FILE_QUESTIONS_MAX: usize = 4096;
 
+/// Threads that write what is sent, and questions that wait for them: each file has at most one.
+const UPLOAD_THREADS: usize = 2;
+const UPLOAD_QUESTIONS_MAX: usize = 256;
+/// Passwords that are hashed at once, 19 MiB and a core each, and those that wait for it.
+const PASSWORD_THREADS: usize = 2;
+const PASSWORD_QUESTIONS_MAX: usize = 64;
+/// Bytes of a password that is hashed.
+const PASSWORD_BYTES_MAX: u64 = 1024;
+
 /// Serves a folder, or a small page where there is none.
 pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
+    if args.site.hash_password {
+        return hash(console);
+    }
     let folder = take_folder(&mut args.serve.addresses)?;
+    let logger = logger(&args.site)?;
+    let passwords = args.site.passwords.as_deref().map(passwords).transpose()?;
+    let (limits, flags) = (UploadLimits::default(), &args.site);
+    let uploads = flags.upload.then(|| UploadLimits { bytes_max: flags.upload_max.0 as u64, ..limits });
     let options = SiteOptions {
         shows_hidden: args.site.hidden,
         falls_back: args.site.spa,
+        asks_password: passwords.is_some(),
+        uploads: uploads.filter(|_| folder.is_some()),
+        cors: args.site.cors.clone(),
+        log: logger.clone().map(|logger| logger as Arc<dyn AccessLog>),
         words: Lang::ALL.into_iter().map(words).collect(),
         ..SiteOptions::default()
     };
-    let Some(folder) = folder else {
-        let pages = Lang::ALL.into_iter().map(page).collect();
-        return serve::run_streams("web", &args.serve, SiteService::hello(options, pages), Vec::new(), console);
+    let result = match folder {
+        None => {
+            let pages = Lang::ALL.into_iter().map(page).collect();
+            // Without a folder nobody looks for files or takes them.
+            let desks = vec![desk(0, Vec::new()), desk(0, Vec::new()), hashing(passwords)];
+            serve::run_streams("web", &args.serve, SiteService::hello(options, pages), desks, console)
+        }
+        Some(folder) => {
+            let root = Beneath::open(Path::new(&folder)).map_err(|why| Failure::Folder { path: folder, why })?;
+            let shelf = Arc::new(Shelf::new(ShelfLimits::default()));
+            let mut desks = filing(&args.site, &options, Arc::new(root), &shelf);
+            desks.push(hashing(passwords));
+            serve::run_streams("web", &args.serve, SiteService::new(options, shelf), desks, console)
+        }
     };
-    let root = Beneath::open(Path::new(&folder)).map_err(|why| Failure::Folder { path: folder, why })?;
-    let shelf = Arc::new(Shelf::new(ShelfLimits::default()));
-    let desks = desks(&args.site, &options, root, &shelf);
-    serve::run_streams("web", &args.serve, SiteService::new(options, shelf), desks, console)
+    if let Some(logger) = logger {
+        logger.finish();
+    }
+    result
 }
 
-fn desks(flags: &WebFlags, options: &SiteOptions, root: Beneath, shelf: &Arc<Shelf>) -> Vec<Plan<Mail>> {
-    let files = FilesOptions {
+/// The desks by their numbers: [`sotong_http::site::mail::FILES`], then `UPLOADS`.
+fn filing(flags: &WebFlags, options: &SiteOptions, root: Arc<Beneath>, shelf: &Arc<Shelf>) -> Vec<Plan<Mail>> {
+    let files = Arc::new(FilesOptions {
         index: flags.index.clone().into_bytes(),
         lists: !flags.no_list,
         shows_hidden: flags.hidden,
+        takes_files: flags.upload,
         words: options.words.clone(),
-        ..FilesOptions::default()
-    };
-    let (root, files) = (Arc::new(root), Arc::new(files));
-    let worker = || -> Box<dyn DeskWork<Mail>> {
+    });
+    let looking = || -> Box<dyn DeskWork<Mail>> {
         Box::new(Files::new(Arc::clone(&root), Arc::clone(shelf), Arc::clone(&files)))
     };
-    vec![desk(FILE_QUESTIONS_MAX, (0..FILE_THREADS).map(|_| worker()).collect())]
+    let taking = || -> Box<dyn DeskWork<Mail>> { Box::new(Uploads::new(Arc::clone(&root), flags.overwrite)) };
+    let upload_threads = if flags.upload { UPLOAD_THREADS } else { 0 };
+    vec![
+        desk(FILE_QUESTIONS_MAX, (0..FILE_THREADS).map(|_| looking()).collect()),
+        desk(UPLOAD_QUESTIONS_MAX, (0..upload_threads).map(|_| taking()).collect()),
+    ]
+}
+
+/// The desk `PASSWORDS`.
+fn hashing(passwords: Option<Passwords>) -> Plan<Mail> {
+    let worker = |passwords: Passwords| -> Box<dyn DeskWork<Mail>> { Box::new(passwords) };
+    let workers = passwords.into_iter().flat_map(|passwords| std::iter::repeat_n(passwords, PASSWORD_THREADS));
+    desk(PASSWORD_QUESTIONS_MAX, workers.map(worker).collect())
+}
+
+fn logger(flags: &WebFlags) -> Result<Option<Arc<Logger>>, Failure> {
+    let Some(path) = &flags.access_log else { return Ok(None) };
+    match Logger::open(path, flags.access_format) {
+        Ok(logger) => Ok(Some(Arc::new(logger))),
+        Err(fault) => Err(Failure::Write { what: path.display().to_string(), why: fault.kind() }),
+    }
+}
+
+fn passwords(path: &Path) -> Result<Passwords, Failure> {
+    let failed = |why| Failure::Read { path: path.display().to_string(), why };
+    let text = std::fs::read_to_string(path).map_err(|fault| failed(ReadProblem::Io(fault.kind())))?;
+    let table = PasswordTable::parse(&text).map_err(|why| failed(ReadProblem::Passwords(why)))?;
+    Passwords::new(table).map_err(|fault| failed(ReadProblem::Io(fault.kind())))
+}
+
+/// Prints the hash of the password on standard input, without the end of its line.
+fn hash(console: &Console) -> Result<(), Failure> {
+    let failed = |fault: io::Error| Failure::Read { path: "stdin".to_owned(), why: ReadProblem::Io(fault.kind()) };
+    let silent = Silent::begin();
+    if silent.is_some() {
+        console.say(&text!(console.catalogue, "web-password"));
+    }
+    let mut password = Vec::new();
+    let read = BufReader::new(io::stdin().lock().take(PASSWORD_BYTES_MAX)).read_until(b'\n', &mut password);
+    drop(silent);
+    read.map_err(failed)?;
+    while let Some(b'\n' | b'\r') = password.last() {
+        password.pop();
+    }
+    if password.is_empty() {
+        return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let hash = hash_password(&password).map_err(failed)?;
+    console.out(&format!("{hash}\n"))
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Silent {
+    before: Termios,
+}
+
+impl Silent {
+    /// `None` where standard input is no terminal.
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // It worked a moment ago.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+    }
 }
 
 /// The first argument is the folder unless it is an address. The address is the usual one where none is given.
