@@ -57,7 +57,8 @@ impl PasswordTable {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (name, hash) = line.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or(TableError::Line(number))?;
+            let (name, hash) =
+                line.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or(TableError::Line(number))?;
             let is_argon2 = PasswordHash::new(hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
             if !is_argon2 {
                 return Err(TableError::Line(number));

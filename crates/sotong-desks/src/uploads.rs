@@ -99,8 +99,7 @@ impl Partial {
     }
     /// Gives it its name if nobody has that.
     fn rename_beside(&self) -> Result<(), Errno> {
-        let renamed =
-            renameat_with(&self.folder, &self.temporary, &self.folder, &self.name, RenameFlags::NOREPLACE);
+        let renamed = renameat_with(&self.folder, &self.temporary, &self.folder, &self.name, RenameFlags::NOREPLACE);
         match renamed {
             // Some file systems do not know how; a second name never takes another's place.
             Err(Errno::INVAL | Errno::NOSYS) => {

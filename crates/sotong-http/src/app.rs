@@ -42,7 +42,7 @@ pub trait App {
 pub enum Next {
     /// The answer is complete.
     Done,
-    /// The request's body is to be shown, of which so many bytes are taken in all.
+    /// The request's body is to be shown, of which so many bytes are taken in all. Answer to more: 413.
     Take(u64),
     /// More of the body is to be shown.
     Body,
@@ -82,7 +82,11 @@ pub(crate) struct Answer {
 pub(crate) enum Progress {
     Nothing,
     /// The head has been sent; so many bytes of the body are still owed, of so many.
-    Head { status: Status, left: u64, length: u64 },
+    Head {
+        status: Status,
+        left: u64,
+        length: u64,
+    },
 }
 
 /// The answer to one request: its head, then as many bytes as the head has promised.

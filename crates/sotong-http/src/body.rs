@@ -18,19 +18,32 @@ enum State {
     /// So many bytes are left of the whole.
     Length(u64),
     /// In the hexadecimal size of a chunk, of which so many digits have come.
-    Size { size: u64, digits: u8 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
     /// Behind a size, before the end of its line.
-    Extension { size: u64 },
+    Extension {
+        size: u64,
+    },
     /// Behind the CR of a size's line.
-    SizeEnd { size: u64 },
+    SizeEnd {
+        size: u64,
+    },
     /// So many bytes are left of the chunk.
     Data(u64),
     /// Behind a chunk's bytes, before their CR, or LF.
-    DataEnd { cr: bool },
+    DataEnd {
+        cr: bool,
+    },
     /// In the trailer section: at the beginning of a line, or not.
-    Trailer { fresh: bool },
+    Trailer {
+        fresh: bool,
+    },
     /// Behind a CR there: of an empty line, or not.
-    TrailerEnd { empty: bool },
+    TrailerEnd {
+        empty: bool,
+    },
     Over,
 }
 

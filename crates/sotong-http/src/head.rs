@@ -147,7 +147,11 @@ impl<'a> RequestLine<'a> {
             b"HTTP/1.1" => Version::V11,
             b"HTTP/1.0" => Version::V10,
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-                if *major == b'1' { Version::V11 } else { return Err(Fault::Version) }
+                if *major == b'1' {
+                    Version::V11
+                } else {
+                    return Err(Fault::Version);
+                }
             }
             _ => return Err(Fault::RequestLine),
         };
@@ -265,6 +269,9 @@ impl<'a> Request<'a> {
             17 if is("transfer-encoding") => {
                 if self.line.version == Version::V10 {
                     return Err(Fault::CodingIn10);
+                }
+                if value.is_empty() {
+                    return Err(Fault::Field);
                 }
                 if !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(Fault::Coding);

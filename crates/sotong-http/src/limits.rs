@@ -14,8 +14,6 @@ pub struct HttpLimits {
     pub head_time: Duration,
     /// An application has this long, without a word of its answer, for each thing that it waits for: 30 s. Answer: 503.
     pub answer_time: Duration,
-    /// Bytes of a body that an application takes without saying otherwise: 1 MiB. Answer: 413.
-    pub body_bytes_max: u64,
     /// A body has this long without being measured: 10 s.
     pub body_time: Duration,
     /// From then on it must have come at this rate on average, bytes a second: 1 KiB. Answer: 408.
@@ -34,7 +32,6 @@ impl Default for HttpLimits {
             target_bytes_max: 8 << 10,
             head_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(30),
-            body_bytes_max: 1 << 20,
             body_time: Duration::from_secs(10),
             body_rate_min: 1 << 10,
             unwanted_bytes_max: 64 << 10,
@@ -46,13 +43,6 @@ impl Default for HttpLimits {
 impl HttpLimits {
     /// The smallest limits that are legal: what tests like best.
     pub fn smallest() -> Self {
-        Self {
-            head_bytes_max: 512,
-            fields_max: 8,
-            target_bytes_max: 64,
-            body_bytes_max: 256,
-            unwanted_bytes_max: 64,
-            ..Self::default()
-        }
+        Self { head_bytes_max: 512, fields_max: 8, target_bytes_max: 64, unwanted_bytes_max: 64, ..Self::default() }
     }
 }

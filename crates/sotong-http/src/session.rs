@@ -1,6 +1,7 @@
 //! One connection: requests in, answers out, one at a time.
 use crate::{
-    Answered, App, Decoder, Fault, Fields, Framing, HttpLimits, Method, Name, Next, Part, Reply, Request, Scanner, Version,
+    Answered, App, Decoder, Fault, Fields, Framing, HttpLimits, Method, Name, Next, Part, Reply, Request, Scanner,
+    Version,
     app::{Answer, LAST, Progress},
 };
 use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};

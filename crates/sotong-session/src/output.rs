@@ -469,7 +469,9 @@ mod tests {
         let file: Arc<dyn Source> = Arc::new(std::os::fd::OwnedFd::from(std::io::pipe().unwrap().0));
         let mut out = Output::new(Kind::Socket, Marks { low: 10, high: 100, hard: 200 });
         out.file(FileRange { file, range: 5..1005 }).unwrap();
-        assert!(out.is_full() && out.room() == 0 && !out.has_overflowed() && out.is_empty() == out.front_file().is_none());
+        assert!(
+            out.is_full() && out.room() == 0 && !out.has_overflowed() && out.is_empty() == out.front_file().is_none()
+        );
         out.advance_file(950);
         assert!(!out.is_full() && !out.is_low());
         out.advance_file(50);

@@ -135,7 +135,7 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Address { .. } | Self::StreamsOnly { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
-            Self::Serve(ServeError::Unavailable { .. }) 
+            Self::Serve(ServeError::Unavailable { .. })
             | Self::Passed(_)
             | Self::Model { .. }
             | Self::Folder { .. }

@@ -142,10 +142,17 @@ struct Note {
 enum Work {
     Nothing,
     /// The desk looks for what the request in `head` wants.
-    Looking { head: Vec<u8>, key: Arc<[u8]>, is_fallback: bool },
+    Looking {
+        head: Vec<u8>,
+        key: Arc<[u8]>,
+        is_fallback: bool,
+    },
     Sending(Sending),
     /// The desk checks a password for the request in `head`.
-    Checking { head: Vec<u8>, credentials: Credentials },
+    Checking {
+        head: Vec<u8>,
+        credentials: Credentials,
+    },
     Taking(Taking),
     /// What is sent back when it is whole.
     Echoing(Vec<u8>),

@@ -168,7 +168,9 @@ mod tests {
 
     #[test]
     fn hidden_names_are_seen() {
-        for (raw, expect) in [("/.git/config", true), ("/a/.b", true), ("/a/%2eb", true), ("/a.b/c", false), ("/", false)] {
+        for (raw, expect) in
+            [("/.git/config", true), ("/a/.b", true), ("/a/%2eb", true), ("/a.b/c", false), ("/", false)]
+        {
             assert_eq!(SitePath::parse(raw.as_bytes()).unwrap().is_hidden(), expect, "{raw}");
         }
     }

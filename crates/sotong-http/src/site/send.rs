@@ -52,7 +52,8 @@ impl Sending {
             let mut fields = Fields::new();
             let range = format!("bytes {}-{}/{}", part.start, part.end - 1, variant.length);
             // A type that was sent before, and numbers.
-            let added = fields.add(Name::CONTENT_TYPE, &variant.content_type).and(fields.add(Name::CONTENT_RANGE, range));
+            let added =
+                fields.add(Name::CONTENT_TYPE, &variant.content_type).and(fields.add(Name::CONTENT_RANGE, range));
             debug_assert_eq!(added, Ok(()));
             head.extend_from_slice(fields.lines());
             head.extend_from_slice(b"\r\n");

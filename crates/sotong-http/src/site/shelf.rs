@@ -43,8 +43,14 @@ struct Inner {
 #[derive(Debug)]
 enum Place {
     /// The desk is looking; who waits beside the one that asked, and until when the answer is good.
-    Asked { waiting: Vec<Address>, until: Moment },
-    Found { found: Found, until: Moment },
+    Asked {
+        waiting: Vec<Address>,
+        until: Moment,
+    },
+    Found {
+        found: Found,
+        until: Moment,
+    },
 }
 
 /// What comes of asking a [`Shelf`].
@@ -132,7 +138,8 @@ impl Inner {
     /// Whether there is room for one more path. Whenever something is looked up anew, what is stale goes.
     fn make_room(&mut self, limits: &ShelfLimits, now: Moment) -> bool {
         let stale = |place: &Place| matches!(place, Place::Found { until, .. } if *until <= now);
-        let keys: Vec<_> = self.places.iter().filter(|(_, place)| stale(place)).map(|(key, _)| Arc::clone(key)).collect();
+        let keys: Vec<_> =
+            self.places.iter().filter(|(_, place)| stale(place)).map(|(key, _)| Arc::clone(key)).collect();
         for key in keys {
             self.take(&key);
         }

@@ -329,7 +329,9 @@ mod tests {
                 assert_eq!(file_of(body.as_bytes(), step), expect, "{content:?} by {step}");
             }
         }
-        for body in ["--XY\r\n\r\n", "--XX\r\n\r\nx", "--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx", "x"] {
+        for body in
+            ["--XY\r\n\r\n", "--XX\r\n\r\nx", "--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx", "x"]
+        {
             assert!(file_of(body.as_bytes(), 3).is_err(), "{body:?}");
         }
         let (_, _, is_over) = file_of(format!("{head}abc\r\n--X").as_bytes(), 5).unwrap();
@@ -338,7 +340,9 @@ mod tests {
 
     #[test]
     fn names_of_files_are_names() {
-        let name = |name: &str| file_name(format!("Content-Disposition: form-data; name=\"f\"; filename=\"{name}\"").as_bytes());
+        let name = |name: &str| {
+            file_name(format!("Content-Disposition: form-data; name=\"f\"; filename=\"{name}\"").as_bytes())
+        };
         assert_eq!(name("a.txt").as_deref(), Some(&b"a.txt"[..]));
         assert_eq!(name("/etc/passwd").as_deref(), Some(&b"passwd"[..]));
         assert_eq!(name("..\\..\\x").as_deref(), Some(&b"x"[..]));
@@ -351,7 +355,9 @@ mod tests {
     fn boundaries_are_read() {
         assert_eq!(boundary(b"multipart/form-data; boundary=ab-c").as_deref(), Some(&b"ab-c"[..]));
         assert_eq!(boundary(b"Multipart/Form-Data; charset=x; Boundary=\"a b\"").as_deref(), Some(&b"a b"[..]));
-        for bad in ["multipart/mixed; boundary=a", "multipart/form-data", "multipart/form-data; boundary=", "text/plain"] {
+        for bad in
+            ["multipart/mixed; boundary=a", "multipart/form-data", "multipart/form-data; boundary=", "text/plain"]
+        {
             assert_eq!(boundary(bad.as_bytes()), None, "{bad}");
         }
     }

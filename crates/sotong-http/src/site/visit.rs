@@ -45,7 +45,9 @@ impl Visit<'_> {
         to.push_str(" - ");
         match self.user {
             // A space would be the next field.
-            Some(user) => escaped(to, &user.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect::<Vec<_>>()),
+            Some(user) => {
+                escaped(to, &user.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect::<Vec<_>>())
+            }
             None => to.push('-'),
         }
         let Civil { year, month, day, hour, minute, second, .. } = Civil::new(self.wall.div_euclid(1000));
@@ -138,8 +140,7 @@ mod tests {
         };
         let mut common = String::new();
         visit.write_common(&mut common);
-        let expect =
-            "127.0.0.1 - a_b\\x0a [06/Nov/1994:08:49:37 +0000] \"GET /\\\"\\\\\\x1b\\xea HTTP/1.1\" 200 7\n";
+        let expect = "127.0.0.1 - a_b\\x0a [06/Nov/1994:08:49:37 +0000] \"GET /\\\"\\\\\\x1b\\xea HTTP/1.1\" 200 7\n";
         assert_eq!(common, expect);
         let mut json = String::new();
         visit.write_json(&mut json);

@@ -8,12 +8,12 @@ use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
-use sotong_net::listener::Listener;
 use sotong_net::listen::{Bound, ListenOptions, listen};
+use sotong_net::listener::Listener;
 use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
-use sotong_shard::Mail;
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
+use sotong_shard::Mail;
 
 use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
@@ -284,7 +284,9 @@ fn addresses(args: &Serve) -> Result<Vec<Endpoint>, Failure> {
 /// A command that reaches the server and can be copied.
 fn way_in(at: &Endpoint, service: &str) -> String {
     match at {
-        Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "web" => format!("curl http://localhost:{port}/"),
+        Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "web" => {
+            format!("curl http://localhost:{port}/")
+        }
         Endpoint::Tcp(to) if service == "web" => format!("curl http://{to}/"),
         Endpoint::Unix(UnixName::Path(path)) if service == "web" => {
             format!("curl --unix-socket {} http://localhost/", path.display())

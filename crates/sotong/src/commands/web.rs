@@ -211,10 +211,13 @@ mod tests {
 
     #[test]
     fn a_folder_is_told_from_an_address() {
-        for address in ["127.0.0.1:8080", ":0", "*:80", "localhost:1", "[::1]:80", "tcp://x", "unix:/tmp/s", "tls://x"] {
+        for address in ["127.0.0.1:8080", ":0", "*:80", "localhost:1", "[::1]:80", "tcp://x", "unix:/tmp/s", "tls://x"]
+        {
             assert!(is_address(address), "{address}");
         }
-        for folder in [".", "..", "/srv/www", "/srv/a:80", "./a:80", "www", "localhost", "a:b", "a:", "a:123456", "한글"] {
+        for folder in
+            [".", "..", "/srv/www", "/srv/a:80", "./a:80", "www", "localhost", "a:b", "a:", "a:123456", "한글"]
+        {
             assert!(!is_address(folder), "{folder}");
         }
     }
