@@ -73,7 +73,7 @@ impl Files {
         match self.root.look(names) {
             Ok(Thing::File(fd, stat)) if !is_folder => self.file(names, fd, &stat).unwrap_or_else(failed),
             Ok(Thing::Folder(_)) if !is_folder => Found::Folder,
-            Ok(Thing::Folder(fd)) => self.folder(names, fd, language),
+            Ok(Thing::Folder(fd)) => self.folder(names, &fd, language),
             // A file has nothing below it.
             Ok(Thing::File(..)) => Found::Missing,
             Err(errno) => failed(errno),
@@ -93,7 +93,7 @@ impl Files {
         let name = names.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         Ok(Found::Entry(Arc::new(Entry::file(name, content(fd, stat)?, compressed))))
     }
-    fn folder(&self, names: &[u8], fd: OwnedFd, language: usize) -> Found {
+    fn folder(&self, names: &[u8], fd: &OwnedFd, language: usize) -> Found {
         let index = match names.is_empty() {
             true => self.options.index.clone(),
             false => [names, b"/", &self.options.index].concat(),
@@ -101,7 +101,7 @@ impl Files {
         match self.root.look(&index) {
             Ok(Thing::File(fd, stat)) => self.file(&index, fd, &stat).unwrap_or_else(failed),
             Err(Errno::NOENT) | Ok(Thing::Folder(_)) if self.options.lists => {
-                self.page(names, &fd, language).unwrap_or_else(failed)
+                self.page(names, fd, language).unwrap_or_else(failed)
             }
             Ok(Thing::Folder(_)) => Found::Missing,
             Err(errno) => failed(errno),
@@ -185,13 +185,13 @@ fn failed(errno: Errno) -> Found {
 
 /// When a file was changed.
 fn modified(stat: &Stat) -> (i64, u32) {
-    (stat.st_mtime as i64, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+    (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
 /// A small file whole, a large one open.
 fn content(fd: OwnedFd, stat: &Stat) -> Result<(Content, Facts), Errno> {
     let length = u64::try_from(stat.st_size).unwrap_or(0);
-    let mut facts = Facts { length, modified: modified(stat), inode: stat.st_ino as u64 };
+    let mut facts = Facts { length, modified: modified(stat), inode: stat.st_ino };
     let open = Open(fd);
     if length > SMALL_BYTES_MAX {
         return Ok((Content::File(Arc::new(open)), facts));

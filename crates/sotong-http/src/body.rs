@@ -120,14 +120,13 @@ impl Decoder {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
                 State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
-            (State::Size { size, digits: 1.. }, b'\r') => State::SizeEnd { size },
+            (State::Size { size, digits: 1.. } | State::Extension { size }, b'\r') => State::SizeEnd { size },
             (State::Size { size, digits: 1.. }, b';') => State::Extension { size },
-            (State::Extension { size }, b'\r') => State::SizeEnd { size },
             (State::Extension { size }, byte) if is_text(byte) => {
                 self.spend()?;
                 State::Extension { size }
             }
-            (State::SizeEnd { size: 0 }, b'\n') => State::Trailer { fresh: true },
+            (State::SizeEnd { size: 0 } | State::TrailerEnd { empty: false }, b'\n') => State::Trailer { fresh: true },
             (State::SizeEnd { size }, b'\n') => State::Data(size),
             (State::DataEnd { cr: false }, b'\r') => State::DataEnd { cr: true },
             (State::DataEnd { cr: true }, b'\n') => State::Size { size: 0, digits: 0 },
@@ -136,7 +135,6 @@ impl Decoder {
                 self.spend()?;
                 State::Trailer { fresh: false }
             }
-            (State::TrailerEnd { empty: false }, b'\n') => State::Trailer { fresh: true },
             (State::TrailerEnd { empty: true }, b'\n') => State::Over,
             _ => return Err(Fault::Chunk),
         })

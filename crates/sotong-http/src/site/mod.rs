@@ -301,10 +301,7 @@ impl Site {
         if !self.shared.hello.is_empty() {
             return self.greet(request, path == Some(b"/"), reply);
         }
-        let path = match path.map(SitePath::parse) {
-            Some(Ok(path)) => path,
-            Some(Err(_)) | None => return self.say(Status::BAD_REQUEST, reply),
-        };
+        let Some(Ok(path)) = path.map(SitePath::parse) else { return self.say(Status::BAD_REQUEST, reply) };
         if path.is_hidden() && !self.shared.options.shows_hidden {
             return self.say(Status::NOT_FOUND, reply);
         }

@@ -22,16 +22,14 @@ pub(crate) fn weigh(request: &Request<'_>, etag: Option<&str>, modified: Option<
     let since = |name: &str| Some(modified? <= date::parse(request.one(name)?)?);
     match matches("if-match", false) {
         Some(false) => return Verdict::Failed,
-        Some(true) => {}
         None if since("if-unmodified-since") == Some(false) => return Verdict::Failed,
-        None => {}
+        Some(true) | None => {}
     }
     match matches("if-none-match", true) {
         Some(true) if matches!(request.method(), Method::Get | Method::Head) => return Verdict::NotModified,
         Some(true) => return Verdict::Failed,
-        Some(false) => {}
         None if since("if-modified-since") == Some(true) => return Verdict::NotModified,
-        None => {}
+        Some(false) | None => {}
     }
     let ranges = request.all("if-range").all(|validator| {
         etag.is_some_and(|etag| etag.as_bytes() == validator)

@@ -46,7 +46,8 @@ impl Visit<'_> {
         match self.user {
             // A space would be the next field.
             Some(user) => {
-                escaped(to, &user.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect::<Vec<_>>())
+                let user: Vec<_> = user.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect();
+                escaped(to, &user);
             }
             None => to.push('-'),
         }

@@ -292,7 +292,7 @@ fn way_in(at: &Endpoint, service: &str) -> String {
             format!("curl --unix-socket {} http://localhost/", path.display())
         }
         Endpoint::Unix(UnixName::Abstract(name)) if service == "web" => {
-            format!("curl --abstract-unix-socket {} http://localhost/", name)
+            format!("curl --abstract-unix-socket {name} http://localhost/")
         }
         Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
         Endpoint::Tcp(HostPort { host: Host::V6(ip, None), port }) if service == "room" => format!("nc {ip} {port}"),

@@ -40,7 +40,7 @@ pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
     let logger = logger(&args.site)?;
     let passwords = args.site.passwords.as_deref().map(passwords).transpose()?;
     let (limits, flags) = (UploadLimits::default(), &args.site);
-    let uploads = flags.upload.then(|| UploadLimits { bytes_max: flags.upload_max.0 as u64, ..limits });
+    let uploads = flags.upload.then_some(UploadLimits { bytes_max: flags.upload_max.0 as u64, ..limits });
     let options = SiteOptions {
         shows_hidden: args.site.hidden,
         falls_back: args.site.spa,
@@ -61,7 +61,7 @@ pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
         Some(folder) => {
             let root = Beneath::open(Path::new(&folder)).map_err(|why| Failure::Folder { path: folder, why })?;
             let shelf = Arc::new(Shelf::new(ShelfLimits::default()));
-            let mut desks = filing(&args.site, &options, Arc::new(root), &shelf);
+            let mut desks = filing(&args.site, &options, &Arc::new(root), &shelf);
             desks.push(hashing(passwords));
             serve::run_streams("web", &args.serve, SiteService::new(options, shelf), desks, console)
         }
@@ -73,7 +73,7 @@ pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
 }
 
 /// The desks by their numbers: [`sotong_http::site::mail::FILES`], then `UPLOADS`.
-fn filing(flags: &WebFlags, options: &SiteOptions, root: Arc<Beneath>, shelf: &Arc<Shelf>) -> Vec<Plan<Mail>> {
+fn filing(flags: &WebFlags, options: &SiteOptions, root: &Arc<Beneath>, shelf: &Arc<Shelf>) -> Vec<Plan<Mail>> {
     let files = Arc::new(FilesOptions {
         index: flags.index.clone().into_bytes(),
         lists: !flags.no_list,
@@ -81,10 +81,9 @@ fn filing(flags: &WebFlags, options: &SiteOptions, root: Arc<Beneath>, shelf: &A
         takes_files: flags.upload,
         words: options.words.clone(),
     });
-    let looking = || -> Box<dyn DeskWork<Mail>> {
-        Box::new(Files::new(Arc::clone(&root), Arc::clone(shelf), Arc::clone(&files)))
-    };
-    let taking = || -> Box<dyn DeskWork<Mail>> { Box::new(Uploads::new(Arc::clone(&root), flags.overwrite)) };
+    let looking =
+        || -> Box<dyn DeskWork<Mail>> { Box::new(Files::new(Arc::clone(root), Arc::clone(shelf), Arc::clone(&files))) };
+    let taking = || -> Box<dyn DeskWork<Mail>> { Box::new(Uploads::new(Arc::clone(root), flags.overwrite)) };
     let upload_threads = if flags.upload { UPLOAD_THREADS } else { 0 };
     vec![
         desk(FILE_QUESTIONS_MAX, (0..FILE_THREADS).map(|_| looking()).collect()),
