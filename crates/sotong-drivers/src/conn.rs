@@ -172,10 +172,7 @@ fn send<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
         None => {
             let mut slices = Vec::with_capacity(SLICES_MAX);
             out.gather(&mut slices, SLICES_MAX);
-            match out.leads_to_file() {
-                true => link.socket.as_ref().send_ahead(&slices, true),
-                false => link.socket.as_ref().send_vectored(&slices, true),
-            }
+            link.socket.as_ref().send_vectored(&slices, true)
         }
     };
     match sent {

@@ -89,23 +89,15 @@ impl Socket {
     /// [`io::ErrorKind::WouldBlock`] if nothing can be sent now; [`io::ErrorKind::InvalidInput`] for a record in more than
     /// 1,024 slices.
     pub fn send_vectored(&self, slices: &[IoSlice<'_>], dont_wait: bool) -> io::Result<usize> {
-        self.send_flagged(slices, dont_wait, SendFlags::NOSIGNAL)
-    }
-    /// The same for bytes that more will follow at once, such as a file: they may wait for it and share a packet.
-    ///
-    /// # Errors
-    /// As [`Self::send_vectored`].
-    pub fn send_ahead(&self, slices: &[IoSlice<'_>], dont_wait: bool) -> io::Result<usize> {
-        self.send_flagged(slices, dont_wait, SendFlags::NOSIGNAL | SendFlags::MORE)
-    }
-    fn send_flagged(&self, slices: &[IoSlice<'_>], dont_wait: bool, flags: SendFlags) -> io::Result<usize> {
         let slices = match self.wire {
             Wire::Stream => &slices[..slices.len().min(SLICES_MAX)],
             Wire::Records => slices,
         };
         let wait = if dont_wait { SendFlags::DONTWAIT } else { SendFlags::empty() };
         let mut no_control = SendAncillaryBuffer::default();
-        Ok(retry_on_intr(|| rustix::net::sendmsg(&self.fd, slices, &mut no_control, flags | wait))?)
+        let sent =
+            retry_on_intr(|| rustix::net::sendmsg(&self.fd, slices, &mut no_control, SendFlags::NOSIGNAL | wait))?;
+        Ok(sent)
     }
     /// Lets the kernel send the bytes of `range`, and says how many went. It never waits for the peer: the call has no flag
     /// for that, so a socket that waits is made one that does not for as long as it takes.

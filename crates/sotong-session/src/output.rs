@@ -266,11 +266,6 @@ impl Output {
             _ => None,
         }
     }
-    /// Whether a file range comes right behind the bytes at the front.
-    pub fn leads_to_file(&self) -> bool {
-        let first = self.specials.iter().find(|(_, special)| !matches!(special, Special::Shared(_)));
-        matches!(first, Some((_, Special::File(_))))
-    }
     /// The file range at the front, if that is what comes next.
     pub fn front_file(&self) -> Option<&FileRange> {
         match self.specials.front() {

@@ -4,7 +4,8 @@ use crate::slot::Phase;
 use sotong_session::{Close, Limits, Service, Wire};
 
 /// So many bytes of a file cost as much of a turn as one that is copied: the kernel sends its pages as they are, and a file in
-/// small pieces costs twice the time.
+/// small pieces costs half as much again. (Its head goes by itself before it: pages that share packets with a head have to be
+/// cut, which costs more than the packet.)
 const FILE_BYTES_A_BYTE: u64 = 16;
 
 impl<S: Service, W> Shard<S, W> {
