@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bulk data from a file through `sotong connect` and `sotong listen` into a file, beside a pair of socat.
 
-Interleaved rounds; every copy is compared byte for byte. Prints the CPU seconds (user + system) of both ends together.
+With --tls over TLS on both sides: the same certificate, checked by both clients. Interleaved rounds; every copy is compared byte for byte. Prints the CPU seconds (user + system) of both ends together.
 Traffic stays on 127.0.0.1; ports are picked by the kernel.
 """
 import argparse
@@ -44,22 +44,42 @@ def port_of(process, pattern):
     sys.exit("the listener said nothing about its port")
 
 
-def sotong(binary, source, sink):
+def certificate(folder):
+    """A key and a certificate for 127.0.0.1, as openssl makes them."""
+    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, stderr=subprocess.DEVNULL)
+    return cert, key
+
+
+def sotong(binary, source, sink, identity):
+    scheme, serve, trust = "tcp", [], []
+    if identity:
+        cert, key = identity
+        scheme, serve, trust = "tls", ["--cert", cert, "--key", key], ["--ca", cert]
     with open(source, "rb") as stdin, open(sink, "wb") as stdout:
         listen = subprocess.Popen(
-            [binary, "listen", "tcp://127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=stdout,
+            [binary, "listen", f"{scheme}://127.0.0.1:0", *serve], stdin=subprocess.DEVNULL, stdout=stdout,
             stderr=subprocess.PIPE, text=True)
-        port = port_of(listen, r"tcp://127\.0\.0\.1:(\d+)")
-        connect = subprocess.Popen([binary, "connect", f"127.0.0.1:{port}"], stdin=stdin, stdout=subprocess.DEVNULL)
+        port = port_of(listen, scheme + r"://127\.0\.0\.1:(\d+)")
+        connect = subprocess.Popen([binary, "connect", f"{scheme}://127.0.0.1:{port}", *trust], stdin=stdin,
+                                   stdout=subprocess.DEVNULL)
         return finish(connect, "sotong connect") + finish(listen, "sotong listen")
 
 
-def socat(source, sink):
+def socat(source, sink, identity):
+    serve, reach = "TCP4-LISTEN:0,bind=127.0.0.1", "TCP4:127.0.0.1:{port}"
+    if identity:
+        cert, key = identity
+        serve = f"OPENSSL-LISTEN:0,pf=ip4,bind=127.0.0.1,cert={cert},key={key},verify=0"
+        reach = "OPENSSL:127.0.0.1:{port},pf=ip4,cafile=" + cert
     listen = subprocess.Popen(
-        ["socat", "-d", "-d", "-u", "-b65536", "TCP4-LISTEN:0,bind=127.0.0.1", f"OPEN:{sink},creat,trunc"],
+        ["socat", "-d", "-d", "-u", "-b65536", serve, f"OPEN:{sink},creat,trunc"],
         stderr=subprocess.PIPE, text=True)
     port = port_of(listen, r"listening on .*:(\d+)")
-    connect = subprocess.Popen(["socat", "-u", "-b65536", f"OPEN:{source}", f"TCP4:127.0.0.1:{port}"])
+    connect = subprocess.Popen(["socat", "-u", "-b65536", f"OPEN:{source}", reach.format(port=port)])
     return finish(connect, "socat") + finish(listen, "socat")
 
 
@@ -67,6 +87,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tls", action="store_true", help="over TLS on both sides")
     parser.add_argument("--binary", default=None, help="by default the release build")
     options = parser.parse_args()
     target = os.environ.get("CARGO_TARGET_DIR", "target")
@@ -79,10 +100,11 @@ def main():
         with open(source, "wb") as file:
             for _ in range(options.mebibytes):
                 file.write(os.urandom(1 << 20))
+        identity = certificate(folder) if options.tls else None
         ours, theirs = [], []
         for number in range(options.rounds):
-            for name, seconds, copy in (("sotong", ours, lambda: sotong(binary, source, sink)),
-                                        ("socat", theirs, lambda: socat(source, sink))):
+            for name, seconds, copy in (("sotong", ours, lambda: sotong(binary, source, sink, identity)),
+                                        ("socat", theirs, lambda: socat(source, sink, identity))):
                 used = copy()
                 if not filecmp.cmp(source, sink, shallow=False):
                     sys.exit(f"{name}: the copy differs")
@@ -91,7 +113,7 @@ def main():
             print(f"round {number + 1}: sotong {ours[-1]:.2f} s, socat {theirs[-1]:.2f} s, "
                   f"ratio {ours[-1] / max(theirs[-1], 1e-9):.2f}", flush=True)
         ratios = [mine / max(other, 1e-9) for mine, other in zip(ours, theirs)]
-        print(f"{options.mebibytes} MiB, {options.rounds} rounds, byte for byte: "
+        print(f"{options.mebibytes} MiB{' over TLS' if identity else ''}, {options.rounds} rounds, byte for byte: "
               f"CPU of both ends, sotong to socat, median {statistics.median(ratios):.2f}")
 
 

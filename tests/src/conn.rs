@@ -22,7 +22,7 @@ pub enum Conn {
 }
 
 impl Conn {
-    /// Connects to `tcp://…` or `unix:…`.
+    /// Connects to `tcp://…` or `unix:…`, or with TLS to `tls://…` or `tls+unix:…`, whose server shows [`crate::tls::CERT`].
     ///
     /// # Panics
     /// Nobody listens there.
@@ -35,6 +35,12 @@ impl Conn {
     /// # Errors
     /// Those of connecting.
     pub fn try_dial(address: &str) -> io::Result<Self> {
+        if let Some(rest) = address.strip_prefix("tls://") {
+            return crate::tls::wrap(Self::try_dial(rest)?).map(Self::Unix);
+        }
+        if let Some(rest) = address.strip_prefix("tls+") {
+            return crate::tls::wrap(Self::try_dial(rest)?).map(Self::Unix);
+        }
         if let Some(name) = address.strip_prefix("unix:") {
             let stream = match name.strip_prefix('@') {
                 Some(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?,

@@ -13,4 +13,5 @@ pub mod person;
 pub mod process;
 pub mod runs;
 pub mod server;
+pub mod tls;
 pub mod tool;

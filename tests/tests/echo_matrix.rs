@@ -10,6 +10,7 @@ use tests::{
     process::noise,
     runs::{Run, concurrent_runs, runs},
     server::Server,
+    tls::CERT,
 };
 
 const HELLO: &str = "안녕하세요, 서버!";
@@ -23,8 +24,10 @@ fn each_stream_of(runs: &[Run], service: &str, check: impl Fn(&Run, &Server, &st
     let folder = Folder::new();
     for (number, run) in runs.iter().enumerate() {
         let (path, name) = (folder.unix(&format!("{number}.sock")), abstract_unix());
-        let server = Server::start(run.line(service, &["tcp://127.0.0.1:0", &path, &name]));
-        assert_eq!(server.addresses()[1..], [path, name]);
+        let secure = format!("tls+{}", folder.unix(&format!("{number}.tls")));
+        let asked = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", &path, &name, &secure, "--cert", CERT];
+        let server = Server::start(run.line(service, &asked));
+        assert_eq!(server.addresses()[2..], [path, name, secure]);
         for address in server.addresses() {
             check(run, &server, address);
         }

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) const STACK_BYTES: usize = 512 << 10;
 
 /// Wakes nobody: its thread looks around by itself.
-struct NoBell;
+pub(crate) struct NoBell;
 impl Wake for NoBell {
     fn wake(&self) {}
 }

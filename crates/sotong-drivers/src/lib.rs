@@ -14,6 +14,7 @@
 //! | `workers` | worker threads: their share of the sockets, connections handed over, their ends |
 //! | `readiness` | the loop of the models that are told when a socket can be used |
 //! | `blocking` | a shard on a thread that waits in the kernel: what `sequential` and `threads` share |
+//! | `bridge` | joins two ends where a layer stands in between: `connect` and `listen` over TLS |
 //! | `board` | how many connections each process of a server has |
 //! | `sequential`, `threads`, `processes`, `epoll`, `asynchronous`, `uring` | the models |
 //!
@@ -41,6 +42,7 @@
 mod asynchronous;
 mod blocking;
 mod board;
+pub mod bridge;
 mod conn;
 mod control;
 mod desk;

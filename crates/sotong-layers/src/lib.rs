@@ -1,4 +1,4 @@
-//! Layers around any session: lines, idle limit, rate, first-bytes sniffing and handing over.
+//! Layers around any session: lines, idle limit, rate, first-bytes sniffing and handing over, the words before TLS.
 //!
 //! A layer is a session that holds another, and keeps rules L1–L8 of the contract in [`sotong_session`] between the two. A
 //! layer that changes nothing of what is said ([`IdleLimit`]) is right wherever its inner session is; one that makes
@@ -55,6 +55,7 @@ mod idle;
 mod lines;
 mod rate;
 mod sniff;
+mod starttls;
 #[cfg(test)]
 mod testing;
 
@@ -63,3 +64,4 @@ pub use idle::{IdleLimit, IdleLimits};
 pub use lines::{Ending, LineOptions, Lines};
 pub use rate::{Rate, RateLimits};
 pub use sniff::{Choice, Chooser, Sniff, SniffLimits};
+pub use starttls::{StartTls, StartTlsLimits, Upgrade};

@@ -73,20 +73,27 @@ struct Process {
 }
 
 impl Child {
-    /// Runs `program` with `args`, and `vars` added to the environment. The end is for a [`crate::pump::Pump`].
+    /// Runs `program` with `args`, and `vars` set in the environment, or taken out of it if they have no value. The end is for
+    /// a [`crate::pump::Pump`].
     ///
     /// Standard error is this process's. No other descriptor is inherited; signals are as a shell leaves them.
     ///
     /// # Errors
     /// The program cannot be run, or no descriptor or thread is left.
-    pub fn spawn(program: &OsStr, args: &[OsString], vars: &[(&str, String)]) -> io::Result<(Self, End)> {
+    pub fn spawn(program: &OsStr, args: &[OsString], vars: &[(&str, Option<String>)]) -> io::Result<(Self, End)> {
         let (theirs_in, ours_out) = pipe()?;
         let (ours_in, theirs_out) = pipe()?;
         let end = End::new(Source::owned(ours_in)?, Sink::owned(ours_out)?);
         let gone = event()?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        for (name, value) in vars {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut child = command
             .args(args)
-            .envs(vars.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(theirs_in))
             .stdout(Stdio::from(theirs_out))
             .process_group(0)

@@ -1,8 +1,8 @@
 //! Where something is heard or reached, as people write it.
 //!
 //! `tcp://host:port`, `udp://host:port`, `unix:/path`, `unix:relative`, `unix:@abstract`; a bare `host:port` is TCP,
-//! `:PORT` is localhost, `*:PORT` every address of the machine. What is parsed is only text: names are looked up later,
-//! by [`crate::resolve`].
+//! `:PORT` is localhost, `*:PORT` every address of the machine. `tls://` and `tls+unix:` are the same places with TLS spoken
+//! there; what speaks it is not this crate's. What is parsed is only text: names are looked up later, by [`crate::resolve`].
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -26,6 +26,10 @@ pub enum Endpoint {
     Udp(HostPort),
     /// A Unix stream socket.
     Unix(UnixName),
+    /// TLS over a TCP port.
+    Tls(HostPort),
+    /// TLS over a Unix stream socket.
+    TlsUnix(UnixName),
 }
 
 /// A host and a port.
@@ -70,6 +74,10 @@ pub enum Scheme {
     Udp,
     /// `unix:`
     Unix,
+    /// `tls://`
+    Tls,
+    /// `tls+unix:`
+    TlsUnix,
 }
 
 /// What is taken where the text leaves it open.
@@ -89,7 +97,7 @@ pub enum EndpointError {
     #[error("an empty address: write HOST:PORT, :PORT or unix:PATH")]
     Empty,
     /// No such scheme; `like` is one that differs by a slip of the finger.
-    #[error("unknown scheme {scheme:?}: known are tcp, udp and unix{}", .like.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    #[error("unknown scheme {scheme:?}: known are tcp, udp, unix, tls and tls+unix{}", .like.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownScheme {
         /// What was written.
         scheme: String,
@@ -209,6 +217,8 @@ impl Endpoint {
             Scheme::Tcp => HostPort::parse(rest, defaults.port).map(Self::Tcp),
             Scheme::Udp => HostPort::parse(rest, defaults.port).map(Self::Udp),
             Scheme::Unix => UnixName::parse(rest).map(Self::Unix),
+            Scheme::Tls => HostPort::parse(rest, defaults.port).map(Self::Tls),
+            Scheme::TlsUnix => UnixName::parse(rest).map(Self::TlsUnix),
         }
     }
     /// The scheme that it is written with.
@@ -217,13 +227,41 @@ impl Endpoint {
             Self::Tcp(_) => Scheme::Tcp,
             Self::Udp(_) => Scheme::Udp,
             Self::Unix(_) => Scheme::Unix,
+            Self::Tls(_) => Scheme::Tls,
+            Self::TlsUnix(_) => Scheme::TlsUnix,
+        }
+    }
+    /// Whether TLS is spoken there.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::TlsUnix(_))
+    }
+    /// Whether it is a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_) | Self::TlsUnix(_))
+    }
+    /// The same place with TLS spoken there; datagrams stay as they are.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        match self {
+            Self::Tcp(to) => Self::Tls(to),
+            Self::Unix(name) => Self::TlsUnix(name),
+            other => other,
+        }
+    }
+    /// The same place, whatever is spoken there.
+    #[must_use]
+    pub fn without_tls(self) -> Self {
+        match self {
+            Self::Tls(to) => Self::Tcp(to),
+            Self::TlsUnix(name) => Self::Unix(name),
+            other => other,
         }
     }
     /// The host and port, unless it is a Unix socket.
     pub fn host_port(&self) -> Option<&HostPort> {
         match self {
-            Self::Tcp(to) | Self::Udp(to) => Some(to),
-            Self::Unix(_) => None,
+            Self::Tcp(to) | Self::Udp(to) | Self::Tls(to) => Some(to),
+            Self::Unix(_) | Self::TlsUnix(_) => None,
         }
     }
     /// Whether only this machine can reach it: a Unix socket, localhost or a loopback address.
@@ -263,6 +301,8 @@ impl fmt::Display for Endpoint {
             Self::Tcp(to) => write!(f, "tcp://{to}"),
             Self::Udp(to) => write!(f, "udp://{to}"),
             Self::Unix(name) => write!(f, "unix:{name}"),
+            Self::Tls(to) => write!(f, "tls://{to}"),
+            Self::TlsUnix(name) => write!(f, "tls+unix:{name}"),
         }
     }
 }
@@ -275,7 +315,7 @@ impl Default for Defaults {
 
 impl Scheme {
     /// Every scheme, for messages.
-    pub const KNOWN: [Self; 3] = [Self::Tcp, Self::Udp, Self::Unix];
+    pub const KNOWN: [Self; 5] = [Self::Tcp, Self::Udp, Self::Unix, Self::Tls, Self::TlsUnix];
 
     /// Its name, without the colon.
     pub fn name(self) -> &'static str {
@@ -283,14 +323,19 @@ impl Scheme {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Unix => "unix",
+            Self::Tls => "tls",
+            Self::TlsUnix => "tls+unix",
         }
     }
     fn known(text: &str) -> Option<Self> {
         Self::KNOWN.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(text))
     }
-    /// The scheme that `text` is one slip away from.
+    /// The scheme that `text` is one slip away from, or an older name of.
     fn like(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
+        if text == "ssl" {
+            return Some(Self::Tls);
+        }
         Self::KNOWN.into_iter().find(|scheme| is_one_slip_away(text.as_bytes(), scheme.name().as_bytes()))
     }
 }
@@ -493,7 +538,7 @@ fn split_scheme(text: &str) -> Result<(Option<Scheme>, &str), EndpointError> {
         return Ok((None, text));
     }
     match Scheme::known(word) {
-        Some(Scheme::Unix) => return Ok((Some(Scheme::Unix), rest)),
+        Some(scheme @ (Scheme::Unix | Scheme::TlsUnix)) => return Ok((Some(scheme), rest)),
         Some(scheme) => match rest.strip_prefix("//") {
             Some("") => return Err(EndpointError::Empty),
             Some(rest) => return Ok((Some(scheme), rest)),
@@ -583,6 +628,12 @@ mod tests {
             ("unix:@name", "unix:@name"),
             ("unix:@/in/a:b", "unix:@/in/a:b"),
             ("unix:소켓", "unix:소켓"),
+            ("tls://example.org:443/", "tls://example.org:443"),
+            ("TLS://:443", "tls://localhost:443"),
+            ("tls://*:443", "tls://*:443"),
+            ("tls:443", "tcp://tls:443"),
+            ("tls+unix:///run/x.sock", "tls+unix:/run/x.sock"),
+            ("tls+unix:@name", "tls+unix:@name"),
         ] {
             assert_eq!(parsed(text).as_deref(), Ok(full), "{text}");
             assert_eq!(parsed(full).as_deref(), Ok(full), "{full}");
@@ -596,7 +647,10 @@ mod tests {
         for (text, error) in [
             ("", E::Empty),
             ("tcp://", E::Empty),
-            ("tls://h:1", E::UnknownScheme { scheme: "tls".into(), like: None }),
+            ("ssl://h:1", E::UnknownScheme { scheme: "ssl".into(), like: Some(Scheme::Tls) }),
+            ("tls+tcp://h:1", E::UnknownScheme { scheme: "tls+tcp".into(), like: None }),
+            ("tls:h:1", E::MissingSlashes { scheme: Scheme::Tls, rest: "h:1".into() }),
+            ("tls+unix:", E::EmptyUnixName),
             ("tpc://h:1", E::UnknownScheme { scheme: "tpc".into(), like: Some(Scheme::Tcp) }),
             ("tcp6://h:1", E::UnknownScheme { scheme: "tcp6".into(), like: Some(Scheme::Tcp) }),
             ("UPD://h:1", E::UnknownScheme { scheme: "UPD".into(), like: Some(Scheme::Udp) }),
@@ -663,12 +717,13 @@ mod tests {
         assert_eq!(check("udp://:0"), Err(EndpointError::DialPortZero));
         assert_eq!(check(":80"), Ok(()));
         assert_eq!(check("unix:x"), Ok(()));
+        assert_eq!(check("tls://*:80"), Err(EndpointError::DialAll));
     }
 
     #[test]
     fn the_message_names_the_known_schemes() {
         let message = parsed("tpc://h:1").unwrap_err().to_string();
-        assert_eq!(message, "unknown scheme \"tpc\": known are tcp, udp and unix; did you mean tcp?");
+        assert_eq!(message, "unknown scheme \"tpc\": known are tcp, udp, unix, tls and tls+unix; did you mean tcp?");
     }
 
     proptest! {
@@ -676,7 +731,7 @@ mod tests {
         fn whatever_is_read_is_written_so_that_it_reads_the_same(
             text in prop_oneof![
                 any::<String>(),
-                "(tcp://|udp://|unix:|)[a-z0-9.:*%@/\\[\\]-]{0,20}(:[0-9]{1,5})?",
+                "(tcp://|udp://|unix:|tls://|tls\\+unix:|)[a-z0-9.:*%@/\\[\\]-]{0,20}(:[0-9]{1,5})?",
             ]
         ) {
             if let Ok(endpoint) = text.parse::<Endpoint>() {

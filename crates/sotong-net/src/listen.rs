@@ -141,6 +141,17 @@ impl Bound {
             Self::Datagrams(sockets) => Endpoint::Udp(sockets[0].host_port().clone()),
         }
     }
+    /// The same with TLS spoken there, for sockets that somebody else has bound; datagrams stay as they are.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        match self {
+            Self::Stream(listener) => {
+                let endpoint = listener.endpoint().clone().with_tls();
+                Self::Stream(listener.heard_at(endpoint))
+            }
+            Self::Datagrams(sockets) => Self::Datagrams(sockets),
+        }
+    }
 }
 
 /// Listens on every one of `endpoints`, or on none: what was bound before a failure is let go.
@@ -164,18 +175,21 @@ pub fn listen(endpoints: &[Endpoint], options: &ListenOptions) -> Result<Vec<Bou
 
 fn listen_one(endpoint: &Endpoint, options: &ListenOptions) -> Result<Vec<Bound>, ListenProblem> {
     match endpoint {
-        Endpoint::Tcp(to) => listen_net(to, options, |place| {
+        Endpoint::Tcp(to) | Endpoint::Tls(to) => listen_net(to, options, |place| {
             let fd = bind_tcp(place, options)?;
             let local = local_address(&fd)?;
             let name = place.written(local);
-            Ok((Bound::Stream(Listener::tcp(fd, Endpoint::Tcp(name), local)), local.port()))
+            let name = if endpoint.is_tls() { Endpoint::Tls(name) } else { Endpoint::Tcp(name) };
+            Ok((Bound::Stream(Listener::tcp(fd, name, local)), local.port()))
         }),
         Endpoint::Udp(to) => listen_net(to, options, |place| {
             let sockets = bind_udp_group(place, options.datagram_sockets)?;
             let port = sockets[0].local().port();
             Ok((Bound::Datagrams(sockets), port))
         }),
-        Endpoint::Unix(name) => Ok(vec![Bound::Stream(bind_unix(name, options)?)]),
+        Endpoint::Unix(name) | Endpoint::TlsUnix(name) => {
+            Ok(vec![Bound::Stream(bind_unix(name, options)?.heard_at(endpoint.clone()))])
+        }
     }
 }
 

@@ -76,6 +76,10 @@ impl Listener {
         let local = Some(End::Unix { path: Some(path.into()), uid: None });
         Self { _file: file, fd, endpoint: Endpoint::Unix(name), local, broken: AtomicU32::new(0) }
     }
+    /// The same, told as `endpoint`, which is the same place.
+    pub(crate) fn heard_at(self, endpoint: Endpoint) -> Self {
+        Self { endpoint, ..self }
+    }
 
     /// The address with the port that was picked; `*` if it hears all addresses because it was asked to.
     pub fn endpoint(&self) -> &Endpoint {
@@ -135,7 +139,7 @@ impl Listener {
             None => end_of(&rustix::net::getsockname(&fd).map_err(AcceptError::of)?, None),
         };
         let way = Way::new(local.ok_or(unknown)?, remote.ok_or(unknown)?, Wire::Stream);
-        Ok((Socket::new(fd, Wire::Stream), way))
+        Ok((Socket::new(fd, Wire::Stream), Way { asks_tls: self.endpoint.is_tls(), ..way }))
     }
 }
 

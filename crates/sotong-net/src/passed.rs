@@ -56,7 +56,8 @@ pub enum PassedError {
     },
 }
 
-/// Takes the listeners that were passed to this process, in their order; none if none were.
+/// Takes the listeners that were passed to this process, in their order; none if none were. TLS is spoken on those that the
+/// service manager calls `tls` (`FileDescriptorName=tls`).
 ///
 /// Call it once, first thing in `main`: it takes descriptors by number, and it removes the protocol's variables from the
 /// environment, which is possible only while the process has one thread. (With more they stay, and do no harm: they name
@@ -67,8 +68,11 @@ pub enum PassedError {
 pub fn take_passed() -> Result<Vec<Bound>, PassedError> {
     let variable = |name: &str| std::env::var(name).ok();
     let count = promised(variable("LISTEN_PID").as_deref(), variable("LISTEN_FDS").as_deref(), std::process::id());
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
     VARIABLES.into_iter().for_each(forget_variable);
-    (FIRST..).take(count?).map(take).collect()
+    let names = names.split(':').map(|name| name == "tls").chain(std::iter::repeat(false));
+    let taken = |(fd, is_tls)| if is_tls { take(fd).map(Bound::with_tls) } else { take(fd) };
+    (FIRST..).zip(names).take(count?).map(taken).collect()
 }
 
 /// How many descriptors were passed to the process `me`.

@@ -26,7 +26,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn spawn(line: &str) -> (Child, End) {
     let args: [OsString; 2] = ["-c".into(), line.into()];
-    Child::spawn("sh".as_ref(), &args, &[("SOTONG_PEER", "tcp://192.0.2.1:9".into())]).unwrap()
+    Child::spawn("sh".as_ref(), &args, &[("SOTONG_PEER", Some("tcp://192.0.2.1:9".into()))]).unwrap()
 }
 
 struct Served {

@@ -34,6 +34,8 @@ pub struct Way {
     pub through: Option<End>,
     /// What the TLS handshake showed.
     pub tls: Option<Arc<TlsFacts>>,
+    /// Whether the address says that TLS is spoken here (`tls://`): whoever makes the session wraps it so.
+    pub asks_tls: bool,
     /// Whether the peer is heard as a stream or as records, for a service that speaks both.
     pub wire: Wire,
 }
@@ -41,7 +43,7 @@ pub struct Way {
 impl Way {
     /// A way between two ends with nothing known beyond them.
     pub fn new(local: End, remote: End, wire: Wire) -> Self {
-        Self { local, remote, through: None, tls: None, wire }
+        Self { local, remote, through: None, tls: None, asks_tls: false, wire }
     }
     /// Who the peer is: behind a proxy if one was named, else the other end of the socket.
     pub fn peer(&self) -> &End {
@@ -90,12 +92,20 @@ impl fmt::Display for End {
 }
 
 /// What a TLS handshake showed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The name the client asked for (RFC 6066 §3).
+    /// The name the client asked for (RFC 6066 §3); `None` for an address, or if it named none.
     pub server_name: Option<Box<str>>,
     /// The protocol agreed on (RFC 7301).
     pub alpn: Option<Box<[u8]>>,
-    /// The peer's certificate chain, leaf first, each in DER.
+    /// The peer's certificate chain, leaf first, each in DER. It has been verified as the configuration asks.
     pub peer_chain: Vec<Box<[u8]>>,
+    /// The protocol's version: `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its registered name, as `TLS_AES_128_GCM_SHA256`.
+    pub cipher_suite: &'static str,
+    /// The group of the key exchange, as `X25519`; empty where a resumed session had none.
+    pub group: &'static str,
+    /// Whether the session was resumed, without certificates sent anew.
+    pub resumed: bool,
 }

@@ -3,6 +3,10 @@
 //! No text for people stands here. Each command and argument takes its words from the catalogue by its name; see
 //! [`crate::help`]. Plain comments explain what a reader of the code needs.
 
+pub(crate) mod cert;
+mod connect_tls;
+mod serve_tls;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -11,6 +15,8 @@ use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
 use sotong_session::{Limits, Marks};
 
+pub(crate) use self::connect_tls::ConnectTls;
+pub(crate) use self::serve_tls::{ServeTls, alpn};
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, some_time, whole};
 
@@ -83,6 +89,7 @@ pub(crate) enum Command {
     Web(Web),
     Connect(Connect),
     Listen(Listen),
+    Cert(cert::Cert),
     Models(Models),
     Completions(Completions),
     Man(Man),
@@ -112,6 +119,8 @@ pub(crate) struct Serve {
     pub(crate) server_keepalive: Span,
     #[arg(long, value_name = "TIME", default_value = "1m", hide_short_help = true)]
     pub(crate) retire: Span,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
     #[command(flatten)]
     pub(crate) hold: HoldFlags,
     #[command(flatten)]
@@ -171,6 +180,8 @@ pub(crate) struct WebFlags {
     pub(crate) hidden: bool,
     #[arg(long)]
     pub(crate) spa: bool,
+    #[arg(long)]
+    pub(crate) https: bool,
     #[arg(long)]
     pub(crate) upload: bool,
     #[arg(long, requires = "upload")]
@@ -308,6 +319,8 @@ pub(crate) struct Connect {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ConnectTls,
 }
 
 #[derive(Debug, Args)]
@@ -329,6 +342,8 @@ pub(crate) struct Listen {
     pub(crate) max_conns: u32,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) tls: ServeTls,
 }
 
 #[derive(Debug, Args)]
@@ -351,8 +366,9 @@ pub(crate) struct Man {
 
 #[derive(Debug, Args)]
 pub(crate) struct Help {
+    // `help cert new` as `cert new --help`.
     #[arg(value_name = "COMMAND")]
-    pub(crate) command: Option<String>,
+    pub(crate) command: Vec<String>,
 }
 
 #[cfg(test)]

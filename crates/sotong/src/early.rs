@@ -25,13 +25,18 @@ pub(crate) fn read(args: &[OsString]) -> Early {
     }
 }
 
-/// The command whose help tells more: `sotong echo`, or `sotong` where there is none.
+/// The command whose help tells more: `sotong echo`, `sotong cert new`, or `sotong` where there is none.
 pub(crate) fn command(args: &[OsString]) -> String {
     let cli = Cli::command();
-    let mut known = args.iter().filter_map(|arg| arg.to_str()).filter(|arg| cli.find_subcommand(arg).is_some());
-    // Who asks for help has no use for the help of `help`.
-    let known = known.next().filter(|command| *command != "help");
-    known.map_or_else(|| "sotong".to_owned(), |command| format!("sotong {command}"))
+    let (mut of, mut path) = (&cli, "sotong".to_owned());
+    for word in args.iter().filter_map(|arg| arg.to_str()) {
+        // Who asks for help has no use for the help of `help`.
+        if let Some(found) = of.find_subcommand(word).filter(|found| found.get_name() != "help") {
+            path = format!("{path} {word}");
+            of = found;
+        }
+    }
+    path
 }
 
 /// The last value of `flag`, written as one argument or two.

@@ -1,11 +1,14 @@
 //! Everything the command can fail with: the one place where a failure becomes an exit code and words.
 
 mod address;
+pub(crate) mod certs;
 mod joining;
+mod trust;
 
 use std::io;
 
 use rustix::io::Errno;
+use sotong_certs::CertError;
 use sotong_desks::{RootError, TableError};
 use sotong_drivers::processes::WorkerError;
 use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
@@ -15,6 +18,7 @@ use sotong_net::passed::PassedError;
 use sotong_session::LimitsError;
 
 pub(crate) use self::joining::JoinFailure;
+pub(crate) use self::trust::reason as refused;
 use crate::catalogue::{Catalogue, text};
 use crate::units::BadValue;
 
@@ -58,6 +62,8 @@ pub(crate) enum Failure {
     Signal(i32),
     /// `connect` or `listen` could not join its ends, or they came apart.
     Join(JoinFailure),
+    /// A certificate, a key or a name for one that cannot be used.
+    Cert(CertError),
     /// An own output could not be written: a man page, a log file.
     Write {
         what: String,
@@ -117,6 +123,32 @@ pub(crate) enum Usage {
     },
     NotUnicode,
     Limits(LimitsError),
+    /// A host that cannot be a name in a certificate.
+    BadServerName {
+        text: String,
+    },
+    /// `--starttls` where TLS is spoken from the beginning, or with datagrams.
+    StartTls {
+        address: String,
+    },
+    /// A flag of TLS without an address where it is spoken.
+    NeedsTls {
+        flag: &'static str,
+    },
+    /// A flag that means nothing without another.
+    Needs {
+        flag: &'static str,
+        other: &'static str,
+    },
+    /// Another number of keys than of certificates.
+    Keys {
+        certs: usize,
+        keys: usize,
+    },
+    /// A name that no protocol of ALPN can have.
+    Alpn {
+        name: String,
+    },
 }
 
 /// Exit codes beside 0 and those of signals (128 + number), after `sysexits.h` where it has one.
@@ -126,7 +158,14 @@ pub(crate) mod code {
     pub(crate) const UNAVAILABLE: u8 = 69;
     pub(crate) const NO_ANSWER: u8 = 75;
     pub(crate) const PROTOCOL: u8 = 76;
+    pub(crate) const CERTIFICATE: u8 = 77;
     pub(crate) const CONFIG: u8 = 78;
+}
+
+impl From<CertError> for Failure {
+    fn from(why: CertError) -> Self {
+        Self::Cert(why)
+    }
 }
 
 impl Failure {
@@ -143,6 +182,7 @@ impl Failure {
             | Self::Worker(_) => code::CONFIG,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
+            Self::Cert(why) => certs::code(why),
             Self::Signal(number) => u8::try_from(128 + number).unwrap_or(code::FAILED),
         }
     }
@@ -186,6 +226,7 @@ impl Failure {
             Self::Serve(why) => text!(catalogue, "error-serve", why = serving(catalogue, why)),
             Self::Signal(number) => text!(catalogue, "error-signal", number = *number),
             Self::Join(why) => why.message(catalogue),
+            Self::Cert(why) => certs::message(catalogue, why),
             Self::Write { what, why } => {
                 text!(catalogue, "error-write", what = what.clone(), why = io_words(catalogue, *why))
             }
@@ -220,6 +261,9 @@ impl Usage {
                     BadValue::Size => text!(catalogue, "usage-why-size"),
                     BadValue::Time => text!(catalogue, "usage-why-time"),
                     BadValue::NoTime => text!(catalogue, "usage-why-no-time"),
+                    BadValue::Fingerprint => text!(catalogue, "usage-why-fingerprint"),
+                    BadValue::HostName => text!(catalogue, "usage-why-host-name"),
+                    BadValue::KeyLog => text!(catalogue, "usage-why-keylog"),
                     BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
                     BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
                 };
@@ -231,6 +275,12 @@ impl Usage {
                 text!(catalogue, "usage-conflict", flag = flag.clone(), other = other.clone())
             }
             Self::NotUnicode => text!(catalogue, "usage-not-unicode"),
+            Self::NeedsTls { flag } => text!(catalogue, "usage-needs-tls", flag = *flag),
+            Self::BadServerName { text } => text!(catalogue, "usage-server-name", text = text.clone()),
+            Self::StartTls { address } => text!(catalogue, "usage-starttls", address = address.clone()),
+            Self::Needs { flag, other } => text!(catalogue, "usage-needs", flag = *flag, other = *other),
+            Self::Keys { certs, keys } => text!(catalogue, "usage-keys", certs = *certs, keys = *keys),
+            Self::Alpn { name } => text!(catalogue, "usage-alpn", name = name.clone()),
             Self::Limits(LimitsError::Marks { low, high, hard }) => {
                 text!(catalogue, "usage-limits-marks", low = *low, high = *high, hard = *hard)
             }
@@ -304,6 +354,9 @@ fn io_words(catalogue: &Catalogue, why: io::ErrorKind) -> String {
         io::ErrorKind::NotFound => text!(catalogue, "io-not-found"),
         io::ErrorKind::PermissionDenied => text!(catalogue, "io-permission"),
         io::ErrorKind::StorageFull => text!(catalogue, "io-storage-full"),
+        io::ErrorKind::IsADirectory => text!(catalogue, "io-is-folder"),
+        io::ErrorKind::NotADirectory => text!(catalogue, "io-no-folder"),
+        io::ErrorKind::ReadOnlyFilesystem => text!(catalogue, "io-read-only"),
         other => other.to_string(),
     }
 }

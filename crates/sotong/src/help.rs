@@ -1,6 +1,6 @@
 //! Puts the words of the catalogue into the command's definition.
 //!
-//! The words are found by name: `about-echo` for a command, `details-echo` for what `--help` adds to it, `examples-echo`
+//! The words are found by name: `about-echo` for a command, `about-cert-new` for one below another, `details-echo` for what `--help` adds to it, `examples-echo`
 //! for its examples, `arg-echo-model` for an argument of that command or `arg-model` for one that means the same
 //! everywhere, `heading-limits` for a group.
 
@@ -27,15 +27,27 @@ pub(crate) fn command(catalogue: &Catalogue) -> Command {
     let mut command = Cli::command().styles(STYLES);
     // Global arguments reach the subcommands here, so that each is worded where it is shown.
     command.build();
-    let names = PossibleValuesParser::new(command.get_subcommands().map(|sub| sub.get_name().to_owned()));
+    let names = every(&command).into_iter().skip(1).map(|of| of.get_name().to_owned());
+    let names = PossibleValuesParser::new(names);
     // Only for completions: what is no command is told by `commands::help`, in the same words as anywhere.
     let naming = |arg: Arg| if arg.get_id() == "command" { arg.value_parser(names.clone()) } else { arg };
     let command = command.mut_subcommand("help", |help| help.mut_args(&naming));
-    worded(command, catalogue, &template, None)
+    worded(command, catalogue, &template)
 }
 
-fn worded(command: Command, catalogue: &Catalogue, template: &str, name: Option<&str>) -> Command {
-    let name = name.unwrap_or("sotong").to_owned();
+/// The command and all those below it, which `Command::build` has named.
+pub(crate) fn every(command: &Command) -> Vec<&Command> {
+    std::iter::once(command).chain(command.get_subcommands().flat_map(every)).collect()
+}
+
+/// What the catalogue calls a command: `sotong`, `echo`, `cert-new`.
+pub(crate) fn key(command: &Command) -> &str {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    name.strip_prefix("sotong-").unwrap_or(name)
+}
+
+fn worded(command: Command, catalogue: &Catalogue, template: &str) -> Command {
+    let name = key(&command).to_owned();
     let mut command = command
         .about(word(catalogue, &format!("about-{name}")))
         .help_template(template.to_owned())
@@ -62,15 +74,12 @@ fn worded(command: Command, catalogue: &Catalogue, template: &str, name: Option<
     // clap writes "Usage:" and "[OPTIONS]" itself.
     let usage = usage.split_once(' ').map_or(usage.as_str(), |(_, rest)| rest);
     command = command.override_usage(usage.replace("[OPTIONS]", &text!(catalogue, "usage-options")));
-    command.mut_subcommands(|sub| {
-        let name = sub.get_name().to_owned();
-        worded(sub, catalogue, template, Some(&name))
-    })
+    command.mut_subcommands(|sub| worded(sub, catalogue, template))
 }
 
 /// Lines that can be typed as they stand.
 pub(crate) fn examples(command: &Command, catalogue: &Catalogue) -> Option<String> {
-    catalogue.find(&format!("examples-{}", command.get_name()))
+    catalogue.find(&format!("examples-{}", key(command)))
 }
 
 fn worded_arg(arg: Arg, catalogue: &Catalogue, command: &str) -> Arg {

@@ -2,11 +2,13 @@
 
 mod access_log;
 mod catalogue;
+mod certificate;
 mod cli;
 mod commands;
 mod console;
 mod early;
 mod failure;
+mod front;
 mod help;
 mod logging;
 mod particle;

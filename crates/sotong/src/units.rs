@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sotong_certs::{Fingerprint, HostName};
+
 use crate::catalogue::{Catalogue, text};
 
 const KIB: u64 = 1024;
@@ -24,6 +26,12 @@ pub(crate) enum BadValue {
     TooLarge,
     #[error("a whole number from {low} to {high}")]
     Range { low: u64, high: u64 },
+    #[error("a SHA-256 fingerprint is 64 hex digits")]
+    Fingerprint,
+    #[error("a host name or an IP address")]
+    HostName,
+    #[error("neither a file nor SSLKEYLOGFILE")]
+    KeyLog,
 }
 
 /// A number of bytes.
@@ -87,6 +95,20 @@ where
         let number = text.parse().ok().filter(|number| bounds.contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or(BadValue::Range { low: *bounds.start(), high: *bounds.end() })
+    }
+}
+
+/// A certificate's fingerprint.
+pub(crate) fn fingerprint(text: &str) -> Result<Fingerprint, BadValue> {
+    text.parse().map_err(|_| BadValue::Fingerprint)
+}
+
+/// A name that a certificate can be for.
+pub(crate) fn host_name(text: &str) -> Result<HostName, BadValue> {
+    match text.parse() {
+        Ok(HostName::Dns(name)) if name.starts_with('*') => Err(BadValue::HostName),
+        Ok(name) => Ok(name),
+        Err(_) => Err(BadValue::HostName),
     }
 }
 

@@ -21,7 +21,7 @@ const PURE: [&str; 9] = [
 const SERVICES: [&str; 5] = ["sotong-layers", "sotong-classics", "sotong-http", "sotong-irc", "sotong-chat"];
 /// How it is run. (sotong-desks and sotong-load are impure too, but serve particular services.)
 const DRIVERS: [&str; 2] = ["sotong-net", "sotong-drivers"];
-const IMPURE: [&str; 4] = ["sotong-net", "sotong-drivers", "sotong-desks", "sotong-load"];
+const IMPURE: [&str; 5] = ["sotong-net", "sotong-drivers", "sotong-certs", "sotong-desks", "sotong-load"];
 /// Crates of others that bring I/O, clocks or threads.
 const IO: [&str; 12] = [
     "async-std",

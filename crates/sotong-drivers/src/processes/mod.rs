@@ -54,7 +54,7 @@ const START_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 mod say {
     /// To the worker: its index, how many workers there are, its seat, the number of sockets. With the board.
     pub(super) const SETUP: &str = "setup";
-    /// To the worker: sockets to listen on.
+    /// To the worker: sockets to listen on, and the numbers, from 0, of those among them where TLS is spoken.
     pub(super) const SOCKETS: &str = "sockets";
     /// To the worker: somebody else accepts from here on.
     pub(super) const RETIRE: &str = "retire";

@@ -239,8 +239,11 @@ impl Supervisor<'_> {
         let (index, seat, workers) = (process.index, process.seat, self.places.len());
         let setup = format!("{} {index} {workers} {seat} {}", say::SETUP, fds.len());
         process.link.send(&setup, &[self.board.fd()])?;
-        for fds in fds.chunks(MESSAGE_FDS_MAX) {
-            process.link.send(say::SOCKETS, fds)?;
+        for (chunk, fds) in fds.chunks(MESSAGE_FDS_MAX).enumerate() {
+            let listeners = self.listeners.iter().skip(chunk * MESSAGE_FDS_MAX).take(MESSAGE_FDS_MAX);
+            let tls = (0..).zip(listeners).filter(|(_, listener)| listener.endpoint().is_tls());
+            let sockets = tls.fold(say::SOCKETS.to_owned(), |text, (number, _): (usize, _)| format!("{text} {number}"));
+            process.link.send(&sockets, fds)?;
         }
         Ok(())
     }

@@ -101,12 +101,13 @@ pub fn worker() -> Result<Option<Worker>, WorkerError> {
     let share = Board::map(board)?.share(seat).ok_or(WorkerError::Protocol)?;
     let mut bound = Vec::new();
     while bound.len() < sockets {
-        let (_, fds) = next(say::SOCKETS)?;
+        let (tls, fds) = next(say::SOCKETS)?;
         if fds.is_empty() {
             return Err(WorkerError::Protocol);
         }
-        for fd in fds {
-            bound.push(adopt(fd)?);
+        for (number, fd) in fds.into_iter().enumerate() {
+            let socket = adopt(fd)?;
+            bound.push(if tls.contains(&number) { socket.with_tls() } else { socket });
         }
     }
     link.set_receive_timeout(None)?;

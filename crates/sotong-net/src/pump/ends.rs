@@ -103,6 +103,10 @@ impl End {
     pub fn stdio() -> io::Result<Self> {
         Ok(Self::new(Source::stdin()?, Sink::stdout()?))
     }
+    /// What it says, and where it is told.
+    pub fn into_parts(self) -> (Source, Sink) {
+        (self.source, self.sink)
+    }
     /// The socket that takes the close routine, if this is one.
     pub(super) fn connection(&self) -> Option<Handle> {
         (self.sink.at_end == AtEnd::Shutdown).then(|| self.sink.to.clone())

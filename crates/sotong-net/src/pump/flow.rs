@@ -1,8 +1,7 @@
 //! One direction: a thread that moves bytes from a source to a sink until one of them ends, or it is told to.
 use super::{
-    Act, Fault, Flow, RECORD_BYTES_MAX, Tap,
+    Act, Fault, Filter, Flow, RECORD_BYTES_MAX,
     ends::{From, Handle, Kind, Sink, Source},
-    text::Crlf,
 };
 use crate::wake;
 use rustix::{
@@ -134,8 +133,7 @@ impl Line {
 pub(super) struct Mover {
     from: From,
     sink: Sink,
-    crlf: Option<Crlf>,
-    tap: Option<Tap>,
+    filter: Filter,
     line: Arc<Line>,
     opposite: Arc<Line>,
     /// Whether the opposite direction had come to its end before the last call that may have met a reset.
@@ -147,8 +145,7 @@ impl Mover {
         Self {
             from: source.from,
             sink,
-            crlf: flow.crlf.then(Crlf::default),
-            tap: flow.tap,
+            filter: Filter::new(flow),
             line: line.clone(),
             opposite: opposite.clone(),
             peer_has_ended: Cell::new(false),
@@ -193,7 +190,7 @@ impl Mover {
 
     fn route(&self) -> Route {
         let From::Handle(source) = &self.from else { return Route::Buffers };
-        if self.crlf.is_some() || self.tap.is_some() {
+        if !self.filter.is_idle() {
             return Route::Buffers;
         }
         let sink = &self.sink.to;
@@ -327,14 +324,13 @@ impl Mover {
     fn copy(&mut self) -> Result<(), Ended> {
         if let From::Bytes(bytes) = &mut self.from {
             let bytes = std::mem::take(bytes);
-            return if bytes.is_empty() { Ok(()) } else { self.pass(&bytes, &mut Vec::new()) };
+            return if bytes.is_empty() { Ok(()) } else { self.pass(&bytes) };
         }
         let records = self.sink.to.kind == Kind::Datagrams;
         let mut buffer = vec![0; if records { RECORD_BYTES_MAX } else { BUFFER_BYTES }];
-        let mut scratch = Vec::new();
         while let Some(count) = self.read(&mut buffer)? {
             self.line.touch();
-            self.pass(&buffer[..count], &mut scratch)?;
+            self.pass(&buffer[..count])?;
         }
         Ok(())
     }
@@ -366,14 +362,14 @@ impl Mover {
     }
 
     /// Translates, shows and writes one read.
-    fn pass(&mut self, bytes: &[u8], scratch: &mut Vec<u8>) -> Result<(), Ended> {
-        let bytes = match &mut self.crlf {
-            Some(crlf) => crlf.translate(bytes, scratch),
-            None => bytes,
-        };
-        if let Some(tap) = &mut self.tap {
-            tap(bytes).map_err(|error| Ended::Failed(Fault::of(Act::Log, &error)))?;
-        }
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let mut filter = std::mem::take(&mut self.filter);
+        let put = filter.pass(bytes).map_err(Ended::Failed).and_then(|bytes| self.put(bytes));
+        self.filter = filter;
+        put
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<(), Ended> {
         if self.sink.to.kind != Kind::Datagrams {
             return self.write_all(bytes);
         }
@@ -394,11 +390,7 @@ impl Mover {
     /// Waits until some of `bytes` has been written, of a record all.
     fn write(&self, bytes: &[u8]) -> Result<usize, Ended> {
         let sink = &self.sink.to;
-        let most = match sink.kind {
-            Kind::Pipe if !sink.nonblocking => PIPE_WRITE_BYTES,
-            Kind::Terminal if !sink.nonblocking => TERMINAL_WRITE_BYTES,
-            _ => usize::MAX,
-        };
+        let most = write_bytes_max(sink);
         let part = &bytes[..bytes.len().min(most)];
         loop {
             self.heed(Order::Cut)?;
@@ -521,6 +513,15 @@ fn wait(fds: &mut [PollFd<'_>]) -> Result<bool, Ended> {
         Ok(_) => Ok(true),
         Err(Errno::INTR) => Ok(false),
         Err(errno) => Err(Ended::Failed(Fault::new(Act::Read, errno))),
+    }
+}
+
+/// Bytes that `sink` takes without waiting once it polls writable; no limit where a call on it never waits.
+pub(super) fn write_bytes_max(sink: &Handle) -> usize {
+    match sink.kind {
+        Kind::Pipe if !sink.nonblocking => PIPE_WRITE_BYTES,
+        Kind::Terminal if !sink.nonblocking => TERMINAL_WRITE_BYTES,
+        _ => usize::MAX,
     }
 }
 

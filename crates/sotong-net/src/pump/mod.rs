@@ -5,7 +5,9 @@
 //! (`splice`, `sendfile`). The end of one side's input is passed on as a half-close, and the other direction goes on for as
 //! long as it has something to say. Queued output is never cut for being slow: only [`Limits`] and [`Rules`] end it.
 mod ends;
+mod filter;
 mod flow;
+mod hand;
 mod tap;
 mod text;
 
@@ -15,6 +17,8 @@ use self::{
 };
 pub use self::{
     ends::{End, Sink, Source},
+    filter::Filter,
+    hand::{Came, Reader, Went, Writer},
     tap::{Dump, Form, Tap},
 };
 use crate::wake;
@@ -143,6 +147,8 @@ pub enum FlowEnd {
     TimeUp,
     /// The pump was stopped.
     Stopped,
+    /// A layer in between ended it; the word is the reason's, as in logs.
+    Layer(&'static str),
     /// A system call failed.
     Failed(Fault),
 }
@@ -444,6 +450,7 @@ impl fmt::Display for FlowEnd {
             Self::Idle => "idle",
             Self::TimeUp => "time up",
             Self::Stopped => "stopped",
+            Self::Layer(word) => word,
             Self::Failed(fault) => return fault.fmt(f),
         })
     }

@@ -5,6 +5,7 @@ heading-commands = Commands
 heading-arguments = Arguments
 heading-options = Options
 heading-common = Options of every command
+heading-tls = TLS
 heading-limits = Limits
 heading-examples = Examples:
 heading-man-name = NAME
@@ -26,23 +27,34 @@ try-help = See: { $command } --help
 
 about-sotong = Sotong runs socket servers, reaches them, and joins their ends to a terminal or a program.
 details-sotong =
-    Addresses are HOST:PORT or tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unix:@NAME (abstract). localhost means IPv4
-    and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0 picks a free one and prints it.
+    Addresses are HOST:PORT or tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unix:@NAME (abstract), and for TLS
+    tls://HOST:PORT and tls+unix:PATH. localhost means IPv4 and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0
+    picks a free one and prints it.
 
-    A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp:// or unix:,
-    or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
+    A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp://, unix:,
+    tls:// or tls+unix:, or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
 
     Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 69 refused or unreachable, 75 no answer, 76 cut off by the
-    peer, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
+    peer, 77 a certificate refused, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
 details-units =
     Sizes (BYTES) are bytes, or have a unit: B, KiB, MiB, GiB. Times (TIME) are seconds, or have a unit: ms, s, m, h, d.
+details-cert =
+    The authority is made when it is first needed, and kept in $XDG_DATA_HOME/sotong/authority (else below
+    ~/.local/share). Whoever has its key can be anybody to those who trust it: it never leaves that folder, and only its
+    owner may read it.
+details-cert-new =
+    Writes NAME.pem, the certificate with the authority's behind it, and NAME-key.pem, its key, for the owner alone. NAME
+    is the first name; its star becomes _wildcard. Both files are printed. Names in other letters than ASCII become A-labels.
+details-cert-check =
+    Exit codes: 0 fit, 77 something would be refused, 78 a file that cannot be used or a key that does not fit. A chain is
+    whole if it ends with a self-signed certificate, or below one that this system or the local authority has.
 about-echo = Send back what comes in (RFC 862)
 about-discard = Take everything and answer nothing (RFC 863)
 about-chargen = Send lines of characters without end (RFC 864)
 about-daytime = Tell the date and the time as text (RFC 867)
 about-time = Tell the time as seconds since 1900 in four bytes (RFC 868)
 about-room = Run a line chat for people with nc: everybody sees each line, in one order
-about-web = Serve a folder over HTTP, or a small page
+about-web = Serve a folder over HTTP and HTTPS, or a small page
 details-web =
     DIR is the folder. An argument with a scheme or one that ends with :PORT is an address; a folder of such a name is
     written ./NAME. Nothing outside of DIR is ever served, symbolic links are not followed, and names that begin with a dot
@@ -51,6 +63,12 @@ details-web =
     A file that was changed may be served as it was for a second more.
 about-connect = Join a terminal or a pipe to an address
 about-listen = Wait for a connection and join it to a terminal, a pipe or a program
+about-cert = Make certificates with a local authority, and see what certificates say
+about-cert-new = Issue a certificate for names and addresses, or for a client
+about-cert-ca = Tell where the local authority's certificate is, and how to trust it
+about-cert-list = List what the local authority has issued
+about-cert-show = Show what the certificates of a file say
+about-cert-check = Find what clients would refuse: dates, chain, key
 about-models = Print the I/O models, which of them this machine can run, and why not the others
 about-completions = Print the completions for a shell
 about-man = Print the manual page, or write all of them into a folder
@@ -65,6 +83,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -87,6 +106,7 @@ examples-web =
     sotong web .                     # this folder
     sotong web public *:8080 --workers 2
     sotong web ./dist :3000 --spa
+    sotong web . :8080 --https        # HTTP and HTTPS on one port
     sotong web ~/in :8080 --upload --passwords people --access-log -
 examples-connect =
     sotong connect 127.0.0.1:12345
@@ -97,6 +117,26 @@ examples-listen =
     sotong listen :9000
     sotong listen :9000 -k --exec cat
     sotong listen *:9000 -k --allow 10.0.0.0/8 --exec grep -- -i error
+examples-cert =
+    sotong cert new localhost 127.0.0.1 ::1
+    sotong cert ca                   # how to trust what it issues
+    sotong cert check localhost.pem --key localhost-key.pem
+examples-cert-new =
+    sotong cert new localhost 127.0.0.1 ::1
+    sotong cert new www.example.com *.example.com --out certs --days 90
+    sotong cert new --client alice
+examples-cert-ca =
+    sotong cert ca
+    sotong cert ca --pem > ca.pem
+examples-cert-list =
+    sotong cert list
+    sotong cert list --json
+examples-cert-show =
+    sotong cert show localhost.pem
+    sotong cert show - --json
+examples-cert-check =
+    sotong cert check localhost.pem --key localhost-key.pem
+    sotong cert check one.pem two.pem --days 14
 examples-models =
     sotong models
     sotong models --json
@@ -123,12 +163,12 @@ arg-version = Print the version
 
 ## Servers
 
-arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
-arg-web-addresses = The folder, then where to listen, one or several: HOST:PORT, tcp://…, unix:PATH; port 0 picks one
+arg-web-addresses = The folder, then where to listen, one or several: HOST:PORT, tls://HOST:PORT for HTTPS alone, unix:PATH; port 0 picks one
 arg-index = The file that is shown for its folder
 arg-no-list = Do not show what is in a folder without such a file
 arg-hidden = Serve names that begin with a dot, too
 arg-spa = A path that leads nowhere and has no ending shows the page of DIR itself: for applications with paths in the browser
+arg-https = Take HTTPS at plain addresses, too, told by the first byte; --cert does as well
 arg-upload = Take files: by the form on a folder's page, and by PUT. Anybody who reaches the server may send them; see --passwords
 arg-overwrite = A file that is sent may take the place of one of the same name
 arg-upload-max = How large a file that is sent may be
@@ -137,10 +177,19 @@ arg-hash-password = Print the hash of the password on standard input, and do not
 arg-cors = Let pages of this origin read what is served (CORS); * is any origin
 arg-access-log = Log each request to this file; - is standard error
 arg-access-format = How requests are logged
+arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH; port 0 picks one
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
 arg-server-keepalive = Ask a silent TCP peer after this long whether it is still there; 0 for never
+arg-cert = Certificate for tls:// addresses, a PEM file with its chain; several are chosen by the name that a client asks for, and the first is for all others; without one, a self-signed certificate is made once and kept
+arg-key = Private key of the certificate, a PEM file; for several, in the same order; else it is read from the certificate's file
+arg-client-ca = Let in only clients whose certificate one of these authorities has issued, a PEM file
+arg-client-auth = Whether clients must show a certificate; demand where --client-ca is given
+arg-alpn = Application protocols offered to TLS clients, the best first, such as h2,http/1.1
+arg-tls-min = Oldest version of TLS that is spoken; 1.2 unless it is given
+arg-tls-max = Newest version of TLS that is spoken; 1.3 unless it is given
+arg-tls-time = How long a TLS handshake may take; 10s unless it is given
 arg-keepalive = Ask a silent peer after this long whether it is still there
 arg-members-max = People in the room at once
 arg-line-bytes-max = A longer line ends its sender's connection
@@ -188,6 +237,20 @@ arg-allow = Let in only these networks, such as 10.0.0.0/8
 arg-deny = Keep out these networks; stronger than --allow
 arg-listen-max-conns = Connections at once
 
+## TLS of connect
+
+arg-ca = Trust the authorities in this PEM file instead of the system's; a server's own certificate in it is trusted, too
+arg-pin = Trust whoever shows the certificate with this SHA-256 fingerprint, and nobody else; names and dates do not count
+arg-insecure = Trust anybody: whoever is on the way can read and change everything
+arg-servername = The name to ask for and to be proved, where it differs from the host of ADDR
+arg-starttls = Begin in plain text, and ask the server for TLS by its protocol first
+arg-show-cert = Print what the server shows (certificates, names, dates, fingerprints, protocol and cipher) and leave; exit 77 if it is not trusted
+arg-connect-json = With --show-cert: one JSON object with stable names
+arg-keylog = Write the secrets of each session to this file, for those who decrypt captures; without =FILE, to the one that SSLKEYLOGFILE names
+arg-connect-cert = Certificate to show where the server asks for one, a PEM file with those of its issuers behind it
+arg-connect-key = Its private key, a PEM file; else it is read from the certificate's file
+arg-connect-alpn = Application protocols to offer (ALPN), the best first, such as h2,http/1.1
+
 ## completions, man, help
 
 arg-shell = The shell
@@ -209,12 +272,27 @@ usage-why-time = a time is a number of seconds, or one with ms, s, m, h or d
 usage-why-no-time = it must be longer than 0
 usage-why-too-large = it is too large
 usage-why-range = it takes a whole number from { $low } to { $high }
+usage-why-fingerprint = a SHA-256 fingerprint is 64 hex digits, with or without colons
+usage-why-host-name = it takes a host name or an IP address
+usage-why-keylog = name a file (--keylog=FILE), or set SSLKEYLOGFILE
+usage-server-name = '{ $text }' cannot be a name in a certificate; give the one to be proved by --servername.
+usage-starttls = --starttls begins in plain text on a TCP or Unix address; '{ $address }' is none.
 usage-value-not-taken = '{ $flag }' takes no value.
 usage-twice = '{ $flag }' can be given only once.
 usage-conflict = '{ $flag }' cannot be used with '{ $other }'.
 usage-not-unicode = an argument is not UTF-8 text.
 usage-limits-marks = the output limits must rise: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
 usage-limits-zero = '{ $flag }' must be at least 1.
+usage-needs-tls = '{ $flag }' is for TLS, which no address here speaks; write tls://HOST:PORT or tls+unix:PATH.
+usage-needs = '{ $flag }' needs '{ $other }'.
+usage-keys = there { $certs ->
+        [one] is one --cert
+       *[other] are { $certs } --cert
+    } and { $keys ->
+        [one] one --key
+       *[other] { $keys } --key
+    }; give each certificate its key in the same order, or no --key where the files of the certificates hold the keys.
+usage-alpn = '{ $name }' is no name of a protocol, which has 1 to 255 bytes.
 
 ## Other errors
 
@@ -222,12 +300,15 @@ error-write = cannot write { $what }: { $why }.
 io-not-found = no such file or folder
 io-permission = permission denied
 io-storage-full = the disk is full
+io-is-folder = it is a folder
+io-no-folder = a part of the path is no folder
+io-read-only = the file system is read-only
 
 ## Addresses
 
 error-address = '{ $text }' is no address: { $why }.
 address-empty = it is empty; write HOST:PORT, :PORT or unix:PATH
-address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp:// and unix:
+address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp://, unix:, tls:// and tls+unix:
 address-unknown-scheme-like = there is no scheme { $scheme }://; perhaps { $like }: is meant
 address-write = write { $form }
 address-missing-port = the port is missing; write { $host }:PORT
@@ -277,6 +358,9 @@ serve-conns-capped = at most { $count ->
        *[other] { $count } connections
     } at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
 serve-try = try: { $command }
+serve-cert = certificate: { $file } for { $names }, until { $at }, SHA-256 { $fingerprint }
+serve-cert-made = certificate: self-signed, made just now and kept in { $file }, SHA-256 { $fingerprint }
+serve-cert-own = certificate: self-signed, kept in { $file }, SHA-256 { $fingerprint }
 serve-stopping = sotong { $service }: stopping; connections have { $drain } to end, a second signal ends them at once
 error-passed = the listeners passed by LISTEN_FDS cannot be used: { $why }.
 passed-bad-count = LISTEN_FDS={ $value } is no number of descriptors
@@ -338,6 +422,38 @@ cidr-bad-bits = /{ $bits } is no length from 0 to { $most }
 cidr-host-bits = write { $meant } for the network, or the address without a length
 join-ports = '{ $text }' is no range of 1 to { $most } ports.
 join-setup = the system has no room for one more connection: { $why }.
+join-truncated = { $peer } ended without the end mark of TLS (close_notify); what came may be cut off.
+join-untrusted = { $peer } is not trusted: { $why }. { $how }
+join-client-cert = { $peer } wants a certificate of us and turned us away without one; give it by --cert and --key.
+join-not-tls = { $peer } does not speak TLS; it said { $said }. Try tcp://, or --starttls.
+join-tls = TLS with { $peer } failed: { $why }.
+join-handshake = { $peer } did not finish the TLS handshake within { $time }; -w waits longer.
+connect-insecure = the server's certificate is not checked (--insecure): whoever is on the way can read and change everything.
+untrusted-expired = its certificate expired on { $date }
+untrusted-not-yet = its certificate is not valid before { $date }
+untrusted-issuer = its certificate was issued by { $issuer }, whom this system does not trust
+untrusted-self-signed = its certificate is self-signed, so nobody else vouches for it
+untrusted-name = its certificate is not for { $name }, but for { $names }
+untrusted-no-name = its certificate is not for { $name }, and names no host at all
+untrusted-revoked = its certificate has been revoked
+untrusted-signature = a signature is false, so it is not who it claims to be
+untrusted-encoding = its certificate cannot be read
+untrusted-purpose = its certificate is not for servers
+untrusted-authority = it shows an authority's certificate as its own
+untrusted-version = its certificate is of the old X.509 version { $version }
+untrusted-pin = its certificate has another fingerprint than the pinned one: { $seen }
+untrusted-detail = { $detail }
+trust-nothing = It cannot be trusted.
+trust-new-pin = If it has a new certificate, pin that: --pin { $pin }
+trust-ca = To trust it on purpose: --ca FILE with the authority's certificate, or --pin { $pin }
+trust-name = If another name is meant: --servername NAME; to trust this very certificate: --pin { $pin }
+trust-pin = To trust this very certificate on purpose: --pin { $pin }
+shown-peer = { $peer }, asked for { $name }
+shown-protocol = { $version }, { $cipher }, key exchange { $group }
+shown-alpn = application protocol { $alpn }
+shown-trusted = trusted
+shown-untrusted = NOT trusted: { $why }
+shown-client-asked = a client certificate was asked for, and none given
 
 ## Models
 
@@ -373,3 +489,100 @@ web-page-send = Send
 web-hello-title = Sotong is running
 web-hello-what = This is the page of a web server that has been given no folder.
 web-hello-next = To serve files, start it with one: sotong web DIR
+## Certificates
+
+arg-names = DNS names, with a star for the first part or without, and IP addresses; of a client, its name
+arg-client = A certificate for a client, by which servers know it
+arg-out = Folder to write into, made if need be
+arg-force = Overwrite files that exist
+arg-cert-new-days = Days that it is valid
+arg-key-type = Kind of key; browsers take ecdsa only
+arg-pem = Print the certificate itself, for programs
+arg-cert-list-json = Print one JSON object a certificate, with stable names
+arg-cert-show-json = Print one JSON object a certificate, with stable names
+arg-file = File of certificates, PEM or DER; - is standard input
+arg-files = Files of certificates, each the way a server shows it
+arg-cert-check-key = File of the private key, to see whether it fits
+arg-cert-check-days = Also find what expires within so many days
+arg-cert-check-json = Print one JSON object a file, with stable names
+certificate-names = names: { $names }
+certificate-issuer = issued by: { $issuer }
+certificate-self-signed = issued by: itself
+certificate-valid = valid: { $from } to { $to } ({ $left })
+certificate-left = { $days ->
+        [one] 1 day left
+       *[other] { $days } days left
+    }
+certificate-expired = { $days ->
+        [one] expired 1 day ago
+       *[other] expired { $days } days ago
+    }
+certificate-not-yet = not yet
+certificate-key = key: { $key }
+certificate-for-issuing = issues certificates
+certificate-for-servers = for servers
+certificate-for-clients = for clients
+certificate-signature = signature: { $signature }
+certificate-serial = serial number: { $serial }
+certificate-fingerprint = SHA-256: { $fingerprint }
+cert-authority-made = made a local authority: { $file } (sotong cert ca says how to trust it)
+cert-new-server = a certificate for { $names }, valid until { $until }, and its key:
+cert-new-client = a certificate for the client { $name }, valid until { $until }, and its key:
+cert-list-empty = nothing was issued yet; sotong cert new NAME issues a certificate.
+cert-list-gone = no longer there
+cert-ca-file = file: { $file }
+cert-ca-trust = What it issues is trusted by those that trust its certificate:
+cert-ca-system = the programs of this system:
+cert-ca-no-system = the programs of this system: add the file to its certificates of authorities as its manual says
+cert-ca-browsers = Chromium (Firefox has its own dialog: settings, certificates, authorities):
+cert-ca-programs = one program, only when it is told so:
+cert-check-ok = { $file }: fit, { $left }
+found-expired = { $subject } expired on { $at }; renew it.
+found-expiring = { $subject } expires on { $at }; renew it before.
+found-not-yet-valid = { $subject } is not valid before { $at }; check the clock of this machine.
+found-incomplete = the chain is incomplete: the certificate of { $issuer } is neither in the file nor known to this system; add it behind the others.
+found-disorder = the chain is out of order: { $subject } did not issue the certificate before it; put each behind the one that it issued.
+found-old-version = { $subject } is of X.509 version { $version }, which many clients refuse; issue it with version 3.
+found-no-names = { $subject } has its name in the subject only, where clients do not look; issue it with subjectAltName.
+cert-unreadable = cannot read { $file }: { $why }.
+cert-too-large = { $file } has more than { $most } MiB, so it is no file of certificates; check the name.
+cert-no-certificate = there is no certificate in { $file }: { $holds }.
+cert-no-key = there is no private key in { $file }: { $holds }.
+holds-not-a-byte = it is empty
+holds-key = it holds a private key; name the file of the certificate
+holds-certificate = it holds a certificate; name the file of its key
+holds-public-key = it holds a public key
+holds-request = it holds a request; name the file of the certificate that was issued for it
+holds-binary-certificate = it is binary; make PEM of it by openssl x509 -inform DER -in { $file }, or openssl pkcs12 -in { $file }
+holds-binary-key = it is binary; make PEM of it by openssl pkey -inform DER -in { $file }
+holds-no-certificate = PEM has a line -----BEGIN CERTIFICATE-----
+holds-no-key = PEM has a line -----BEGIN PRIVATE KEY-----
+cert-damaged = { $file } is damaged, cut short perhaps; copy it again from where it came.
+cert-encrypted-key = the key in { $file } is encrypted, and a server cannot ask for a passphrase; write it without one: openssl pkey -in { $file } -out FILE.
+cert-unsupported-key = the key in { $file } cannot be used; RSA from 2048 bits, ECDSA over P-256 and P-384, and Ed25519 can.
+cert-key-mismatch = the key in { $key } does not fit the certificate in { $cert }; name the one that it was made with.
+cert-leaf-not-first = the certificates in { $file } are out of order; the one that the key fits must be the first.
+cert-expired = the certificate in { $file } expired on { $at }; renew it.
+cert-not-yet-valid = the certificate in { $file } is not valid before { $at }; check the clock of this machine.
+cert-no-identity = a server of TLS needs a certificate; name one with its key, or make one by sotong cert new.
+cert-no-system-roots = this system has no certificates of authorities to check others by; install them (often the package ca-certificates), or name a file of them by --ca.
+cert-versions = no version of TLS is at least { $min } and at most { $max }.
+cert-bad-pin = '{ $text }' is no fingerprint: SHA-256 has 64 hex digits, with or without colons.
+cert-key-log = cannot write the key log { $file }: { $why }.
+cert-bad-name = '{ $text }' is no name for a certificate: { $why }.
+name-empty = it, or a part of it, is empty
+name-too-long = it, or a part of it, is too long
+name-character = '{ $bad }' cannot be part of it
+name-hyphen = a part begins or ends with a hyphen
+name-star = a star can only be the whole first part, as in *.example.com
+name-numeric = it ends with a number, and is no IP address
+name-idna = its letters make no name
+cert-no-name = a certificate needs a name.
+cert-authority-expired = the local authority expired on { $at }, and with it all it has issued; remove { $folder } to have a new one made, and trust that one.
+cert-no-data-folder = there is no folder to keep the authority in; set XDG_DATA_HOME, or HOME, to one that begins with /.
+cert-exists = { $file } exists already; --force overwrites it, --out DIR writes into another folder.
+cert-locked = another process has held { $file } for 10 seconds; end that one, then try again.
+cert-library = the cryptographic library does not work here: { $why }.
+cert-key-readable = others may read the key in { $file } (mode { $mode }); make it yours alone: chmod 600 { $file }.
+cert-expires-soon = the certificate in { $file } expires on { $at }; renew it soon.
+cert-chain-disorder = the certificates in { $file } do not issue one another in their order, which many clients refuse; put each behind the one that it issued.

@@ -5,6 +5,7 @@ heading-commands = 명령
 heading-arguments = 인자
 heading-options = 옵션
 heading-common = 공통 옵션
+heading-tls = TLS
 heading-limits = 제한값
 heading-examples = 예:
 heading-man-name = 이름
@@ -26,23 +27,32 @@ try-help = 도움말: { $command } --help
 
 about-sotong = Sotong은 소켓 서버를 띄우고, 서버에 접속하고, 연결의 양 끝을 터미널이나 프로그램에 이어 줍니다.
 details-sotong =
-    주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 씁니다. localhost는 IPv4와
-    IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
+    주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 쓰고, TLS는
+    tls://HOST:PORT, tls+unix:경로로 씁니다. localhost는 IPv4와 IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
 
-    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:로 시작하는 단어나
+    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:, tls://, tls+unix:로 시작하는 단어나
     --log-format json의 "listening" 이벤트를 읽으면 됩니다. LISTEN_FDS로 넘겨받은 리스너가 있으면 주소 대신 그것을 씁니다.
 
     종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
-    끊음, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
+    끊음, 77 인증서 거부, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
 details-units =
     크기(BYTES)는 바이트 수로 쓰거나 B, KiB, MiB, GiB를 붙입니다. 시간(TIME)은 초로 쓰거나 ms, s, m, h, d를 붙입니다.
+details-cert =
+    인증 기관은 처음 필요할 때 만들어지며 $XDG_DATA_HOME/sotong/authority(없으면 ~/.local/share 아래)에 보관됩니다. 그 키를
+    가진 사람은 이 기관을 신뢰하는 모두에게 누구든 행세할 수 있으므로, 키는 그 디렉터리를 떠나지 않고 소유자만 읽을 수 있습니다.
+details-cert-new =
+    NAME.pem(인증서와 그 뒤에 인증 기관의 인증서)과 NAME-key.pem(키, 소유자만 읽기)을 씁니다. NAME은 첫 이름이고 별표는
+    _wildcard로 바뀝니다. 두 파일의 이름을 출력합니다. ASCII가 아닌 이름은 A-label로 바뀝니다.
+details-cert-check =
+    종료 코드: 0 문제 없음, 77 거절될 만한 문제가 있음, 78 쓸 수 없는 파일이나 맞지 않는 키. 체인은 자체 서명한 인증서로
+    끝나거나, 그 발급자를 이 시스템이나 로컬 인증 기관이 알고 있으면 온전합니다.
 about-echo = 받은 데이터를 그대로 돌려보냅니다 (RFC 862)
 about-discard = 받은 데이터를 모두 버리고 아무 응답도 하지 않습니다 (RFC 863)
 about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
 about-daytime = 날짜와 시각을 텍스트로 알려 줍니다 (RFC 867)
 about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
 about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
-about-web = 디렉터리를 HTTP로 제공하거나 작은 안내 페이지를 띄웁니다
+about-web = 디렉터리를 HTTP와 HTTPS로 제공하거나 작은 안내 페이지를 띄웁니다
 details-web =
     DIR은 제공할 디렉터리입니다. 스킴이 있거나 :PORT로 끝나는 인수는 주소로 봅니다. 이름이 그런 디렉터리는 ./이름으로 씁니다.
     DIR 밖의 파일은 어떤 경우에도 제공하지 않고, 심볼릭 링크를 따라가지 않으며, 점으로 시작하는 이름은 숨깁니다.
@@ -50,6 +60,12 @@ details-web =
     바뀐 파일은 1초 동안 이전 내용으로 제공될 수 있습니다.
 about-connect = 터미널이나 파이프를 주소에 연결합니다
 about-listen = 연결을 기다렸다가 터미널, 파이프 또는 프로그램에 이어 줍니다
+about-cert = 로컬 인증 기관으로 인증서를 만들고, 인증서의 내용을 봅니다
+about-cert-new = 이름과 주소에, 또는 클라이언트에 인증서를 발급합니다
+about-cert-ca = 로컬 인증 기관의 인증서가 어디에 있고 어떻게 신뢰하는지 알려 줍니다
+about-cert-list = 로컬 인증 기관이 발급한 인증서의 목록을 출력합니다
+about-cert-show = 파일에 든 인증서의 내용을 보여 줍니다
+about-cert-check = 클라이언트가 거절할 만한 문제를 찾습니다: 날짜, 체인, 키
 about-models = I/O 모델 목록과, 이 컴퓨터에서 쓸 수 있는 모델, 쓸 수 없는 까닭을 출력합니다
 about-completions = 셸 자동 완성 스크립트를 출력합니다
 about-man = 매뉴얼 페이지를 출력하거나, 모든 페이지를 디렉터리에 저장합니다
@@ -64,6 +80,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -86,6 +103,7 @@ examples-web =
     sotong web .                     # 현재 디렉터리를 제공합니다
     sotong web public *:8080 --workers 2
     sotong web ./dist :3000 --spa
+    sotong web . :8080 --https        # 한 포트에서 HTTP와 HTTPS를 받습니다
     sotong web ~/in :8080 --upload --passwords people --access-log -
 examples-connect =
     sotong connect 127.0.0.1:12345
@@ -96,6 +114,26 @@ examples-listen =
     sotong listen :9000
     sotong listen :9000 -k --exec cat
     sotong listen *:9000 -k --allow 10.0.0.0/8 --exec grep -- -i error
+examples-cert =
+    sotong cert new localhost 127.0.0.1 ::1
+    sotong cert ca                   # 발급한 인증서를 신뢰하는 방법
+    sotong cert check localhost.pem --key localhost-key.pem
+examples-cert-new =
+    sotong cert new localhost 127.0.0.1 ::1
+    sotong cert new www.example.com *.example.com --out certs --days 90
+    sotong cert new --client alice
+examples-cert-ca =
+    sotong cert ca
+    sotong cert ca --pem > ca.pem
+examples-cert-list =
+    sotong cert list
+    sotong cert list --json
+examples-cert-show =
+    sotong cert show localhost.pem
+    sotong cert show - --json
+examples-cert-check =
+    sotong cert check localhost.pem --key localhost-key.pem
+    sotong cert check one.pem two.pem --days 14
 examples-models =
     sotong models
     sotong models --json
@@ -122,12 +160,12 @@ arg-version = 버전을 출력합니다
 
 ## 서버
 
-arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
-arg-web-addresses = 제공할 디렉터리, 그 뒤에 수신 대기할 주소(여러 개 가능): HOST:PORT, tcp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-web-addresses = 제공할 디렉터리, 그 뒤에 수신 대기할 주소(여러 개 가능): HOST:PORT, HTTPS만 받는 tls://HOST:PORT, unix:경로. 포트 0은 빈 포트를 고릅니다
 arg-index = 디렉터리 대신 보여 줄 파일
 arg-no-list = 그런 파일이 없는 디렉터리의 목록을 보여 주지 않습니다
 arg-hidden = 점으로 시작하는 이름도 제공합니다
 arg-spa = 없는 경로에 확장자가 없으면 DIR의 첫 페이지를 보여 줍니다. 경로를 브라우저에서 다루는 애플리케이션을 위한 것입니다
+arg-https = 일반 주소에서도 첫 바이트를 보고 HTTPS를 받습니다. --cert를 써도 그렇습니다
 arg-upload = 디렉터리 페이지의 양식과 PUT으로 파일을 받습니다. 서버에 접속할 수 있으면 누구나 올릴 수 있습니다. --passwords를 참고하십시오
 arg-overwrite = 받은 파일이 같은 이름의 파일을 대신할 수 있습니다
 arg-upload-max = 받을 파일의 최대 크기
@@ -136,10 +174,19 @@ arg-hash-password = 표준 입력으로 받은 비밀번호의 해시를 출력�
 arg-cors = 이 출처의 페이지가 내용을 읽을 수 있게 합니다(CORS). *는 모든 출처입니다
 arg-access-log = 요청을 이 파일에 기록합니다. -는 표준 오류입니다
 arg-access-format = 요청을 기록하는 형식
+arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로. 포트 0은 빈 포트를 고릅니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
 arg-server-keepalive = 이 시간 동안 조용한 TCP 상대가 아직 살아 있는지 확인합니다. 0이면 확인하지 않습니다
+arg-cert = tls:// 주소에서 쓸 인증서. 체인까지 든 PEM 파일이며, 여럿이면 클라이언트가 요청한 이름으로 고르고 나머지에게는 첫째를 보냅니다. 없으면 자체 서명 인증서를 한 번 만들어 계속 씁니다
+arg-key = 인증서의 개인 키 PEM 파일. 여럿이면 인증서와 같은 순서로 씁니다. 없으면 인증서 파일에서 읽습니다
+arg-client-ca = 이 PEM 파일의 인증 기관이 발급한 인증서를 가진 클라이언트만 받습니다
+arg-client-auth = 클라이언트 인증서를 요구할지 정합니다. --client-ca가 있으면 demand입니다
+arg-alpn = TLS 클라이언트에 제시할 응용 프로토콜. 선호하는 것부터 h2,http/1.1처럼 씁니다
+arg-tls-min = 쓸 수 있는 가장 낮은 TLS 버전. 없으면 1.2입니다
+arg-tls-max = 쓸 수 있는 가장 높은 TLS 버전. 없으면 1.3입니다
+arg-tls-time = TLS 핸드셰이크에 줄 시간. 없으면 10초입니다
 arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
 arg-members-max = 방에 동시에 있을 수 있는 사람의 수
 arg-line-bytes-max = 한 줄의 최대 크기. 더 긴 줄을 보낸 연결은 끊습니다
@@ -187,6 +234,20 @@ arg-allow = 10.0.0.0/8처럼 지정한 네트워크에서 온 연결만 받습�
 arg-deny = 지정한 네트워크에서 온 연결을 막습니다. --allow보다 우선합니다
 arg-listen-max-conns = 동시 연결 수
 
+## connect의 TLS
+
+arg-ca = 시스템의 인증 기관 대신 이 PEM 파일의 인증 기관을 신뢰합니다. 파일에 들어 있는 서버 인증서도 신뢰합니다
+arg-pin = SHA-256 지문이 이것인 인증서를 제시하는 상대만 신뢰합니다. 이름과 날짜는 보지 않습니다
+arg-insecure = 누구나 신뢰합니다. 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다
+arg-servername = ADDR의 호스트와 다를 때, 서버에 요청하고 확인할 이름
+arg-starttls = 평문으로 시작해서, 먼저 이 프로토콜로 서버에 TLS를 요청합니다
+arg-show-cert = 서버가 제시한 것(인증서, 이름, 날짜, 지문, 프로토콜, 암호)을 출력하고 끝냅니다. 신뢰할 수 없으면 종료 코드 77
+arg-connect-json = --show-cert와 함께: 이름이 고정된 JSON 객체 하나를 출력합니다
+arg-keylog = 캡처를 복호화할 수 있도록 세션의 비밀 값을 이 파일에 씁니다. =FILE이 없으면 SSLKEYLOGFILE이 가리키는 파일에 씁니다
+arg-connect-cert = 서버가 요청하면 제시할 인증서. 발급자들의 인증서가 뒤따르는 PEM 파일입니다
+arg-connect-key = 인증서의 개인 키 PEM 파일. 없으면 인증서 파일에서 읽습니다
+arg-connect-alpn = 제안할 애플리케이션 프로토콜(ALPN), 원하는 순서대로. 예: h2,http/1.1
+
 ## completions, man, help
 
 arg-shell = 셸
@@ -208,12 +269,21 @@ usage-why-time = 시간은 초로 쓰거나 ms, s, m, h, d를 붙여 씁니다
 usage-why-no-time = 0보다 길어야 합니다
 usage-why-too-large = 값이 너무 큽니다
 usage-why-range = { $low } 이상 { $high } 이하의 정수를 써야 합니다
+usage-why-fingerprint = SHA-256 지문은 16진수 64자리이며, 콜론은 있어도 없어도 됩니다
+usage-why-host-name = 호스트 이름이나 IP 주소를 씁니다
+usage-why-keylog = 파일을 지정하거나(--keylog=FILE) SSLKEYLOGFILE을 설정하십시오
+usage-server-name = '{ $text }'{ PARTICLE($text, "은/는") } 인증서의 이름이 될 수 없습니다. 확인할 이름을 --servername으로 지정하십시오.
+usage-starttls = --starttls는 TCP나 Unix 주소에서 평문으로 시작합니다. '{ $address }'에는 쓸 수 없습니다.
 usage-value-not-taken = '{ $flag }' 옵션에는 값을 쓸 수 없습니다.
 usage-twice = '{ $flag }' 옵션은 한 번만 쓸 수 있습니다.
 usage-conflict = '{ $flag }' 옵션은 '{ $other }' 옵션과 함께 쓸 수 없습니다.
 usage-not-unicode = UTF-8 텍스트가 아닌 인자가 있습니다.
 usage-limits-marks = 출력 제한값은 차례로 커져야 합니다: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
 usage-limits-zero = '{ $flag }' 값은 1 이상이어야 합니다.
+usage-needs-tls = '{ $flag }'{ PARTICLE($flag, "은/는") } TLS용인데, TLS를 쓰는 주소가 없습니다. tls://HOST:PORT나 tls+unix:경로처럼 쓰십시오.
+usage-needs = '{ $flag }'{ PARTICLE($flag, "은/는") } '{ $other }'{ PARTICLE($other, "와/과") } 함께 써야 합니다.
+usage-keys = --cert가 { $certs }개인데 --key가 { $keys }개입니다. 인증서마다 같은 순서로 키를 주거나, 인증서 파일에 키가 들어 있으면 --key를 쓰지 마십시오.
+usage-alpn = '{ $name }'{ PARTICLE($name, "은/는") } 프로토콜 이름이 될 수 없습니다. 이름은 1바이트에서 255바이트까지입니다.
 
 ## 그 밖의 오류
 
@@ -221,12 +291,15 @@ error-write = { $what }에 쓸 수 없습니다: { $why }.
 io-not-found = 파일이나 디렉터리가 없습니다
 io-permission = 권한이 없습니다
 io-storage-full = 디스크가 가득 찼습니다
+io-is-folder = 디렉터리입니다
+io-no-folder = 경로의 일부가 디렉터리가 아닙니다
+io-read-only = 읽기 전용 파일 시스템입니다
 
 ## 주소
 
 error-address = '{ $text }'{ PARTICLE($text, "은/는") } 주소가 아닙니다: { $why }.
 address-empty = 비어 있습니다. HOST:PORT, :PORT, unix:경로처럼 쓰십시오
-address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:를 쓸 수 있습니다
+address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:을 쓸 수 있습니다
 address-unknown-scheme-like = { $scheme }:// 스킴은 없습니다. 혹시 { $like }:{ PARTICLE($like, "을/를") } 쓰려던 것은 아닌지 확인하십시오
 address-write = { $form }처럼 쓰십시오
 address-missing-port = 포트가 없습니다. { $host }:PORT처럼 쓰십시오
@@ -270,6 +343,9 @@ serve-listening = sotong { $service }: 수신 대기 중 { $address } ({ $model 
 serve-listening-threads = sotong { $service }: 수신 대기 중 { $address } ({ $model })
 serve-conns-capped = 디스크립터 한도 때문에 동시 연결은 최대 { $count }개입니다. 한도를 늘리십시오 (ulimit -Hn).
 serve-try = 접속해 보기: { $command }
+serve-cert = 인증서: { $file } (이름 { $names }, { $at }까지), SHA-256 { $fingerprint }
+serve-cert-made = 인증서: 자체 서명, 방금 만들어 { $file }에 보관, SHA-256 { $fingerprint }
+serve-cert-own = 인증서: 자체 서명, { $file }에 보관, SHA-256 { $fingerprint }
 serve-stopping = sotong { $service }: 종료하는 중입니다. 연결이 마무리되도록 { $drain } 동안 기다리며, 시그널을 한 번 더 보내면 바로 끝냅니다
 error-passed = LISTEN_FDS로 넘겨받은 리스너를 쓸 수 없습니다: { $why }.
 passed-bad-count = LISTEN_FDS={ $value }{ PARTICLE($value, "은/는") } 디스크립터 수가 아닙니다
@@ -331,6 +407,38 @@ cidr-bad-bits = /{ $bits }{ PARTICLE($bits, "은/는") } 0에서 { $most } 사�
 cidr-host-bits = 네트워크는 { $meant }{ PARTICLE($meant, "으로/로") } 쓰고, 주소 하나는 길이 없이 쓰십시오
 join-ports = '{ $text }'{ PARTICLE($text, "은/는") } 1개에서 { $most }개 사이의 포트 범위가 아닙니다.
 join-setup = 시스템에 연결을 더 만들 여유가 없습니다: { $why }.
+join-truncated = { $peer } 쪽이 TLS의 끝 표시(close_notify) 없이 끝냈습니다. 받은 데이터가 잘렸을 수 있습니다.
+join-untrusted = { $peer } 쪽을 신뢰할 수 없습니다: { $why }. { $how }
+join-client-cert = { $peer } 쪽이 클라이언트 인증서를 요구하며 연결을 거절했습니다. --cert와 --key로 지정하십시오.
+join-not-tls = { $peer } 쪽은 TLS를 쓰지 않습니다. 받은 내용: { $said }. tcp://나 --starttls를 써 보십시오.
+join-tls = { $peer } 쪽과의 TLS가 실패했습니다: { $why }.
+join-handshake = { $peer } 쪽이 { $time } 안에 TLS 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
+connect-insecure = 서버 인증서를 확인하지 않습니다(--insecure). 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다.
+untrusted-expired = 인증서가 { $date }에 만료되었습니다
+untrusted-not-yet = 인증서가 { $date }부터 유효합니다
+untrusted-issuer = 인증서를 발급한 { $issuer }{ PARTICLE($issuer, "은/는") } 이 시스템이 신뢰하지 않는 기관입니다
+untrusted-self-signed = 자체 서명 인증서여서 보증해 주는 기관이 없습니다
+untrusted-name = 인증서가 { $name }의 것이 아니라 { $names }의 것입니다
+untrusted-no-name = 인증서가 { $name }의 것이 아니며, 호스트 이름이 전혀 들어 있지 않습니다
+untrusted-revoked = 인증서가 폐기되었습니다
+untrusted-signature = 서명이 틀립니다. 주장하는 상대가 아닙니다
+untrusted-encoding = 인증서를 읽을 수 없습니다
+untrusted-purpose = 서버용 인증서가 아닙니다
+untrusted-authority = 인증 기관의 인증서를 서버 인증서로 제시합니다
+untrusted-version = 오래된 X.509 버전 { $version } 인증서입니다
+untrusted-pin = 인증서의 지문이 지정한 것과 다릅니다: { $seen }
+untrusted-detail = { $detail }
+trust-nothing = 신뢰할 방법이 없습니다.
+trust-new-pin = 인증서가 새로 바뀐 것이라면 다음을 쓰십시오: --pin { $pin }
+trust-ca = 알고서 신뢰하려면 기관의 인증서 파일을 --ca FILE로 지정하거나 다음을 쓰십시오: --pin { $pin }
+trust-name = 다른 이름의 서버라면 --servername NAME을, 이 인증서를 그대로 신뢰하려면 다음을 쓰십시오: --pin { $pin }
+trust-pin = 알고서 이 인증서를 그대로 신뢰하려면 다음을 쓰십시오: --pin { $pin }
+shown-peer = { $peer }, 요청한 이름 { $name }
+shown-protocol = { $version }, { $cipher }, 키 교환 { $group }
+shown-alpn = 애플리케이션 프로토콜 { $alpn }
+shown-trusted = 신뢰할 수 있음
+shown-untrusted = 신뢰할 수 없음: { $why }
+shown-client-asked = 클라이언트 인증서를 요청받았고 주지 않았음
 
 ## Models
 
@@ -366,3 +474,94 @@ web-page-send = 보내기
 web-hello-title = Sotong이 실행 중입니다
 web-hello-what = 제공할 디렉터리 없이 시작한 웹 서버의 페이지입니다.
 web-hello-next = 파일을 제공하려면 디렉터리를 지정해 시작하십시오: sotong web DIR
+## 인증서
+
+arg-names = DNS 이름(첫 부분에 별표를 쓸 수 있음)과 IP 주소. 클라이언트이면 그 이름
+arg-client = 서버가 클라이언트를 알아보는 데 쓰는 클라이언트 인증서를 만듭니다
+arg-out = 저장할 디렉터리. 없으면 만듭니다
+arg-force = 이미 있는 파일을 덮어씁니다
+arg-cert-new-days = 유효한 날수
+arg-key-type = 키의 종류. 브라우저는 ecdsa만 받아들입니다
+arg-pem = 프로그램에서 쓸 수 있게 인증서 자체를 출력합니다
+arg-cert-list-json = 인증서마다 이름이 고정된 JSON 객체를 하나씩 출력합니다
+arg-cert-show-json = 인증서마다 이름이 고정된 JSON 객체를 하나씩 출력합니다
+arg-file = 인증서 파일(PEM 또는 DER). -는 표준 입력입니다
+arg-files = 서버가 보여 주는 순서 그대로의 인증서 파일들
+arg-cert-check-key = 인증서와 맞는지 확인할 개인 키 파일
+arg-cert-check-days = 이 날수 안에 만료되는 것도 찾습니다
+arg-cert-check-json = 파일마다 이름이 고정된 JSON 객체를 하나씩 출력합니다
+certificate-names = 이름: { $names }
+certificate-issuer = 발급자: { $issuer }
+certificate-self-signed = 발급자: 자체 서명
+certificate-valid = 유효 기간: { $from } - { $to } ({ $left })
+certificate-left = { $days }일 남음
+certificate-expired = { $days }일 전에 만료됨
+certificate-not-yet = 아직 유효하지 않음
+certificate-key = 키: { $key }
+certificate-for-issuing = 인증서 발급용
+certificate-for-servers = 서버용
+certificate-for-clients = 클라이언트용
+certificate-signature = 서명: { $signature }
+certificate-serial = 일련번호: { $serial }
+certificate-fingerprint = SHA-256: { $fingerprint }
+cert-authority-made = 로컬 인증 기관을 만들었습니다: { $file } (신뢰하는 방법은 sotong cert ca가 알려 줍니다)
+cert-new-server = { $names } 인증서({ $until }까지 유효)와 그 키:
+cert-new-client = 클라이언트 { $name }의 인증서({ $until }까지 유효)와 그 키:
+cert-list-empty = 아직 발급한 인증서가 없습니다. sotong cert new NAME으로 발급합니다.
+cert-list-gone = 지금은 없음
+cert-ca-file = 파일: { $file }
+cert-ca-trust = 이 인증서를 신뢰하면 이 기관이 발급한 인증서도 신뢰하게 됩니다:
+cert-ca-system = 이 시스템의 프로그램:
+cert-ca-no-system = 이 시스템의 프로그램: 시스템 설명서에 따라 인증 기관 인증서에 이 파일을 추가하십시오
+cert-ca-browsers = Chromium (Firefox는 설정의 인증서, 인증 기관에서 추가합니다):
+cert-ca-programs = 프로그램 하나에서, 지정할 때만:
+cert-check-ok = { $file }: 문제 없음, { $left }
+found-expired = { $subject } 인증서가 { $at }에 만료되었습니다. 갱신하십시오.
+found-expiring = { $subject } 인증서가 { $at }에 만료됩니다. 그 전에 갱신하십시오.
+found-not-yet-valid = { $subject } 인증서는 { $at }부터 유효합니다. 이 컴퓨터의 시계를 확인하십시오.
+found-incomplete = 체인이 온전하지 않습니다. { $issuer } 인증서가 파일에도 없고 이 시스템도 모릅니다. 다른 인증서 뒤에 추가하십시오.
+found-disorder = 체인의 순서가 틀렸습니다. { $subject } 인증서는 바로 앞의 인증서를 발급하지 않았습니다. 발급한 인증서 뒤에 발급자의 인증서를 두십시오.
+found-old-version = { $subject } 인증서는 X.509 버전 { $version }이어서 많은 클라이언트가 거절합니다. 버전 3으로 발급하십시오.
+found-no-names = { $subject } 인증서는 이름이 주체에만 있어 클라이언트가 찾지 못합니다. subjectAltName을 넣어 발급하십시오.
+cert-unreadable = { $file } 파일을 읽을 수 없습니다: { $why }.
+cert-too-large = { $file } 파일은 { $most } MiB보다 커서 인증서 파일이 아닙니다. 이름을 확인하십시오.
+cert-no-certificate = { $file } 파일에 인증서가 없습니다: { $holds }.
+cert-no-key = { $file } 파일에 개인 키가 없습니다: { $holds }.
+holds-not-a-byte = 비어 있습니다
+holds-key = 개인 키가 들어 있습니다. 인증서 파일을 지정하십시오
+holds-certificate = 인증서가 들어 있습니다. 그 키의 파일을 지정하십시오
+holds-public-key = 공개 키가 들어 있습니다
+holds-request = 인증서 요청이 들어 있습니다. 그 요청으로 발급받은 인증서의 파일을 지정하십시오
+holds-binary-certificate = 이진 파일입니다. openssl x509 -inform DER -in { $file } 또는 openssl pkcs12 -in { $file } 명령으로 PEM으로 바꾸십시오
+holds-binary-key = 이진 파일입니다. openssl pkey -inform DER -in { $file } 명령으로 PEM으로 바꾸십시오
+holds-no-certificate = PEM에는 -----BEGIN CERTIFICATE----- 줄이 있어야 합니다
+holds-no-key = PEM에는 -----BEGIN PRIVATE KEY----- 줄이 있어야 합니다
+cert-damaged = { $file } 파일이 손상되었습니다. 중간에 잘렸을 수 있으니 원본에서 다시 복사하십시오.
+cert-encrypted-key = { $file } 파일의 키가 암호화되어 있는데 서버는 암호를 물어볼 수 없습니다. openssl pkey -in { $file } -out FILE 명령으로 암호 없이 저장하십시오.
+cert-unsupported-key = { $file } 파일의 키는 쓸 수 없습니다. 2048비트 이상의 RSA, P-256과 P-384의 ECDSA, Ed25519를 쓸 수 있습니다.
+cert-key-mismatch = { $key } 파일의 키가 { $cert } 파일의 인증서와 맞지 않습니다. 함께 만든 것을 지정하십시오.
+cert-leaf-not-first = { $file } 파일의 인증서 순서가 틀렸습니다. 키와 맞는 인증서가 처음에 있어야 합니다.
+cert-expired = { $file } 파일의 인증서가 { $at }에 만료되었습니다. 갱신하십시오.
+cert-not-yet-valid = { $file } 파일의 인증서는 { $at }부터 유효합니다. 이 컴퓨터의 시계를 확인하십시오.
+cert-no-identity = TLS 서버에는 인증서가 필요합니다. 인증서와 키를 지정하거나 sotong cert new로 만드십시오.
+cert-no-system-roots = 이 시스템에는 다른 인증서를 확인할 인증 기관 인증서가 없습니다. 설치하거나(대개 ca-certificates 패키지) --ca로 파일을 지정하십시오.
+cert-versions = { $min } 이상 { $max } 이하인 TLS 버전은 없습니다.
+cert-bad-pin = '{ $text }'{ PARTICLE($text, "은/는") } 지문이 아닙니다. SHA-256은 16진수 64자이며 콜론은 있어도 없어도 됩니다.
+cert-key-log = 키 로그 { $file }에 쓸 수 없습니다: { $why }.
+cert-bad-name = '{ $text }'{ PARTICLE($text, "은/는") } 인증서에 쓸 수 없는 이름입니다: { $why }.
+name-empty = 이름이나 그 일부가 비어 있습니다
+name-too-long = 이름이나 그 일부가 너무 깁니다
+name-character = '{ $bad }' 문자는 쓸 수 없습니다
+name-hyphen = 각 부분은 붙임표로 시작하거나 끝날 수 없습니다
+name-star = 별표는 *.example.com처럼 첫 부분 전체로만 쓸 수 있습니다
+name-numeric = 숫자로 끝나지만 IP 주소가 아닙니다
+name-idna = 이름이 될 수 없는 문자가 있습니다
+cert-no-name = 인증서에는 이름이 필요합니다.
+cert-authority-expired = 로컬 인증 기관이 { $at }에 만료되었고, 발급한 인증서도 모두 그렇습니다. { $folder } 디렉터리를 지우면 새로 만들어지니 그것을 신뢰하십시오.
+cert-no-data-folder = 인증 기관을 보관할 디렉터리가 없습니다. XDG_DATA_HOME이나 HOME을 /로 시작하는 경로로 설정하십시오.
+cert-exists = { $file } 파일이 이미 있습니다. --force로 덮어쓰거나 --out DIR로 다른 디렉터리에 쓰십시오.
+cert-locked = 다른 프로세스가 { $file } 파일을 10초 동안 잡고 있습니다. 그 프로세스를 끝낸 뒤 다시 시도하십시오.
+cert-library = 이 시스템에서 암호 라이브러리가 작동하지 않습니다: { $why }.
+cert-key-readable = { $file } 파일의 키를 다른 사용자도 읽을 수 있습니다(모드 { $mode }). chmod 600 { $file } 명령으로 소유자만 읽게 하십시오.
+cert-expires-soon = { $file } 파일의 인증서가 { $at }에 만료됩니다. 곧 갱신하십시오.
+cert-chain-disorder = { $file } 파일의 인증서들이 차례대로 서로를 발급하지 않아 많은 클라이언트가 거절합니다. 발급한 인증서 뒤에 발급자의 인증서를 두십시오.

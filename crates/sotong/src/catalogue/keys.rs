@@ -9,6 +9,7 @@ use fluent_bundle::FluentResource;
 
 use super::{Catalogue, Lang};
 use crate::cli::Cli;
+use crate::help;
 
 type Messages = BTreeMap<String, BTreeSet<String>>;
 
@@ -71,8 +72,8 @@ fn looked_up(known: &Messages) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut command = Cli::command();
     command.build();
     let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
-    for of in std::iter::once(&command).chain(command.get_subcommands()) {
-        let name = of.get_name();
+    for of in help::every(&command) {
+        let name = help::key(of);
         must.insert(format!("about-{name}"));
         must.insert(format!("examples-{name}"));
         may.insert(format!("details-{name}"));

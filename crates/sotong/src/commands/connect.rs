@@ -4,17 +4,19 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sotong_drivers::bridge::Bridge;
 use sotong_net::dial::{DIAL_TIME_MAX, DialOptions, dial_retrying, parse_source};
 use sotong_net::dial_error::DialError;
 use sotong_net::endpoint::{Endpoint, Host};
 use sotong_net::probe::{PROBE_UDP_TIME_MAX, Probe, probe};
-use sotong_net::pump::{End, Limits, Pump, Sink, Source};
+use sotong_net::pump::{End, FlowEnd, Limits, Pump, Sink, Source};
 use sotong_net::resolve::Family;
 use sotong_net::signals::Stop;
 use sotong_net::socket::Socket;
-use sotong_session::Wire;
+use sotong_session::{Way, Wire};
 
 use super::joining::{Joining, Side, UDP_QUIET, catch, log_closed, own_rules, signal_code, verdict};
+use super::{secure, show_cert};
 use crate::catalogue::text;
 use crate::cli::Connect;
 use crate::console::Console;
@@ -39,13 +41,19 @@ struct Client<'a> {
 impl Client<'_> {
     fn join(&self) -> Result<ExitCode, Failure> {
         let to = parse(&self.args.address)?;
+        let secure = secure::Client::new(&self.args.tls, &to, self.joining.timeout())?;
+        if self.args.tls.insecure {
+            self.console.warn("certificate not checked", |catalogue| text!(catalogue, "connect-insecure"));
+        }
         let (stop, _caught) = catch(|| {})?;
         let Some(socket) = self.dial(&to, &stop)? else { return Ok(ExitCode::from(signal_code(&stop))) };
         let (wire, way) = (socket.wire(), socket.way());
         let peer = way.as_ref().map_or_else(|_| to.to_string(), |way| way.remote.to_string());
-        let local = way.map_or_else(|_| String::new(), |way| way.local.to_string());
+        let local = way.as_ref().map_or_else(|_| String::new(), |way| way.local.to_string());
         tracing::debug!(peer, local, "opened");
-        let setup = |fault: io::Error| Failure::Join(JoinFailure::Setup(fault));
+        if let Some(secure) = secure {
+            return self.cross(&secure, socket, way.map_err(setup)?, &stop);
+        }
         let (forth, back) = self.joining.flows(&peer);
         let source = self.source().map_err(setup)?;
         let rules = own_rules(&source);
@@ -55,6 +63,31 @@ impl Client<'_> {
         let report = pump.run(Some(stop.draining_fd())).map_err(setup)?;
         log_closed(&peer, &report.forth, &report.back, report.time);
         verdict(&report, Side::B, wire, &peer, self.joining.timeout(), &stop)
+    }
+
+    /// The same with TLS in between.
+    fn cross(&self, secure: &secure::Client, socket: Socket, way: Way, stop: &Stop) -> Result<ExitCode, Failure> {
+        let peer = way.remote.to_string();
+        let (forth, back) = self.joining.flows(&peer);
+        // Of one that is only looked at nothing is read or printed, and standard input is left alone.
+        let looks = self.args.tls.show_cert;
+        let source = if looks { Source::bytes(Vec::new()) } else { self.source().map_err(setup)? };
+        let sink = if looks { Sink::stdout_kept() } else { Sink::stdout() };
+        let rules = own_rules(&source);
+        let bridge = Bridge::new(End::new(source, sink.map_err(setup)?), socket, way).flows(forth, back);
+        let bridge = bridge.rules(rules).limits(self.limits(Wire::Stream));
+        let crossed = bridge.run(secure.layers(), Some(stop.draining_fd())).map_err(setup)?;
+        let report = secure::report(&crossed, &peer);
+        let was_stopped = [report.forth.end, report.back.end].contains(&FlowEnd::Stopped);
+        let failure = secure.failure(&crossed, &peer).filter(|_| !was_stopped);
+        if looks && !was_stopped {
+            let shown = show_cert::Shown { crossed: &crossed, secure, peer: &peer, json: self.args.tls.json };
+            self.console.out(&shown.text(&self.console.catalogue))?;
+        }
+        match failure {
+            Some(failure) => Err(Failure::Join(failure)),
+            None => verdict(&report, Side::B, Wire::Stream, &peer, self.joining.timeout(), stop),
+        }
     }
 
     fn source(&self) -> io::Result<Source> {
@@ -138,6 +171,10 @@ impl Client<'_> {
             (false, false) => ExitCode::from(code::UNAVAILABLE),
         })
     }
+}
+
+fn setup(fault: io::Error) -> Failure {
+    Failure::Join(JoinFailure::Setup(fault))
 }
 
 fn parse(text: &str) -> Result<Endpoint, Failure> {

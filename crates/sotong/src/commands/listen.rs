@@ -26,7 +26,7 @@ use sotong_net::listen::{Bound, ListenOptions, ListenProblem, listen};
 use sotong_net::listener::{AcceptBackoff, AcceptError, Listener};
 use sotong_net::passed::take_passed;
 use sotong_net::pump::{Act, FlowEnd, Limits};
-use sotong_net::signals::{Stage, Stop};
+use sotong_net::signals::{Stage, Stop, catch_hangup};
 use sotong_net::socket::Socket;
 use sotong_session::Way;
 
@@ -35,6 +35,9 @@ use self::datagrams::Relay;
 use self::program::Program;
 use self::typed::Typed;
 use super::joining::{Joining, Side, catch, signal_code, verdict};
+use super::secure;
+use super::serve::way_in;
+use super::serve_tls::Tls;
 use crate::catalogue::{Catalogue, text};
 use crate::cli::Listen;
 use crate::console::Console;
@@ -50,21 +53,30 @@ pub(crate) fn run(args: &Listen, console: &Console) -> Result<ExitCode, Failure>
     let joining = Joining::new(&args.way)?;
     let program = args.exec.as_deref().map(|line| Program::find(line, &args.exec_args)).transpose()?.map(Arc::new);
     let access = access(args)?;
+    let endpoints = endpoints(args)?;
+    let speaks_tls = |bound: &Bound| bound.endpoint().is_tls();
+    let tls = Tls::new(&args.tls, endpoints.iter().any(Endpoint::is_tls) || passed.iter().any(speaks_tls))?;
     let runs = program.clone();
     let (stop, _caught) = catch(move || runs.iter().for_each(|program| program.kill()))?;
-    let bound = if passed.is_empty() { bind(args, &joining, &stop)? } else { Some(passed) };
+    let bound = if passed.is_empty() { bind(args, &endpoints, &joining, &stop)? } else { Some(passed) };
     let Some(bound) = bound else { return Ok(ExitCode::from(signal_code(&stop))) };
+    // Only who goes on has somebody to show another certificate to.
+    let renew = tls.as_ref().filter(|_| args.keep_open).map(|tls| tls.renewed("listen")).transpose().map_err(setup)?;
+    let _renewed = renew.as_ref().map(|renew| catch_hangup(Some(renew))).transpose().map_err(setup)?;
     let server = Server {
         args,
         console,
         joining,
         program,
+        secure: tls.as_ref().map(|tls| Arc::new(secure::Server::new(tls))),
+        tls,
         access,
         stop,
         conns_max: conversations_max(args, console),
         endings: Endings::new().map_err(setup)?,
         typed: Typed::new(),
         begun: 0,
+        met: false,
         running: 0,
         backoff: AcceptBackoff::default(),
         clock: Clock::start(),
@@ -79,13 +91,17 @@ struct Server<'a> {
     console: &'a Console,
     joining: Joining<'a>,
     program: Option<Arc<Program>>,
+    tls: Option<Tls>,
+    secure: Option<Arc<secure::Server>>,
     access: AccessList,
     stop: Stop,
     conns_max: usize,
     endings: Endings,
     typed: Arc<Typed>,
-    /// Conversations begun, for their names in the log, and those that run.
+    /// Conversations begun, for their names in the log.
     begun: u64,
+    /// Somebody has come, and got through the handshake where there is one.
+    met: bool,
     running: usize,
     backoff: AcceptBackoff,
     clock: Clock,
@@ -102,6 +118,14 @@ impl Server<'_> {
                 self.console.say(&text!(self.console.catalogue, "listen-listening", address = address));
             } else {
                 tracing::info!(service = "listen", address, pid = std::process::id(), "listening");
+            }
+        }
+        if let Some(tls) = &self.tls {
+            tls.announce(self.console);
+            let at = bound.iter().map(Bound::endpoint).find(Endpoint::is_tls);
+            if let Some((at, pin)) = at.zip(tls.pin()) {
+                let command = way_in(&at, "listen", Some(pin));
+                self.console.say(&text!(self.console.catalogue, "serve-try", command = command));
             }
         }
         let exposed = bound.iter().map(Bound::endpoint).find(|at| !at.is_local());
@@ -128,7 +152,7 @@ impl Server<'_> {
             if self.running == 0 && (stopping || self.is_over()) {
                 break;
             }
-            let nobody_yet = come_by.filter(|_| self.begun == 0);
+            let nobody_yet = come_by.filter(|_| !self.met && self.running == 0);
             if let Some((at, time_max)) = nobody_yet
                 && Instant::now() >= at
             {
@@ -159,11 +183,13 @@ impl Server<'_> {
 
     /// Whether nobody else is let in: somebody has come, and there is no `-k`.
     fn is_over(&self) -> bool {
-        !self.args.keep_open && self.begun > 0
+        !self.args.keep_open && self.met
     }
 
+    /// Whether somebody is let in now; without `-k` who comes while another one is at the handshake has to wait.
     fn has_room(&self) -> bool {
-        self.running < self.conns_max && !self.is_over()
+        let at_once = if self.args.keep_open { self.conns_max } else { 1 };
+        self.running < at_once && !self.is_over()
     }
 
     /// Sleeps until there is something to do. Whether a connection may be accepted.
@@ -195,7 +221,7 @@ impl Server<'_> {
                     Ok((socket, way)) => {
                         self.backoff.succeeded();
                         if self.admits(&way) {
-                            self.begin_stream(socket, &way)?;
+                            self.begin_stream(socket, &way, listener.endpoint().is_tls())?;
                         }
                     }
                     Err(AcceptError::NotNow) => break,
@@ -224,8 +250,9 @@ impl Server<'_> {
         admitted
     }
 
-    fn begin_stream(&mut self, socket: Socket, way: &Way) -> Result<(), Failure> {
-        let begun = self.begin(socket.into(), way, self.joining.limits());
+    fn begin_stream(&mut self, socket: Socket, way: &Way, is_tls: bool) -> Result<(), Failure> {
+        let secure = self.secure.clone().filter(|_| is_tls);
+        let begun = self.begin(socket.into(), way, self.joining.limits(), secure);
         self.told(begun)
     }
 
@@ -238,7 +265,7 @@ impl Server<'_> {
         let (ours, theirs) = UnixDatagram::pair().map_err(setup)?;
         ours.set_nonblocking(true).map_err(setup)?;
         let shared = self.args.keep_open || self.program.is_some();
-        let begun = self.begin(theirs.into(), way, datagrams::limits(&self.joining, shared));
+        let begun = self.begin(theirs.into(), way, datagrams::limits(&self.joining, shared), None);
         let is_begun = begun.is_ok();
         self.told(begun)?;
         Ok(is_begun.then_some((number, ours)))
@@ -255,16 +282,24 @@ impl Server<'_> {
         }
     }
 
-    fn begin(&mut self, socket: OwnedFd, way: &Way, limits: Limits) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        socket: OwnedFd,
+        way: &Way,
+        limits: Limits,
+        secure: Option<Arc<secure::Server>>,
+    ) -> Result<(), Failure> {
         let peer = way.remote.to_string();
         let kind = match &self.program {
             Some(program) => Kind::Program(program.clone()),
-            None if self.args.keep_open => Kind::Shared(self.typed.join().map_err(setup)?),
+            None if self.args.keep_open => Kind::Shared(self.typed.clone()),
             None => Kind::Own,
         };
+        self.met |= secure.is_none();
         let (to, from) = self.joining.flows(&peer);
         tracing::debug!(peer, local = %way.local, "opened");
-        let conversation = Conversation { number: self.begun, socket, way: way.clone(), kind, to, from, limits };
+        let number = self.begun;
+        let conversation = Conversation { number, socket, way: way.clone(), kind, to, from, limits, secure };
         conversation.start(&self.endings, &self.stop).map_err(setup)?;
         self.begun += 1;
         self.running += 1;
@@ -273,10 +308,12 @@ impl Server<'_> {
 
     /// What the ended conversations tell; the exit code if the only one is among them.
     fn take_endings(&mut self, relays: &mut [Relay]) -> Option<Result<ExitCode, Failure>> {
+        self.met |= self.endings.has_met();
         for ended in self.endings.take() {
             self.running -= 1;
             relays.iter_mut().for_each(|relay| relay.forget(ended.number));
-            if !self.args.keep_open {
+            // Who did not get through the handshake has not come.
+            if !self.args.keep_open && (self.met || self.stop.is_stopping()) {
                 return Some(self.only(ended));
             }
             let report = match ended.report {
@@ -328,7 +365,8 @@ fn endpoints(args: &Listen) -> Result<Vec<Endpoint>, Failure> {
         Ok(match endpoint {
             Endpoint::Tcp(at) => Endpoint::Tcp(place(at)),
             Endpoint::Udp(at) => Endpoint::Udp(place(at)),
-            Endpoint::Unix(_) => endpoint,
+            Endpoint::Tls(at) => Endpoint::Tls(place(at)),
+            Endpoint::Unix(_) | Endpoint::TlsUnix(_) => endpoint,
         })
     });
     parsed.collect()
@@ -345,14 +383,18 @@ fn access(args: &Listen) -> Result<AccessList, Failure> {
 }
 
 /// Listens; `None` if it was stopped while it waited to try again.
-fn bind(args: &Listen, joining: &Joining<'_>, stop: &Stop) -> Result<Option<Vec<Bound>>, Failure> {
-    let endpoints = endpoints(args)?;
+fn bind(
+    args: &Listen,
+    endpoints: &[Endpoint],
+    joining: &Joining<'_>,
+    stop: &Stop,
+) -> Result<Option<Vec<Bound>>, Failure> {
     let keepalive = args.way.keepalive.map(|span| span.0);
     let options = ListenOptions { family: joining.family(), keepalive, ..ListenOptions::default() };
     let retry = joining.retry();
     let mut wait = retry.wait;
     for attempt in 1.. {
-        match listen(&endpoints, &options) {
+        match listen(endpoints, &options) {
             Ok(bound) => return Ok(Some(bound)),
             Err(error) if attempt <= retry.times && error.why == ListenProblem::InUse => {
                 tracing::debug!(why = %error, attempt, seconds = wait.as_secs_f64(), "retrying");

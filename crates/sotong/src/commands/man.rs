@@ -16,13 +16,13 @@ use crate::help;
 /// Prints the page of `sotong` itself, or writes one page a command into a folder.
 pub(crate) fn run(args: &cli::Man, console: &Console) -> Result<(), Failure> {
     let command = help::command(&console.catalogue);
-    let pages = std::iter::once(&command).chain(command.get_subcommands()).map(|of| (name(of), of));
     let Some(folder) = &args.folder else {
         return console
             .out(&page("sotong", &command, &console.catalogue).map_err(|fault| unwritten("stdout", &fault))?);
     };
     fs::create_dir_all(folder).map_err(|fault| unwritten(folder, &fault))?;
-    for (name, of) in pages {
+    for of in help::every(&command) {
+        let name = name(of);
         let file = folder.join(format!("{name}.1"));
         let written = page(&name, of, &console.catalogue).and_then(|page| fs::write(&file, page));
         written.map_err(|fault| unwritten(&file, &fault))?;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &cli::Man, console: &Console) -> Result<(), Failure> {
 }
 
 fn name(command: &Command) -> String {
-    match command.get_name() {
+    match help::key(command) {
         "sotong" => "sotong".to_owned(),
         sub => format!("sotong-{sub}"),
     }

@@ -1,5 +1,6 @@
 //! One file a command; [`run`] chooses.
 
+mod cert;
 mod completions;
 mod connect;
 mod help;
@@ -7,7 +8,10 @@ mod joining;
 mod listen;
 mod man;
 mod models;
+mod secure;
 pub(crate) mod serve;
+mod serve_tls;
+mod show_cert;
 mod web;
 
 use std::process::ExitCode;
@@ -31,6 +35,7 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<ExitCode, Failu
         Command::Web(args) => web::run(args, console),
         Command::Connect(args) => return connect::run(&args, console),
         Command::Listen(args) => return listen::run(&args, console),
+        Command::Cert(args) => return cert::run(&args, console),
         Command::Models(args) => models::run(&args, console),
         Command::Completions(args) => completions::run(&args, console),
         Command::Man(args) => man::run(&args, console),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
+use sotong_certs::Fingerprint;
 use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError, processes};
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
@@ -14,11 +15,14 @@ use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 use sotong_shard::Mail;
+use sotong_tls::Secure;
 
+use super::serve_tls::Tls;
 use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
 use crate::console::Console;
 use crate::failure::{self, Failure, Usage};
+use crate::front::Front;
 use crate::reporter::Reporter;
 use crate::units::Span;
 
@@ -30,12 +34,17 @@ where
 {
     let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
     model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
-    let server = Server::open(name, args, (model, why_not_best), console)?;
-    match args.idle {
-        None => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
-        Some(Span(silence)) => {
-            let limits = IdleLimits { silence: Some(silence), ..IdleLimits::default() };
+    let server = Server::open(name, args, FrontDoor::Plain, (model, why_not_best), console)?;
+    let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
+    match (&server.tls, args.idle) {
+        (None, None) => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
+        (None, Some(_)) => {
             let service = Idle { service, limits };
+            server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
+        }
+        (Some(tls), _) => {
+            // Silence is that of words, and whoever is left for it gets his end mark.
+            let service = Secure::new(Idle { service, limits }, tls.configs(), tls.limits);
             server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
         }
     }
@@ -45,6 +54,7 @@ where
 pub(crate) fn run_streams<S>(
     name: &'static str,
     args: &Serve,
+    front: FrontDoor,
     service: S,
     desks: Vec<Plan<Mail<S>>>,
     console: &Console,
@@ -58,24 +68,45 @@ where
     if let Some(at) = addresses(args)?.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
         return Err(Failure::StreamsOnly { service: name, address: at.to_string() });
     }
-    let server = Server::open(name, args, (model, why_not_best), console)?;
+    let server = Server::open(name, args, front, (model, why_not_best), console)?;
     // A service manager may have passed anything.
     if let Some(socket) = server.bound.iter().find(|bound| matches!(bound, Bound::Datagrams(_))) {
         let address = socket.endpoint().to_string();
         return Err(Failure::StreamsOnly { service: name, address });
     }
-    match args.idle {
-        None => server.run(|bound, options, stop| {
+    let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
+    match (&server.tls, args.idle) {
+        (None, None) => server.run(|bound, options, stop| {
             sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
         }),
-        Some(Span(silence)) => {
-            let limits = IdleLimits { silence: Some(silence), ..IdleLimits::default() };
+        (None, Some(_)) => {
             let service = Idle { service, limits };
             server.run(|bound, options, stop| {
                 sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
             })
         }
+        (Some(tls), _) if front == FrontDoor::Both => {
+            let service = Front::new(Idle { service, limits }, tls.configs(), tls.limits);
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+        (Some(tls), _) => {
+            let service = Secure::new(Idle { service, limits }, tls.configs(), tls.limits);
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
     }
+}
+
+/// What is spoken at an address that does not ask for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrontDoor {
+    /// No TLS.
+    Plain,
+    /// What the client speaks.
+    Both,
 }
 
 fn streams(bound: Vec<Bound>) -> Vec<Listener> {
@@ -112,12 +143,15 @@ struct Server<'a> {
     console: &'a Console,
     bound: Vec<Bound>,
     options: Options,
+    /// What is shown at `tls://` addresses, if there are any.
+    tls: Option<Tls>,
 }
 
 impl<'a> Server<'a> {
     fn open(
         name: &'static str,
         args: &'a Serve,
+        front: FrontDoor,
         (model, missing): (drivers::Model, Option<Missing>),
         console: &'a Console,
     ) -> Result<Self, Failure> {
@@ -129,12 +163,17 @@ impl<'a> Server<'a> {
             None => take_passed().map_err(Failure::Passed)?,
         };
         // A worker may have nothing to listen on: where a service manager passed one UDP socket, one has it.
-        let bound = if passed.is_empty() && worker.is_none() {
+        let is_passed = !passed.is_empty() || worker.is_some();
+        let asked = if is_passed { Vec::new() } else { addresses(args)? };
+        // Before anything listens: nobody shall be let in whom nothing can be shown to.
+        let speaks_tls = front == FrontDoor::Both || speaks_tls(args, &asked, &passed, worker.is_some());
+        let tls = Tls::new(&args.tls, speaks_tls)?;
+        let bound = if !is_passed {
             let workers = usize::from(args.workers);
             let datagram_sockets = if model.has_workers() { workers } else { 1 };
             let keepalive = Some(args.server_keepalive.0).filter(|after| !after.is_zero());
             let options = ListenOptions { datagram_sockets, keepalive, ..ListenOptions::default() };
-            listen(&addresses(args)?, &options).map_err(Failure::Listen)?
+            listen(&asked, &options).map_err(Failure::Listen)?
         } else {
             passed
         };
@@ -154,15 +193,20 @@ impl<'a> Server<'a> {
             observer: Arc::new(Reporter::new()),
             ..Options::default()
         };
-        Ok(Self { name, args, model, missing, console, bound, options })
+        Ok(Self { name, args, model, missing, console, bound, options, tls })
     }
 
     /// Tells where it listens, serves until a signal comes, and drains.
     fn run(self, serve: impl FnOnce(Vec<Bound>, &Options, &Stop) -> Result<Report, ServeError>) -> Result<(), Failure> {
         let stop = Stop::new().map_err(broken)?;
         let _caught = catch_signals(&stop).map_err(broken)?;
-        let _renewed = match (&self.options.renew, self.model) {
-            (Some(renew), drivers::Model::Processes) => Some(catch_hangup(Some(renew)).map_err(broken)?),
+        let _renewed = match (&self.options.renew, self.model, &self.tls) {
+            // New workers read the certificates anew.
+            (Some(renew), drivers::Model::Processes, _) => Some(catch_hangup(Some(renew)).map_err(broken)?),
+            (Some(renew), _, Some(tls)) => {
+                tls.reload_when_asked(self.name, renew);
+                Some(catch_hangup(Some(renew)).map_err(broken)?)
+            }
             _ => None,
         };
         // Once, by the supervisor: its workers come and go.
@@ -213,11 +257,25 @@ impl<'a> Server<'a> {
                 text!(console.catalogue, "serve-listening-threads", service = service, address = address, model = name)
             });
         }
+        if let Some(tls) = &self.tls {
+            tls.announce(console);
+        }
         if self.args.model == Model::Auto {
             self.announce_choice();
         }
-        if let Some(first) = self.bound.first() {
-            console.say(&text!(console.catalogue, "serve-try", command = way_in(&first.endpoint(), self.name)));
+        // The first address, and the first with TLS, whose certificate a client may have to be told to trust.
+        let pin = self.tls.as_ref().and_then(Tls::pin);
+        let mut tried = Vec::new();
+        let own = self.tls.as_ref().and_then(Tls::own_file).filter(|_| self.name == "web");
+        for endpoint in self.bound.iter().map(Bound::endpoint) {
+            if !tried.contains(&endpoint.is_tls()) && (tried.is_empty() || endpoint.is_tls()) {
+                tried.push(endpoint.is_tls());
+                let mut command = way_in(&endpoint, self.name, pin);
+                if let Some(own) = own.filter(|_| endpoint.is_tls()) {
+                    command = command.replacen("curl ", &format!("curl --cacert {} ", own.display()), 1);
+                }
+                console.say(&text!(console.catalogue, "serve-try", command = command));
+            }
         }
     }
 
@@ -281,19 +339,21 @@ fn addresses(args: &Serve) -> Result<Vec<Endpoint>, Failure> {
     parsed.collect()
 }
 
+/// Whether TLS is spoken anywhere. A worker goes by the command line, as its supervisor did: what was passed to that one may
+/// not be all its own.
+fn speaks_tls(args: &Serve, asked: &[Endpoint], passed: &[Bound], is_worker: bool) -> bool {
+    asked.iter().any(Endpoint::is_tls)
+        || passed.iter().any(|bound| bound.endpoint().is_tls())
+        || is_worker && args.tls.given().is_some()
+}
+
 /// A command that reaches the server and can be copied.
-fn way_in(at: &Endpoint, service: &str) -> String {
+pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> String {
+    if service == "web" {
+        return way_to_web(at);
+    }
+    let pin = pin.map(|pin| format!("--pin {pin} ")).unwrap_or_default();
     match at {
-        Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "web" => {
-            format!("curl http://localhost:{port}/")
-        }
-        Endpoint::Tcp(to) if service == "web" => format!("curl http://{to}/"),
-        Endpoint::Unix(UnixName::Path(path)) if service == "web" => {
-            format!("curl --unix-socket {} http://localhost/", path.display())
-        }
-        Endpoint::Unix(UnixName::Abstract(name)) if service == "web" => {
-            format!("curl --abstract-unix-socket {name} http://localhost/")
-        }
         Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
         Endpoint::Tcp(HostPort { host: Host::V6(ip, None), port }) if service == "room" => format!("nc {ip} {port}"),
         Endpoint::Tcp(HostPort { host, port }) if service == "room" => format!("nc {host} {port}"),
@@ -301,7 +361,25 @@ fn way_in(at: &Endpoint, service: &str) -> String {
         Endpoint::Tcp(HostPort { host: Host::All, port }) => format!("sotong connect :{port}"),
         Endpoint::Tcp(to) => format!("sotong connect {to}"),
         Endpoint::Udp(HostPort { host: Host::All, port }) => format!("sotong connect udp://:{port}"),
+        Endpoint::Tls(HostPort { host: Host::All, port }) => format!("sotong connect {pin}tls://:{port}"),
+        Endpoint::Tls(_) | Endpoint::TlsUnix(_) => format!("sotong connect {pin}{at}"),
         Endpoint::Udp(_) | Endpoint::Unix(_) => format!("sotong connect {at}"),
+    }
+}
+
+fn way_to_web(at: &Endpoint) -> String {
+    let host = |at: &HostPort| match at {
+        HostPort { host: Host::All, port } => format!("localhost:{port}"),
+        at => at.to_string(),
+    };
+    match at {
+        Endpoint::Tcp(at) => format!("curl http://{}/", host(at)),
+        Endpoint::Tls(at) => format!("curl https://{}/", host(at)),
+        Endpoint::Unix(UnixName::Path(path)) => format!("curl --unix-socket {} http://localhost/", path.display()),
+        Endpoint::TlsUnix(UnixName::Path(path)) => format!("curl --unix-socket {} https://localhost/", path.display()),
+        Endpoint::Unix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} http://localhost/"),
+        Endpoint::TlsUnix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} https://localhost/"),
+        Endpoint::Udp(_) => at.to_string(),
     }
 }
 
@@ -332,7 +410,7 @@ mod tests {
 
     #[test]
     fn the_way_in_can_be_copied() {
-        let way = |address: &str, service| way_in(&address.parse().expect("an address"), service);
+        let way = |address: &str, service| way_in(&address.parse().expect("an address"), service, None);
         assert_eq!(way("127.0.0.1:12345", "echo"), "sotong connect 127.0.0.1:12345");
         assert_eq!(way("*:7", "echo"), "sotong connect :7");
         assert_eq!(way("udp://[::1]:7", "time"), "sotong connect udp://[::1]:7");

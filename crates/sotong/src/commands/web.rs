@@ -13,7 +13,7 @@ use sotong_http::site::{AccessLog, Shelf, ShelfLimits, SiteOptions, SiteService,
 use crate::access_log::Logger;
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::cli::{WEB_ADDRESS, Web, WebFlags};
-use crate::commands::serve;
+use crate::commands::serve::{self, FrontDoor};
 use crate::console::Console;
 use crate::failure::{Failure, ReadProblem, Usage};
 
@@ -51,19 +51,27 @@ pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
         words: Lang::ALL.into_iter().map(words).collect(),
         ..SiteOptions::default()
     };
+    let front = match args.site.https || args.serve.tls.has_certificate() {
+        true => FrontDoor::Both,
+        false => FrontDoor::Plain,
+    };
+    let speaks_tls = front == FrontDoor::Both || args.serve.addresses.iter().any(|at| at.starts_with("tls"));
+    if speaks_tls {
+        args.serve.tls.speak("http/1.1");
+    }
     let result = match folder {
         None => {
             let pages = Lang::ALL.into_iter().map(page).collect();
             // Without a folder nobody looks for files or takes them.
             let desks = vec![desk(0, Vec::new()), desk(0, Vec::new()), hashing(passwords)];
-            serve::run_streams("web", &args.serve, SiteService::hello(options, pages), desks, console)
+            serve::run_streams("web", &args.serve, front, SiteService::hello(options, pages), desks, console)
         }
         Some(folder) => {
             let root = Beneath::open(Path::new(&folder)).map_err(|why| Failure::Folder { path: folder, why })?;
             let shelf = Arc::new(Shelf::new(ShelfLimits::default()));
             let mut desks = filing(&args.site, &options, &Arc::new(root), &shelf);
             desks.push(hashing(passwords));
-            serve::run_streams("web", &args.serve, SiteService::new(options, shelf), desks, console)
+            serve::run_streams("web", &args.serve, front, SiteService::new(options, shelf), desks, console)
         }
     };
     if let Some(logger) = logger {
@@ -163,6 +171,14 @@ fn take_folder(arguments: &mut Vec<String>) -> Result<Option<String>, Failure> {
     if let Some(second) = arguments.iter().find(|argument| !is_address(argument)) {
         return Err(Failure::Usage(Usage::UnexpectedValue { value: second.clone() }));
     }
+    for argument in arguments.iter_mut() {
+        // As in a browser's line.
+        for (url, address) in [("http://", "tcp://"), ("https://", "tls://")] {
+            if let Some(rest) = argument.strip_prefix(url) {
+                *argument = format!("{address}{}", rest.trim_end_matches('/'));
+            }
+        }
+    }
     if arguments.is_empty() {
         arguments.push(WEB_ADDRESS.to_owned());
     }
@@ -177,6 +193,7 @@ fn is_address(argument: &str) -> bool {
     let is_port = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
     argument.contains("://")
         || argument.starts_with("unix:")
+        || argument.starts_with("tls+unix:")
         || argument.rsplit_once(':').is_some_and(|(_, port)| is_port(port))
 }
 
@@ -235,6 +252,7 @@ mod tests {
         assert_eq!(taken(&["www"]), expect(Some("www"), &[WEB_ADDRESS]));
         assert_eq!(taken(&["www", ":1", ":2"]), expect(Some("www"), &[":1", ":2"]));
         assert_eq!(taken(&[":1"]), expect(None, &[":1"]));
+        assert_eq!(taken(&["www", "http://:1/", "https://h:2"]), expect(Some("www"), &["tcp://:1", "tls://h:2"]));
         assert_eq!(taken(&["www", "other"]), None);
         assert_eq!(taken(&[":1", "www"]), None);
     }

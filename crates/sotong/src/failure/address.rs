@@ -53,7 +53,7 @@ pub(super) fn endpoint(catalogue: &Catalogue, why: &EndpointError) -> String {
 /// Why there is no listener at `at`.
 pub(super) fn listening(catalogue: &Catalogue, at: &Endpoint, why: &ListenProblem) -> String {
     match why {
-        ListenProblem::InUse if matches!(at, Endpoint::Unix(_)) => text!(catalogue, "listen-in-use-unix"),
+        ListenProblem::InUse if at.is_unix() => text!(catalogue, "listen-in-use-unix"),
         ListenProblem::InUse => text!(catalogue, "listen-in-use"),
         ListenProblem::LowPort { port } => text!(catalogue, "listen-low-port", port = port.to_string()),
         ListenProblem::NoPermission => text!(catalogue, "listen-no-permission"),

@@ -3,13 +3,13 @@
 use std::io;
 use std::time::Duration;
 
+use sotong_certs::Refusal;
 use sotong_net::child::WordsError;
 use sotong_net::cidr::CidrError;
 use sotong_net::dial_error::{Attempt, Cause, DialClass, DialError};
-use sotong_net::endpoint::Endpoint;
 use sotong_net::pump::Fault;
 
-use super::{address, code, io_words, is_exhausted};
+use super::{address, code, io_words, is_exhausted, trust};
 use crate::catalogue::{Catalogue, text};
 use crate::units::Span;
 
@@ -40,6 +40,18 @@ pub(crate) enum JoinFailure {
     Network { text: String, why: CidrError },
     /// `-z` is asked for a range of ports that is none, or too long.
     Ports { text: String, most: usize },
+    /// The peer ended its stream without the end mark of TLS: what came may be cut off.
+    Truncated { peer: String },
+    /// The server's certificate is refused.
+    Untrusted { peer: String, refusal: Box<Refusal> },
+    /// The server turned us away after it had asked for a certificate that it was not shown.
+    ClientCert { peer: String },
+    /// It speaks something else than TLS: its first words.
+    NotTls { peer: String, said: String },
+    /// TLS failed otherwise.
+    Tls { peer: String, why: String },
+    /// The handshake took too long.
+    Handshake { peer: String, time_max: Duration },
     /// The system has no descriptors or threads left.
     Setup(io::Error),
 }
@@ -48,8 +60,9 @@ impl JoinFailure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Dial { why, .. } => dial_code(why),
-            Self::Reset { .. } => code::PROTOCOL,
-            Self::Idle { .. } | Self::NobodyCame { .. } => code::NO_ANSWER,
+            Self::Reset { .. } | Self::Truncated { .. } | Self::NotTls { .. } | Self::Tls { .. } => code::PROTOCOL,
+            Self::Untrusted { .. } | Self::ClientCert { .. } => code::CERTIFICATE,
+            Self::Idle { .. } | Self::NobodyCame { .. } | Self::Handshake { .. } => code::NO_ANSWER,
             Self::Connection { why, .. } => match why.kind {
                 io::ErrorKind::TimedOut => code::NO_ANSWER,
                 io::ErrorKind::ConnectionRefused
@@ -110,6 +123,14 @@ impl JoinFailure {
                 text!(catalogue, "join-network", text = text.clone(), why = why)
             }
             Self::Ports { text, most } => text!(catalogue, "join-ports", text = text.clone(), most = *most),
+            Self::Truncated { peer } => text!(catalogue, "join-truncated", peer = peer.clone()),
+            Self::Untrusted { peer, refusal } => trust::refusal(catalogue, peer, refusal),
+            Self::ClientCert { peer } => text!(catalogue, "join-client-cert", peer = peer.clone()),
+            Self::NotTls { peer, said } => text!(catalogue, "join-not-tls", peer = peer.clone(), said = said.clone()),
+            Self::Tls { peer, why } => text!(catalogue, "join-tls", peer = peer.clone(), why = why.clone()),
+            Self::Handshake { peer, time_max } => {
+                text!(catalogue, "join-handshake", peer = peer.clone(), time = Span(*time_max).words(catalogue))
+            }
             Self::Setup(why) if is_exhausted(why) => {
                 text!(catalogue, "join-setup", why = text!(catalogue, "listen-exhausted"))
             }
@@ -140,7 +161,7 @@ fn dialling(catalogue: &Catalogue, why: &DialError, time_max: Duration) -> Strin
             text!(catalogue, "error-dial-source", from = from.to_string(), family = family.to_string())
         }
         DialError::Failed { to, attempts } => {
-            let is_unix = matches!(to, Endpoint::Unix(_));
+            let is_unix = to.is_unix();
             let why = match attempts.as_slice() {
                 [Attempt { cause: Cause::Refused, .. }] if is_unix => text!(catalogue, "dial-refused-unix"),
                 attempts => attempted(catalogue, attempts, time_max),

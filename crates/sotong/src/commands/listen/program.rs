@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, access};
+use sotong_certs::{CertificateDer, Fingerprint, describe};
 use sotong_net::child::{Child, words};
 use sotong_net::pump::End;
-use sotong_session::{End as Place, Way, Wire};
+use sotong_session::{End as Place, TlsFacts, Way, Wire};
 
 use crate::failure::{Failure, JoinFailure};
 
@@ -39,9 +40,21 @@ impl Program {
         }
     }
 
-    /// Runs it for the peer of `way`, which it finds in `SOTONG_PEER`, and our end in `SOTONG_LOCAL`, as addresses.
-    pub(super) fn spawn(&self, way: &Way) -> Result<(Child, End), JoinFailure> {
-        let vars = [("SOTONG_PEER", address(&way.remote, way.wire)), ("SOTONG_LOCAL", address(&way.local, way.wire))];
+    /// Runs it for the peer of `way`, which it finds in `SOTONG_PEER`, and our end in `SOTONG_LOCAL`, as addresses. Over TLS
+    /// the name that the peer asked for is in `SOTONG_TLS_NAME`, and the subject and fingerprint of the certificate that it
+    /// proved to have in `SOTONG_TLS_CLIENT` and `SOTONG_TLS_CLIENT_SHA256`, where there is one.
+    pub(super) fn spawn(&self, way: &Way, tls: Option<&TlsFacts>) -> Result<(Child, End), JoinFailure> {
+        let shown = |end| Some(address(end, way.wire, tls.is_some()));
+        let client = tls.and_then(|tls| tls.peer_chain.first());
+        let facts = client.and_then(|der| describe(&CertificateDer::from_slice(der)));
+        // What is not known must not be what somebody else has left in the environment.
+        let vars = [
+            ("SOTONG_PEER", shown(&way.remote)),
+            ("SOTONG_LOCAL", shown(&way.local)),
+            ("SOTONG_TLS_NAME", tls.and_then(|tls| tls.server_name.as_ref()).map(ToString::to_string)),
+            ("SOTONG_TLS_CLIENT", facts.map(|facts| facts.subject)),
+            ("SOTONG_TLS_CLIENT_SHA256", client.map(|der| Fingerprint::of(der).to_string())),
+        ];
         let spawned = Child::spawn(self.path.as_os_str(), &self.args, &vars);
         let (child, end) = spawned
             .map_err(|fault| JoinFailure::Program { program: self.path.display().to_string(), why: fault.kind() })?;
@@ -64,10 +77,12 @@ impl Program {
     }
 }
 
-fn address(place: &Place, wire: Wire) -> String {
+fn address(place: &Place, wire: Wire, is_tls: bool) -> String {
     match (place, wire) {
+        (Place::Net(address), _) if is_tls => format!("tls://{address}"),
         (Place::Net(address), Wire::Stream) => format!("tcp://{address}"),
         (Place::Net(address), Wire::Records) => format!("udp://{address}"),
+        (other, _) if is_tls => format!("tls+{other}"),
         (other, _) => other.to_string(),
     }
 }
