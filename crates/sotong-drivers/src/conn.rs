@@ -196,7 +196,7 @@ fn send<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
 }
 
 fn send_file<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32) {
-    let most = shard.limits().turn_bytes_max as u64;
+    let most = shard.turn_file_bytes_max();
     let Some((out, Io::Stream(link))) = shard.output(slot) else { return };
     let Some(range) = out.front_file() else { return };
     // Its share of a turn, however fast the peer reads (rule D9).

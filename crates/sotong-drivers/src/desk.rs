@@ -17,6 +17,11 @@ pub trait DeskWork<M>: Send + 'static {
     fn work(&mut self, asked: &M) -> M;
     /// The answer where `work` panicked: who asked must hear of it.
     fn failed(&mut self, asked: &M) -> M;
+    /// Who else is to get the answer of the last `work` or `failed`: those who have waited for it without asking. Asked once
+    /// after each.
+    fn others(&mut self) -> Vec<Address> {
+        Vec::new()
+    }
 }
 
 /// A desk to be: how many threads it gets, how much may wait, and who works there.
@@ -102,6 +107,11 @@ fn serve<M: Clone + 'static>(
             .or_else(|_| catch_unwind(AssertUnwindSafe(|| worker.failed(&asked))));
         match answer {
             Ok(answer) => {
+                // A desk that has no answer for others still has one for who asked.
+                let others = catch_unwind(AssertUnwindSafe(|| worker.others())).unwrap_or_default();
+                for other in others {
+                    exchange.post(other, answer.clone());
+                }
                 exchange.post(from, answer);
             }
             Err(_) => tracing::error!("a desk has no answer: its failure handler panicked too"),

@@ -82,7 +82,7 @@ impl Model {
     /// Why not, and which models can.
     pub fn check<S: Service>(self) -> Result<(), ModelError> {
         match self.obstacle() {
-            Some(obstacle) if has_mail::<S>() => Err(ModelError { model: self, obstacle }),
+            Some(obstacle) if has_mail::<S>() && S::TALKS => Err(ModelError { model: self, obstacle }),
             _ => Ok(()),
         }
     }

@@ -46,13 +46,15 @@ pub(crate) fn run<S: Service>(
     let outcome: Arc<Outcome> = Arc::default();
     let door = Door::new(listeners, Arc::clone(&context.places));
     let sockets = sockets.into_iter().flatten().collect();
+    // Mail comes from desks alone here; where there is none, nobody has to be woken.
+    let bell = Context::<S>::has_mail().then(Waker::new).transpose().map_err(ServeError::system("eventfd"))?;
     let thread = {
         let (context, waker, outcome, tell) =
             (Arc::clone(context), door_waker.clone(), Arc::clone(&outcome), Tell(done.clone()));
         std::thread::Builder::new().name("sequential".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             let _tell = tell;
             let mut counter =
-                Counter { post: Post::new(&context, 0, None, sockets), context, door, waker, guest: None };
+                Counter { post: Post::new(&context, 0, bell, sockets), context, door, waker, guest: None };
             counter.serve();
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(counter.post.finish());
         })

@@ -406,6 +406,7 @@ pub struct CheckedService<S>(pub S);
 
 impl<S: Service> Service for CheckedService<S> {
     type Session = Checked<S::Session>;
+    const TALKS: bool = S::TALKS;
     fn open(&self, way: &Way) -> Result<Self::Session, Close> {
         self.0.open(way).map(Checked::new)
     }

@@ -12,6 +12,8 @@ pub struct Output {
     read: usize,
     specials: VecDeque<(usize, Special)>,
     len: usize,
+    /// Bytes of the file ranges.
+    files: u64,
     marks: Marks,
     finished: bool,
     overflowed: bool,
@@ -77,7 +79,7 @@ impl Output {
     /// An empty output.
     pub fn new(kind: Kind, marks: Marks) -> Self {
         let (bytes, specials) = (Vec::new(), VecDeque::new());
-        Self { bytes, read: 0, specials, len: 0, marks, finished: false, overflowed: false, kind }
+        Self { bytes, read: 0, specials, len: 0, files: 0, marks, finished: false, overflowed: false, kind }
     }
 
     // For sessions.
@@ -106,7 +108,7 @@ impl Output {
             self.specials.push_back((self.bytes.len(), Special::Shared(bytes)));
         }
     }
-    /// Queues a file range for the kernel to send.
+    /// Queues a file range for the kernel to send. It fills the output as its bytes would, but never past the hard mark.
     ///
     /// # Errors
     /// Hands the range back where a layer must see the bytes: then ask the file desk, a piece at a time.
@@ -115,6 +117,7 @@ impl Output {
             return Err(range);
         }
         if range.range.start < range.range.end && self.admit(0, 1) {
+            self.files += range.range.end - range.range.start;
             self.specials.push_back((self.bytes.len(), Special::File(range)));
         }
         Ok(())
@@ -131,11 +134,11 @@ impl Output {
     }
     /// Whether to stop taking input for now.
     pub fn is_full(&self) -> bool {
-        self.weight() >= self.marks.high
+        self.fill() >= self.marks.high
     }
     /// How many bytes still fit before the output is full.
     pub fn room(&self) -> usize {
-        self.marks.high.saturating_sub(self.weight())
+        self.marks.high.saturating_sub(self.fill())
     }
     /// Bytes queued, file ranges not counted.
     pub fn len(&self) -> usize {
@@ -178,7 +181,10 @@ impl Output {
                 self.len -= bytes.len();
                 Some(Piece::Shared(bytes))
             }
-            Some((_, Special::File(range))) => Some(Piece::File(range)),
+            Some((_, Special::File(range))) => {
+                self.files -= range.range.end - range.range.start;
+                Some(Piece::File(range))
+            }
             Some((_, Special::Cut)) => Some(Piece::Cut),
             None => {
                 self.bytes.clear();
@@ -206,7 +212,7 @@ impl Output {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.specials.clear();
-        (self.read, self.len) = (0, 0);
+        (self.read, self.len, self.files) = (0, 0, 0);
     }
     /// Bytes up to the next cut, for layers that write a length first.
     pub fn record_len(&self) -> usize {
@@ -227,7 +233,7 @@ impl Output {
 
     /// Whether the output has fallen to its low mark.
     pub fn is_low(&self) -> bool {
-        self.weight() <= self.marks.low
+        self.fill() <= self.marks.low
     }
     /// The bytes at the front as slices, at most `most` of them, up to a cut or a file range. Still queued, still counted.
     pub fn gather<'a>(&'a self, into: &mut Vec<io::IoSlice<'a>>, most: usize) {
@@ -270,7 +276,9 @@ impl Output {
     /// `count` bytes of the file range at the front have been sent.
     pub fn advance_file(&mut self, count: u64) {
         if let Some((_, Special::File(range))) = self.specials.front_mut() {
-            range.range.start = range.range.start.saturating_add(count).min(range.range.end);
+            let start = range.range.start.saturating_add(count).min(range.range.end);
+            self.files -= start - range.range.start;
+            range.range.start = start;
             if range.range.is_empty() {
                 self.specials.pop_front();
             }
@@ -349,6 +357,11 @@ impl Output {
 
     fn weight(&self) -> usize {
         self.len + SPECIAL_BYTES * self.specials.len()
+    }
+    /// What counts towards full and low: files, too, whose bytes are on their way like all others. They cost no memory, so
+    /// they are no overflow.
+    fn fill(&self) -> usize {
+        self.weight().saturating_add(usize::try_from(self.files).unwrap_or(usize::MAX))
     }
     /// Sent bytes are given back, also where the queue never runs empty.
     fn compact(&mut self) {
@@ -449,6 +462,20 @@ mod tests {
         out.set_overflowed();
         assert!(!out.has_overflowed());
         assert_eq!(all(&out), b"bye");
+    }
+
+    #[test]
+    fn a_file_fills_the_output_until_it_has_gone() {
+        let file: Arc<dyn Source> = Arc::new(std::os::fd::OwnedFd::from(std::io::pipe().unwrap().0));
+        let mut out = Output::new(Kind::Socket, Marks { low: 10, high: 100, hard: 200 });
+        out.file(FileRange { file, range: 5..1005 }).unwrap();
+        assert!(
+            out.is_full() && out.room() == 0 && !out.has_overflowed() && out.is_empty() == out.front_file().is_none()
+        );
+        out.advance_file(950);
+        assert!(!out.is_full() && !out.is_low());
+        out.advance_file(50);
+        assert!(out.is_low() && out.is_empty());
     }
 
     #[test]

@@ -9,6 +9,10 @@ pub trait Service: Clone + Send + 'static {
     /// What it makes.
     type Session: Session;
 
+    /// Whether its sessions send each other mail. Where they only ask desks, it is false: then the service runs under every
+    /// model, also where there is one session at a time, or processes share no memory.
+    const TALKS: bool = true;
+
     /// Makes the session for a peer that has just come; [`crate::Event::Open`] follows at once.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ pub(crate) fn end_of(way: &Way) -> Option<usize> {
 
 impl<S: Service> Service for Guarded<S> {
     type Session = Guard<S>;
+    const TALKS: bool = S::TALKS;
     fn open(&self, way: &Way) -> Result<Guard<S>, Close> {
         let inner = self.service.open(way)?;
         Ok(Guard {

@@ -38,6 +38,7 @@ impl<S> Secure<S> {
 
 impl<S: Service<Session: Stream>> Service for Secure<S> {
     type Session = MaybeTls<S::Session>;
+    const TALKS: bool = S::TALKS;
 
     fn open(&self, way: &Way) -> Result<Self::Session, Close> {
         let session = self.service.open(way)?;

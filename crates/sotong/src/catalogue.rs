@@ -18,6 +18,9 @@ pub(crate) enum Lang {
 }
 
 impl Lang {
+    /// All of them; the first is for who asks for none.
+    pub(crate) const ALL: [Self; 2] = [Self::En, Self::Ko];
+
     /// The language of the environment, by POSIX order: `LC_ALL`, `LC_MESSAGES`, `LANG`; the first one that is set and
     /// not empty decides. Korean for `ko*`, English for the rest.
     pub(crate) fn of_environment(get: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -29,7 +32,7 @@ impl Lang {
     }
 
     /// The language's tag, which decides the plural rules.
-    fn tag(self) -> &'static str {
+    pub(crate) fn tag(self) -> &'static str {
         match self {
             Self::En => "en",
             Self::Ko => "ko",

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Time(Serve),
     #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
     Room(Room),
+    #[command(mut_args(|arg| default_address(arg, WEB_ADDRESS)))]
+    Web(Web),
     Connect(Connect),
     Listen(Listen),
     Cert(cert::Cert),
@@ -93,6 +95,9 @@ pub(crate) enum Command {
     Man(Man),
     Help(Help),
 }
+
+/// Where `sotong web` listens when no address is given; the folder alone may be.
+pub(crate) const WEB_ADDRESS: &str = "127.0.0.1:8080";
 
 // `mut_arg` would do, but moves the argument behind the options in help.
 fn default_address(arg: clap::Arg, address: &'static str) -> clap::Arg {
@@ -154,6 +159,51 @@ struct RoomLimitFlags {
     name_tries_max: u32,
     #[arg(long, value_name = "TIME", default_value_t = Span(RoomLimits::default().name_time), hide_short_help = true)]
     name_time: Span,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Web {
+    // Its addresses begin with the folder, if there is one.
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    #[command(flatten)]
+    pub(crate) site: WebFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WebFlags {
+    #[arg(long, value_name = "FILE", default_value = "index.html")]
+    pub(crate) index: String,
+    #[arg(long)]
+    pub(crate) no_list: bool,
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    #[arg(long)]
+    pub(crate) spa: bool,
+    #[arg(long)]
+    pub(crate) https: bool,
+    #[arg(long)]
+    pub(crate) upload: bool,
+    #[arg(long, requires = "upload")]
+    pub(crate) overwrite: bool,
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", requires = "upload")]
+    pub(crate) upload_max: Size,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) passwords: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) hash_password: bool,
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors: Option<String>,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) access_log: Option<PathBuf>,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "common", requires = "access_log")]
+    pub(crate) access_format: AccessFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessFormat {
+    Common,
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

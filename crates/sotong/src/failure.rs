@@ -9,6 +9,7 @@ use std::io;
 
 use rustix::io::Errno;
 use sotong_certs::CertError;
+use sotong_desks::{RootError, TableError};
 use sotong_drivers::processes::WorkerError;
 use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
@@ -40,6 +41,21 @@ pub(crate) enum Failure {
         service: &'static str,
         why: ModelError,
     },
+    /// An address of datagrams for a service of streams.
+    StreamsOnly {
+        service: &'static str,
+        address: String,
+    },
+    /// A folder that cannot be served.
+    Folder {
+        path: String,
+        why: RootError,
+    },
+    /// A file that is to be read at start.
+    Read {
+        path: String,
+        why: ReadProblem,
+    },
     /// A server that listened could not start to serve, or broke down.
     Serve(ServeError),
     /// A second signal: left without waiting.
@@ -53,6 +69,14 @@ pub(crate) enum Failure {
         what: String,
         why: io::ErrorKind,
     },
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub(crate) enum ReadProblem {
+    Io(io::ErrorKind),
+    /// As a password file.
+    Passwords(TableError),
 }
 
 /// A command line that cannot be read, or asks for what there is not.
@@ -148,11 +172,14 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Address { .. } => code::USAGE,
+            Self::Usage(_) | Self::Address { .. } | Self::StreamsOnly { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
-            Self::Serve(ServeError::Unavailable { .. }) | Self::Passed(_) | Self::Model { .. } | Self::Worker(_) => {
-                code::CONFIG
-            }
+            Self::Serve(ServeError::Unavailable { .. })
+            | Self::Passed(_)
+            | Self::Model { .. }
+            | Self::Folder { .. }
+            | Self::Read { .. }
+            | Self::Worker(_) => code::CONFIG,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
             Self::Cert(why) => certs::code(why),
@@ -174,6 +201,24 @@ impl Failure {
             Self::Passed(why) => text!(catalogue, "error-passed", why = address::passing(catalogue, why)),
             Self::Worker(why) => text!(catalogue, "error-worker", why = why.to_string()),
             Self::Model { service, why } => model(catalogue, service, *why),
+            Self::StreamsOnly { service, address } => {
+                text!(catalogue, "error-streams-only", service = *service, address = address.clone())
+            }
+            Self::Read { path, why } => {
+                let why = match why {
+                    ReadProblem::Io(why) => io_words(catalogue, *why),
+                    ReadProblem::Passwords(TableError::Line(line)) => {
+                        text!(catalogue, "passwords-line", line = *line)
+                    }
+                    ReadProblem::Passwords(TableError::Twice(line)) => {
+                        text!(catalogue, "passwords-twice", line = *line)
+                    }
+                    ReadProblem::Passwords(TableError::Empty) => text!(catalogue, "passwords-empty"),
+                    ReadProblem::Passwords(why) => why.to_string(),
+                };
+                text!(catalogue, "error-read", path = path.clone(), why = why)
+            }
+            Self::Folder { path, why } => folder(catalogue, path, why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
             Self::Serve(ServeError::Unavailable { model, missing: why }) => {
                 text!(catalogue, "error-model-unavailable", model = model.name(), why = missing(catalogue, *why))
@@ -250,6 +295,17 @@ fn similar(catalogue: &Catalogue, message: String, like: Option<&String>) -> Str
     match like {
         Some(like) => format!("{message} {}", text!(catalogue, "usage-similar", like = like.clone())),
         None => message,
+    }
+}
+
+/// Why a folder cannot be served.
+fn folder(catalogue: &Catalogue, path: &str, why: &RootError) -> String {
+    match why {
+        RootError::Unconfined(why) => text!(catalogue, "error-folder-unconfined", why = why.to_string()),
+        RootError::Open(why) => {
+            text!(catalogue, "error-folder", path = path.to_owned(), why = io_words(catalogue, why.kind()))
+        }
+        other => text!(catalogue, "error-folder", path = path.to_owned(), why = other.to_string()),
     }
 }
 

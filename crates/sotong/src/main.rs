@@ -1,5 +1,6 @@
 //! The `sotong` command.
 
+mod access_log;
 mod catalogue;
 mod certificate;
 mod cli;
@@ -7,6 +8,7 @@ mod commands;
 mod console;
 mod early;
 mod failure;
+mod front;
 mod help;
 mod logging;
 mod particle;

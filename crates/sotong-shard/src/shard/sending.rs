@@ -3,7 +3,16 @@ use super::{Shard, Step};
 use crate::slot::Phase;
 use sotong_session::{Close, Limits, Service, Wire};
 
+/// So many bytes of a file cost as much of a turn as one that is copied: the kernel sends its pages as they are, and a file in
+/// small pieces costs half as much again. (Its head goes by itself before it: pages that share packets with a head have to be
+/// cut, which costs more than the packet.)
+const FILE_BYTES_A_BYTE: u64 = 16;
+
 impl<S: Service, W> Shard<S, W> {
+    /// Bytes of a file that one connection may send in one turn (rule D9).
+    pub fn turn_file_bytes_max(&self) -> u64 {
+        (self.limits.turn_bytes_max as u64).saturating_mul(FILE_BYTES_A_BYTE)
+    }
     /// What to do for a connection; ask until it says [`Step::Wait`].
     pub fn next(&mut self, slot: u32) -> Step {
         loop {
@@ -67,13 +76,13 @@ impl<S: Service, W> Shard<S, W> {
         self.report_sent(slot, count);
         let Some(entry) = self.slot_mut(slot) else { return };
         entry.out.advance(count);
-        self.progress(slot, count as u64);
+        self.progress(slot, count as u64, count);
     }
     /// The kernel took `count` bytes of the file range at the front.
     pub fn sent_file(&mut self, slot: u32, count: u64) {
         let Some(entry) = self.slot_mut(slot) else { return };
         entry.out.advance_file(count);
-        self.progress(slot, count);
+        self.progress(slot, count, (count / FILE_BYTES_A_BYTE) as usize);
     }
     /// The record at the front went, or was lost: a failed send costs the record, never the socket.
     pub fn sent_record(&mut self, slot: u32, delivered: bool) {
@@ -86,7 +95,8 @@ impl<S: Service, W> Shard<S, W> {
         }
         let Some(entry) = self.slot_mut(slot) else { return };
         entry.out.advance_record();
-        self.progress(slot, if delivered { count as u64 } else { 0 });
+        let count = if delivered { count } else { 0 };
+        self.progress(slot, count as u64, count);
     }
     /// The kernel takes nothing for now: [`Self::writable`] ends that.
     pub fn blocked(&mut self, slot: u32) {
@@ -128,7 +138,7 @@ impl<S: Service, W> Shard<S, W> {
             self.observer.sent(self.address(slot), &entry.peer, &bytes);
         }
     }
-    fn progress(&mut self, slot: u32, count: u64) {
+    fn progress(&mut self, slot: u32, count: u64, cost: usize) {
         let (now, turn) = (self.now, self.turn);
         self.office.counters.bytes_out += count;
         self.office.counters.sends += 1;
@@ -137,7 +147,7 @@ impl<S: Service, W> Shard<S, W> {
         entry.flags.stuck = false;
         entry.bytes_out += count;
         // A record costs something even if it is empty.
-        let cost = u32::try_from(count).unwrap_or(u32::MAX).max(64);
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX).max(64);
         entry.spent = if entry.spent.0 == turn { (turn, entry.spent.1.saturating_add(cost)) } else { (turn, cost) };
         self.offer(slot);
     }

@@ -54,6 +54,13 @@ about-chargen = Send lines of characters without end (RFC 864)
 about-daytime = Tell the date and the time as text (RFC 867)
 about-time = Tell the time as seconds since 1900 in four bytes (RFC 868)
 about-room = Run a line chat for people with nc: everybody sees each line, in one order
+about-web = Serve a folder over HTTP and HTTPS, or a small page
+details-web =
+    DIR is the folder. An argument with a scheme or one that ends with :PORT is an address; a folder of such a name is
+    written ./NAME. Nothing outside of DIR is ever served, symbolic links are not followed, and names that begin with a dot
+    are left out.
+
+    A file that was changed may be served as it was for a second more.
 about-connect = Join a terminal or a pipe to an address
 about-listen = Wait for a connection and join it to a terminal, a pipe or a program
 about-cert = Make certificates with a local authority, and see what certificates say
@@ -94,6 +101,13 @@ examples-room =
     sotong room                      # then, in other terminals: nc 127.0.0.1 8888
     sotong room *:8888 --workers 2
     sotong room unix:/tmp/room.sock
+examples-web =
+    sotong web                       # a page at http://127.0.0.1:8080/
+    sotong web .                     # this folder
+    sotong web public *:8080 --workers 2
+    sotong web ./dist :3000 --spa
+    sotong web . :8080 --https        # HTTP and HTTPS on one port
+    sotong web ~/in :8080 --upload --passwords people --access-log -
 examples-connect =
     sotong connect 127.0.0.1:12345
     sotong connect :12345 -m "hello"
@@ -149,6 +163,20 @@ arg-version = Print the version
 
 ## Servers
 
+arg-web-addresses = The folder, then where to listen, one or several: HOST:PORT, tls://HOST:PORT for HTTPS alone, unix:PATH; port 0 picks one
+arg-index = The file that is shown for its folder
+arg-no-list = Do not show what is in a folder without such a file
+arg-hidden = Serve names that begin with a dot, too
+arg-spa = A path that leads nowhere and has no ending shows the page of DIR itself: for applications with paths in the browser
+arg-https = Take HTTPS at plain addresses, too, told by the first byte; --cert does as well
+arg-upload = Take files: by the form on a folder's page, and by PUT. Anybody who reaches the server may send them; see --passwords
+arg-overwrite = A file that is sent may take the place of one of the same name
+arg-upload-max = How large a file that is sent may be
+arg-passwords = Ask for a name and a password; FILE has NAME:HASH lines with hashes of --hash-password
+arg-hash-password = Print the hash of the password on standard input, and do nothing else
+arg-cors = Let pages of this origin read what is served (CORS); * is any origin
+arg-access-log = Log each request to this file; - is standard error
+arg-access-format = How requests are logged
 arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH; port 0 picks one
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
@@ -339,6 +367,14 @@ passed-bad-count = LISTEN_FDS={ $value } is no number of descriptors
 passed-missing = descriptor { $fd } is not open
 passed-wrong-kind = descriptor { $fd } is no listening TCP or Unix socket and no UDP socket
 passed-system = descriptor { $fd }: { $why }
+error-streams-only = { $service } needs connections: it cannot listen on { $address }. Use tcp:// or unix:.
+error-read = { $path } cannot be used: { $why }.
+passwords-line = line { $line } is not NAME:HASH with a hash that sotong web --hash-password printed
+passwords-twice = line { $line } has a name that stood there before
+passwords-empty = it has no names
+web-password = Password:
+error-folder = { $path } cannot be served: { $why }.
+error-folder-unconfined = nothing is served: this kernel cannot confine names to a folder (openat2: { $why }). Linux 5.6 or later can, unless a sandbox forbids it.
 error-model-one-at-a-time = { $service } cannot run under { $model }, which serves one connection at a time, while those of { $service } talk to each other; use one of { $able }.
 error-model-memory-apart = { $service } cannot run under { $model }, whose workers share no memory, while the connections of { $service } talk to each other; use one of { $able }.
 error-worker = this process was started as a worker and cannot be one: { $why }.
@@ -439,6 +475,20 @@ serve-auto = model: { $model }, which this machine allows; --model chooses anoth
 serve-auto-instead = model: { $model }, for { $why }; --model chooses another
 error-model-unavailable = the model { $model } cannot run here: { $why }. Use --model epoll, or leave --model out.
 
+## Pages of sotong web
+
+web-page-root = Files
+web-page-up = Up
+web-page-name = Name
+web-page-size = Size
+web-page-changed = Changed (UTC)
+web-page-empty = This folder is empty.
+web-page-more = There are more files than are shown.
+web-page-upload = Put a file here
+web-page-send = Send
+web-hello-title = Sotong is running
+web-hello-what = This is the page of a web server that has been given no folder.
+web-hello-next = To serve files, start it with one: sotong web DIR
 ## Certificates
 
 arg-names = DNS names, with a star for the first part or without, and IP addresses; of a client, its name

@@ -52,6 +52,12 @@ about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
 about-daytime = 날짜와 시각을 텍스트로 알려 줍니다 (RFC 867)
 about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
 about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
+about-web = 디렉터리를 HTTP와 HTTPS로 제공하거나 작은 안내 페이지를 띄웁니다
+details-web =
+    DIR은 제공할 디렉터리입니다. 스킴이 있거나 :PORT로 끝나는 인수는 주소로 봅니다. 이름이 그런 디렉터리는 ./이름으로 씁니다.
+    DIR 밖의 파일은 어떤 경우에도 제공하지 않고, 심볼릭 링크를 따라가지 않으며, 점으로 시작하는 이름은 숨깁니다.
+
+    바뀐 파일은 1초 동안 이전 내용으로 제공될 수 있습니다.
 about-connect = 터미널이나 파이프를 주소에 연결합니다
 about-listen = 연결을 기다렸다가 터미널, 파이프 또는 프로그램에 이어 줍니다
 about-cert = 로컬 인증 기관으로 인증서를 만들고, 인증서의 내용을 봅니다
@@ -92,6 +98,13 @@ examples-room =
     sotong room                      # 다른 터미널에서: nc 127.0.0.1 8888
     sotong room *:8888 --workers 2
     sotong room unix:/tmp/room.sock
+examples-web =
+    sotong web                       # http://127.0.0.1:8080/에 안내 페이지를 띄웁니다
+    sotong web .                     # 현재 디렉터리를 제공합니다
+    sotong web public *:8080 --workers 2
+    sotong web ./dist :3000 --spa
+    sotong web . :8080 --https        # 한 포트에서 HTTP와 HTTPS를 받습니다
+    sotong web ~/in :8080 --upload --passwords people --access-log -
 examples-connect =
     sotong connect 127.0.0.1:12345
     sotong connect :12345 -m "안녕하세요"
@@ -147,6 +160,20 @@ arg-version = 버전을 출력합니다
 
 ## 서버
 
+arg-web-addresses = 제공할 디렉터리, 그 뒤에 수신 대기할 주소(여러 개 가능): HOST:PORT, HTTPS만 받는 tls://HOST:PORT, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-index = 디렉터리 대신 보여 줄 파일
+arg-no-list = 그런 파일이 없는 디렉터리의 목록을 보여 주지 않습니다
+arg-hidden = 점으로 시작하는 이름도 제공합니다
+arg-spa = 없는 경로에 확장자가 없으면 DIR의 첫 페이지를 보여 줍니다. 경로를 브라우저에서 다루는 애플리케이션을 위한 것입니다
+arg-https = 일반 주소에서도 첫 바이트를 보고 HTTPS를 받습니다. --cert를 써도 그렇습니다
+arg-upload = 디렉터리 페이지의 양식과 PUT으로 파일을 받습니다. 서버에 접속할 수 있으면 누구나 올릴 수 있습니다. --passwords를 참고하십시오
+arg-overwrite = 받은 파일이 같은 이름의 파일을 대신할 수 있습니다
+arg-upload-max = 받을 파일의 최대 크기
+arg-passwords = 이름과 비밀번호를 묻습니다. FILE에는 --hash-password로 만든 해시를 이름:해시로 한 줄에 하나씩 씁니다
+arg-hash-password = 표준 입력으로 받은 비밀번호의 해시를 출력하고 끝냅니다
+arg-cors = 이 출처의 페이지가 내용을 읽을 수 있게 합니다(CORS). *는 모든 출처입니다
+arg-access-log = 요청을 이 파일에 기록합니다. -는 표준 오류입니다
+arg-access-format = 요청을 기록하는 형식
 arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로. 포트 0은 빈 포트를 고릅니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
@@ -325,6 +352,14 @@ passed-bad-count = LISTEN_FDS={ $value }{ PARTICLE($value, "은/는") } 디스�
 passed-missing = 디스크립터 { $fd }번이 열려 있지 않습니다
 passed-wrong-kind = 디스크립터 { $fd }번은 수신 대기 중인 TCP·유닉스 소켓도, UDP 소켓도 아닙니다
 passed-system = 디스크립터 { $fd }번: { $why }
+error-streams-only = { $service }에는 연결이 필요하므로 { $address }에서 수신 대기할 수 없습니다. tcp://나 unix:를 쓰십시오.
+error-read = { $path } 파일을 쓸 수 없습니다: { $why }.
+passwords-line = { $line }번째 줄이 이름:해시가 아니거나, 해시가 sotong web --hash-password로 만든 것이 아닙니다
+passwords-twice = { $line }번째 줄의 이름이 앞에 이미 있습니다
+passwords-empty = 이름이 하나도 없습니다
+web-password = 비밀번호:
+error-folder = { $path } 디렉터리를 제공할 수 없습니다: { $why }.
+error-folder-unconfined = 아무것도 제공하지 않습니다. 이 커널에서는 이름을 디렉터리 안으로 제한할 수 없습니다(openat2: { $why }). 샌드박스가 막지 않는다면 리눅스 5.6 이상에서 됩니다.
 error-model-one-at-a-time = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델은 한 번에 연결 하나만 처리하므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.
 error-model-memory-apart = { $service }의 연결들은 서로 메시지를 주고받지만 { $model } 모델의 워커들은 메모리를 공유하지 않으므로, { $model } 모델에서는 { $service }{ PARTICLE($service, "을/를") } 실행할 수 없습니다. 다음 중 하나를 쓰십시오: { $able }.
 error-worker = 이 프로세스는 워커로 시작되었지만 워커로 일할 수 없습니다: { $why }.
@@ -425,6 +460,20 @@ serve-auto = 모델: { $model } (이 컴퓨터에서 쓸 수 있는 가장 빠�
 serve-auto-instead = 모델: { $model } ({ $why }. --model로 바꿀 수 있습니다)
 error-model-unavailable = 여기서는 { $model } 모델을 쓸 수 없습니다: { $why }. --model epoll을 쓰거나 --model을 빼십시오.
 
+## sotong web의 페이지
+
+web-page-root = 파일
+web-page-up = 위로
+web-page-name = 이름
+web-page-size = 크기
+web-page-changed = 바뀐 때(UTC)
+web-page-empty = 빈 디렉터리입니다.
+web-page-more = 보이는 것보다 파일이 더 있습니다.
+web-page-upload = 여기에 파일 올리기
+web-page-send = 보내기
+web-hello-title = Sotong이 실행 중입니다
+web-hello-what = 제공할 디렉터리 없이 시작한 웹 서버의 페이지입니다.
+web-hello-next = 파일을 제공하려면 디렉터리를 지정해 시작하십시오: sotong web DIR
 ## 인증서
 
 arg-names = DNS 이름(첫 부분에 별표를 쓸 수 있음)과 IP 주소. 클라이언트이면 그 이름

@@ -61,6 +61,18 @@ impl ServeTls {
         given.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
+    /// Whether a certificate was given.
+    pub(crate) fn has_certificate(&self) -> bool {
+        !self.cert.is_empty()
+    }
+
+    /// Speaks `protocol` where the flags name none (ALPN).
+    pub(crate) fn speak(&mut self, protocol: &str) {
+        if self.alpn.is_empty() {
+            self.alpn.push(protocol.to_owned());
+        }
+    }
+
     /// How long a handshake may take.
     pub(crate) fn time(&self) -> Option<std::time::Duration> {
         self.tls_time.map(|time| time.0)

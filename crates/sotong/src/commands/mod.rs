@@ -12,6 +12,7 @@ mod secure;
 pub(crate) mod serve;
 mod serve_tls;
 mod show_cert;
+mod web;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<ExitCode, Failu
         Command::Daytime(args) => serve::run("daytime", &args, DaytimeService, console),
         Command::Time(args) => serve::run("time", &args, TimeService, console),
         Command::Room(args) => serve::run("room", &args.serve, RoomService::new(args.limits()), console),
+        Command::Web(args) => web::run(args, console),
         Command::Connect(args) => return connect::run(&args, console),
         Command::Listen(args) => return listen::run(&args, console),
         Command::Cert(args) => return cert::run(&args, console),

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::thread;
 
 use sotong_certs::Fingerprint;
-use sotong_drivers::{self as drivers, Missing, Options, Report, ServeError, processes};
+use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError, processes};
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
 use sotong_net::listen::{Bound, ListenOptions, listen};
+use sotong_net::listener::Listener;
 use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
+use sotong_shard::Mail;
 use sotong_tls::Secure;
 
 use super::serve_tls::Tls;
@@ -20,6 +22,7 @@ use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
 use crate::console::Console;
 use crate::failure::{self, Failure, Usage};
+use crate::front::Front;
 use crate::reporter::Reporter;
 use crate::units::Span;
 
@@ -31,7 +34,7 @@ where
 {
     let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
     model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
-    let server = Server::open(name, args, (model, why_not_best), console)?;
+    let server = Server::open(name, args, FrontDoor::Plain, (model, why_not_best), console)?;
     let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
     match (&server.tls, args.idle) {
         (None, None) => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
@@ -47,6 +50,70 @@ where
     }
 }
 
+/// The same for a service that is right over streams alone, with desks for its slow work.
+pub(crate) fn run_streams<S>(
+    name: &'static str,
+    args: &Serve,
+    front: FrontDoor,
+    service: S,
+    desks: Vec<Plan<Mail<S>>>,
+    console: &Console,
+) -> Result<(), Failure>
+where
+    S: Service + Sync,
+    S::Session: Stream,
+{
+    let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
+    model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
+    if let Some(at) = addresses(args)?.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
+        return Err(Failure::StreamsOnly { service: name, address: at.to_string() });
+    }
+    let server = Server::open(name, args, front, (model, why_not_best), console)?;
+    // A service manager may have passed anything.
+    if let Some(socket) = server.bound.iter().find(|bound| matches!(bound, Bound::Datagrams(_))) {
+        let address = socket.endpoint().to_string();
+        return Err(Failure::StreamsOnly { service: name, address });
+    }
+    let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
+    match (&server.tls, args.idle) {
+        (None, None) => server.run(|bound, options, stop| {
+            sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+        }),
+        (None, Some(_)) => {
+            let service = Idle { service, limits };
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+        (Some(tls), _) if front == FrontDoor::Both => {
+            let service = Front::new(Idle { service, limits }, tls.configs(), tls.limits);
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+        (Some(tls), _) => {
+            let service = Secure::new(Idle { service, limits }, tls.configs(), tls.limits);
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+    }
+}
+
+/// What is spoken at an address that does not ask for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrontDoor {
+    /// No TLS.
+    Plain,
+    /// What the client speaks.
+    Both,
+}
+
+fn streams(bound: Vec<Bound>) -> Vec<Listener> {
+    let stream = |bound| if let Bound::Stream(listener) = bound { Some(listener) } else { None };
+    bound.into_iter().filter_map(stream).collect()
+}
+
 /// A service whose sessions end when their peers are silent for too long.
 #[derive(Clone)]
 struct Idle<S> {
@@ -56,6 +123,7 @@ struct Idle<S> {
 
 impl<S: Service> Service for Idle<S> {
     type Session = IdleLimit<S::Session>;
+    const TALKS: bool = S::TALKS;
 
     fn open(&self, way: &Way) -> Result<Self::Session, Close> {
         self.service.open(way).map(|session| IdleLimit::new(session, self.limits))
@@ -83,6 +151,7 @@ impl<'a> Server<'a> {
     fn open(
         name: &'static str,
         args: &'a Serve,
+        front: FrontDoor,
         (model, missing): (drivers::Model, Option<Missing>),
         console: &'a Console,
     ) -> Result<Self, Failure> {
@@ -97,7 +166,8 @@ impl<'a> Server<'a> {
         let is_passed = !passed.is_empty() || worker.is_some();
         let asked = if is_passed { Vec::new() } else { addresses(args)? };
         // Before anything listens: nobody shall be let in whom nothing can be shown to.
-        let tls = Tls::new(&args.tls, speaks_tls(args, &asked, &passed, worker.is_some()))?;
+        let speaks_tls = front == FrontDoor::Both || speaks_tls(args, &asked, &passed, worker.is_some());
+        let tls = Tls::new(&args.tls, speaks_tls)?;
         let bound = if !is_passed {
             let workers = usize::from(args.workers);
             let datagram_sockets = if model.has_workers() { workers } else { 1 };
@@ -196,10 +266,15 @@ impl<'a> Server<'a> {
         // The first address, and the first with TLS, whose certificate a client may have to be told to trust.
         let pin = self.tls.as_ref().and_then(Tls::pin);
         let mut tried = Vec::new();
+        let own = self.tls.as_ref().and_then(Tls::own_file).filter(|_| self.name == "web");
         for endpoint in self.bound.iter().map(Bound::endpoint) {
             if !tried.contains(&endpoint.is_tls()) && (tried.is_empty() || endpoint.is_tls()) {
                 tried.push(endpoint.is_tls());
-                console.say(&text!(console.catalogue, "serve-try", command = way_in(&endpoint, self.name, pin)));
+                let mut command = way_in(&endpoint, self.name, pin);
+                if let Some(own) = own.filter(|_| endpoint.is_tls()) {
+                    command = command.replacen("curl ", &format!("curl --cacert {} ", own.display()), 1);
+                }
+                console.say(&text!(console.catalogue, "serve-try", command = command));
             }
         }
     }
@@ -274,6 +349,9 @@ fn speaks_tls(args: &Serve, asked: &[Endpoint], passed: &[Bound], is_worker: boo
 
 /// A command that reaches the server and can be copied.
 pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> String {
+    if service == "web" {
+        return way_to_web(at);
+    }
     let pin = pin.map(|pin| format!("--pin {pin} ")).unwrap_or_default();
     match at {
         Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
@@ -286,6 +364,22 @@ pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> 
         Endpoint::Tls(HostPort { host: Host::All, port }) => format!("sotong connect {pin}tls://:{port}"),
         Endpoint::Tls(_) | Endpoint::TlsUnix(_) => format!("sotong connect {pin}{at}"),
         Endpoint::Udp(_) | Endpoint::Unix(_) => format!("sotong connect {at}"),
+    }
+}
+
+fn way_to_web(at: &Endpoint) -> String {
+    let host = |at: &HostPort| match at {
+        HostPort { host: Host::All, port } => format!("localhost:{port}"),
+        at => at.to_string(),
+    };
+    match at {
+        Endpoint::Tcp(at) => format!("curl http://{}/", host(at)),
+        Endpoint::Tls(at) => format!("curl https://{}/", host(at)),
+        Endpoint::Unix(UnixName::Path(path)) => format!("curl --unix-socket {} http://localhost/", path.display()),
+        Endpoint::TlsUnix(UnixName::Path(path)) => format!("curl --unix-socket {} https://localhost/", path.display()),
+        Endpoint::Unix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} http://localhost/"),
+        Endpoint::TlsUnix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} https://localhost/"),
+        Endpoint::Udp(_) => at.to_string(),
     }
 }
 

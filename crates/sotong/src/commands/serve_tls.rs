@@ -1,6 +1,7 @@
 //! TLS for servers: the certificate, what is told of it at start, and its reload.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -81,6 +82,11 @@ impl Tls {
     /// What a client needs to trust a certificate that nobody vouches for.
     pub(super) fn pin(&self) -> Option<Fingerprint> {
         self.own.as_ref().map(|own| own.facts.fingerprint)
+    }
+
+    /// The certificate that nobody vouches for, as a file that clients can be told to trust.
+    pub(super) fn own_file(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| &*own.files.cert)
     }
 
     /// Tells which certificates are shown, and what should be known about them.
