@@ -5,6 +5,7 @@
 mod beneath;
 mod files;
 mod passwords;
+mod pieces;
 mod uploads;
 
 pub use beneath::{Beneath, RootError};
