@@ -389,6 +389,7 @@ join-setup = the system has no room for one more connection: { $why }.
 join-truncated = { $peer } ended without the end mark of TLS (close_notify); what came may be cut off.
 join-untrusted = { $peer } is not trusted: { $why }. { $how }
 join-client-cert = { $peer } wants a certificate of us and turned us away without one; give it by --cert and --key.
+join-client-cert-refused = { $peer } refused the certificate of --cert: { $why }.
 join-not-tls = { $peer } does not speak TLS; it said { $said }. Try tcp://, or --starttls.
 join-tls = TLS with { $peer } failed: { $why }.
 join-handshake = { $peer } did not finish the TLS handshake within { $time }; -w waits longer.

@@ -375,6 +375,7 @@ join-setup = 시스템에 연결을 더 만들 여유가 없습니다: { $why }.
 join-truncated = { $peer } 쪽이 TLS의 끝 표시(close_notify) 없이 끝냈습니다. 받은 데이터가 잘렸을 수 있습니다.
 join-untrusted = { $peer } 쪽을 신뢰할 수 없습니다: { $why }. { $how }
 join-client-cert = { $peer } 쪽이 클라이언트 인증서를 요구하며 연결을 거절했습니다. --cert와 --key로 지정하십시오.
+join-client-cert-refused = { $peer } 쪽이 --cert의 인증서를 거절했습니다: { $why }.
 join-not-tls = { $peer } 쪽은 TLS를 쓰지 않습니다. 받은 내용: { $said }. tcp://나 --starttls를 써 보십시오.
 join-tls = { $peer } 쪽과의 TLS가 실패했습니다: { $why }.
 join-handshake = { $peer } 쪽이 { $time } 안에 TLS 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
