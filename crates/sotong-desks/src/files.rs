@@ -1,8 +1,6 @@
 //! The desk that looks files up and reads them.
-use crate::{
-    beneath::{Beneath, Thing},
-    pieces::{Pieces, read_into},
-};
+use crate::beneath::{Beneath, Thing};
+use bytes::Bytes;
 use rustix::{
     fd::OwnedFd,
     fs::{AtFlags, Dir, FileType, Stat, statat},
@@ -14,7 +12,7 @@ use sotong_http::site::{
     mail::{Answer, Ask, Mail},
 };
 use sotong_session::{Address, Source};
-use std::{os::fd::BorrowedFd, sync::Arc};
+use std::{ops::Range, os::fd::BorrowedFd, sync::Arc};
 
 /// How files are looked up.
 #[derive(Clone, Debug)]
@@ -49,7 +47,6 @@ pub struct Files {
     root: Arc<Beneath>,
     shelf: Arc<Shelf>,
     options: Arc<FilesOptions>,
-    pieces: Arc<Pieces>,
     others: Vec<Address>,
 }
 
@@ -66,7 +63,7 @@ impl Source for Open {
 impl Files {
     /// One thread's worth of a desk. All threads, and the site, have the same `shelf`.
     pub fn new(root: Arc<Beneath>, shelf: Arc<Shelf>, options: Arc<FilesOptions>) -> Self {
-        Self { root, shelf, options, pieces: Arc::default(), others: Vec::new() }
+        Self { root, shelf, options, others: Vec::new() }
     }
     fn found(&mut self, key: &Arc<[u8]>, found: Found) -> Mail {
         self.others = self.shelf.put(key, &found);
@@ -150,7 +147,7 @@ impl DeskWork<Mail> for Files {
                 self.found(key, found)
             }
             Mail::Ask(Ask::Read { file, range }) => {
-                let piece = self.pieces.read(&**file, range.clone());
+                let piece = read(&**file, range.clone());
                 if let Err(errno) = &piece {
                     tracing::warn!(error = %errno, "a file cannot be read");
                 }
@@ -200,9 +197,29 @@ fn content(fd: OwnedFd, stat: &Stat) -> Result<(Content, Facts), Errno> {
         return Ok((Content::File(Arc::new(open)), facts));
     }
     // It may have become shorter since it was asked how long it is.
-    let mut bytes = vec![0; usize::try_from(length).map_err(|_| Errno::OVERFLOW)?];
-    let count = read_into(&open, 0, &mut bytes)?;
-    bytes.truncate(count);
+    let bytes = read_up_to(&open, 0..length)?;
     facts.length = bytes.len() as u64;
-    Ok((Content::Bytes(bytes.into()), facts))
+    Ok((Content::Bytes(bytes), facts))
+}
+
+/// All bytes of a range; fewer are an error.
+fn read(file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
+    let count = range.end - range.start;
+    let bytes = read_up_to(file, range)?;
+    if bytes.len() as u64 == count { Ok(bytes) } else { Err(Errno::IO) }
+}
+
+fn read_up_to(file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| Errno::OVERFLOW)?];
+    let mut count = 0;
+    while count < bytes.len() {
+        match rustix::io::pread(file.as_fd(), &mut bytes[count..], range.start + count as u64) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    bytes.truncate(count);
+    Ok(bytes.into())
 }

@@ -5,7 +5,6 @@
 mod beneath;
 mod files;
 mod passwords;
-mod pieces;
 mod uploads;
 
 pub use beneath::{Beneath, RootError};

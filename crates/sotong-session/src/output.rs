@@ -70,8 +70,8 @@ pub enum Piece<'a> {
 
 /// References up to this many bytes are copied: cheaper than a reference count and an iovec entry.
 const COPY_BYTES_MAX: usize = 512;
-/// An empty output keeps at most this much memory: what its high mark comes to with a layer's records around it.
-const KEEP_BYTES_MAX: usize = 128 << 10;
+/// An empty output keeps at most this much memory.
+const KEEP_BYTES_MAX: usize = 64 << 10;
 /// What a reference, a file range or a cut weighs against the marks, so that empty records are bounded too.
 const SPECIAL_BYTES: usize = 32;
 
