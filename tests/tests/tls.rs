@@ -73,7 +73,7 @@ impl Pki {
     }
 }
 
-fn words<'a>(path: &'a Path) -> &'a str {
+fn words(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
