@@ -2,6 +2,7 @@
 use crate::beneath::{Beneath, Thing};
 use bytes::Bytes;
 use rustix::{
+    buffer::spare_capacity,
     fd::OwnedFd,
     fs::{AtFlags, Dir, FileType, Stat, statat},
     io::Errno,
@@ -210,16 +211,17 @@ fn read(file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
 }
 
 fn read_up_to(file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
-    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| Errno::OVERFLOW)?];
-    let mut count = 0;
-    while count < bytes.len() {
-        match rustix::io::pread(file.as_fd(), &mut bytes[count..], range.start + count as u64) {
+    let length = usize::try_from(range.end - range.start).map_err(|_| Errno::OVERFLOW)?;
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = range.start + bytes.len() as u64;
+        match rustix::io::pread(file.as_fd(), spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(more) => count += more,
-            Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    bytes.truncate(count);
+    // What was allocated may be more than was asked for.
+    bytes.truncate(length);
     Ok(bytes.into())
 }
