@@ -236,6 +236,16 @@ fn what_the_pages_about_tls_show_happens() {
 }
 
 #[test]
+fn what_the_pages_about_the_web_show_happens() {
+    for language in ["en", "ko"] {
+        if tool("curl").is_none() {
+            return;
+        }
+        check(&root().join(format!("docs/{language}/web.md")));
+    }
+}
+
+#[test]
 fn what_differs_is_left_open() {
     for (line, told, expect) in [
         ("a b c", "a b c", true),

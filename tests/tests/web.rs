@@ -15,6 +15,7 @@ use tests::{
     process::{self, noise},
     runs::{Run, runs},
     server::Server,
+    tls::{CERT, wrap},
 };
 
 const SECRET: &str = "nobody shall read this";
@@ -67,36 +68,40 @@ fn what_there_is_comes_whole_under_every_model() {
     let site = Site::new();
     for (number, run) in runs().iter().enumerate() {
         let unix = site.folder.unix(&number.to_string());
-        let server = site.serve(run, &[&unix]);
+        let tls = ["tls://127.0.0.1:0", &unix, "--cert", CERT];
+        let server = site.serve(run, &tls);
         for address in server.addresses() {
-            let mut conn = Conn::dial(address);
-            for _ in 0..3 {
-                assert_eq!(ask(&mut conn, "GET /a.txt", "").body, b"0123456789", "{run}");
-                assert!(ask(&mut conn, "GET /large.bin", "").body == site.large, "{run}: a large file");
-            }
-            assert_eq!(ask(&mut conn, "GET /empty", "").body, b"", "{run}");
-            let part = ask(&mut conn, "GET /large.bin", "Range: bytes=1000000-2999999\r\n");
-            assert!(part.status == 206 && part.body == site.large[1_000_000..3_000_000], "{run}: a part");
-            let parts = ask(&mut conn, "GET /large.bin", "Range: bytes=0-99999,-100000\r\n");
-            let has = |bytes: &[u8]| parts.body.windows(bytes.len()).any(|window| window == bytes);
-            assert!(has(&site.large[..100_000]) && has(&site.large[site.large.len() - 100_000..]), "{run}: two parts");
-            let head = ask(&mut conn, "HEAD /large.bin", "");
-            assert_eq!(head.field("content-length"), Some(&*site.large.len().to_string()), "{run}");
-            let etag = head.field("etag").unwrap().to_owned();
-            assert_eq!(ask(&mut conn, "GET /large.bin", &format!("If-None-Match: {etag}\r\n")).status, 304, "{run}");
-            assert_eq!(ask(&mut conn, "GET /sub", "").field("location"), Some("/sub/"), "{run}");
-            let page = ask(&mut conn, "GET /%EB%AA%A9%EB%A1%9D/", "Accept-Language: ko\r\n");
-            let page = String::from_utf8(page.body).unwrap();
-            assert!(
-                page.contains("<html lang=\"ko\">") && page.contains(">한글 &lt;파일&gt;.txt</a>"),
-                "{run}: {page}"
-            );
-            assert_eq!(ask(&mut conn, "GET /nothing", "").status, 404, "{run}");
-            conn.end();
-            assert_eq!(conn.rest(), b"", "{run}");
+            check_site(&mut Conn::dial(address), &site, &format!("{run}, {address}"));
         }
+        // The plain port takes both.
+        let mut secret = Conn::Unix(wrap(server.dial()).unwrap());
+        check_site(&mut secret, &site, &format!("{run}, TLS at the plain port"));
         server.stop();
     }
+}
+
+fn check_site(conn: &mut Conn, site: &Site, how: &str) {
+    for _ in 0..3 {
+        assert_eq!(ask(conn, "GET /a.txt", "").body, b"0123456789", "{how}");
+        assert!(ask(conn, "GET /large.bin", "").body == site.large, "{how}: a large file");
+    }
+    assert_eq!(ask(conn, "GET /empty", "").body, b"", "{how}");
+    let part = ask(conn, "GET /large.bin", "Range: bytes=1000000-2999999\r\n");
+    assert!(part.status == 206 && part.body == site.large[1_000_000..3_000_000], "{how}: a part");
+    let parts = ask(conn, "GET /large.bin", "Range: bytes=0-99999,-100000\r\n");
+    let has = |bytes: &[u8]| parts.body.windows(bytes.len()).any(|window| window == bytes);
+    assert!(has(&site.large[..100_000]) && has(&site.large[site.large.len() - 100_000..]), "{how}: two parts");
+    let head = ask(conn, "HEAD /large.bin", "");
+    assert_eq!(head.field("content-length"), Some(&*site.large.len().to_string()), "{how}");
+    let etag = head.field("etag").unwrap().to_owned();
+    assert_eq!(ask(conn, "GET /large.bin", &format!("If-None-Match: {etag}\r\n")).status, 304, "{how}");
+    assert_eq!(ask(conn, "GET /sub", "").field("location"), Some("/sub/"), "{how}");
+    let page = ask(conn, "GET /%EB%AA%A9%EB%A1%9D/", "Accept-Language: ko\r\n");
+    let page = String::from_utf8(page.body).unwrap();
+    assert!(page.contains("<html lang=\"ko\">") && page.contains(">한글 &lt;파일&gt;.txt</a>"), "{how}: {page}");
+    assert_eq!(ask(conn, "GET /nothing", "").status, 404, "{how}");
+    conn.end();
+    assert_eq!(conn.rest(), b"", "{how}");
 }
 
 #[test]
@@ -184,8 +189,16 @@ fn nothing_beside_the_folder_is_served() {
     for name in ["absolute", "relative", "folder", "within", "magic", "pipe", "socket", "hidden"] {
         assert!(!page.contains(name), "{name} cannot be opened, so it is not shown: {page}");
     }
-    // A folder that is swapped for a link while it is asked for.
-    let swapping = root.clone();
+    server.stop();
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_while_it_is_asked_for_leads_nowhere() {
+    let site = Site::new();
+    let root = site.root();
+    let server = site.serve_plainly(&[]);
+    let mut conn = server.dial();
+    let swapping = root;
     let swapper = thread::spawn(move || {
         for _ in 0..300 {
             fs::rename(swapping.join("sub"), swapping.join("sub2")).unwrap();

@@ -2,6 +2,7 @@
 use crate::beneath::{Beneath, Thing};
 use bytes::Bytes;
 use rustix::{
+    buffer::spare_capacity,
     fd::OwnedFd,
     fs::{AtFlags, Dir, FileType, Stat, statat},
     io::Errno,
@@ -12,7 +13,11 @@ use sotong_http::site::{
     mail::{Answer, Ask, Mail},
 };
 use sotong_session::{Address, Source};
-use std::{ops::Range, os::fd::BorrowedFd, sync::Arc};
+use std::{
+    ops::Range,
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// How files are looked up.
 #[derive(Clone, Debug)]
@@ -47,7 +52,45 @@ pub struct Files {
     root: Arc<Beneath>,
     shelf: Arc<Shelf>,
     options: Arc<FilesOptions>,
+    pool: Arc<Pool>,
     others: Vec<Address>,
+}
+
+/// Pieces of files that are read for layers which must see the bytes: their memory is used again, for getting it anew from the
+/// system costs as much as reading.
+#[derive(Debug, Default)]
+struct Pool {
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+/// Buffers that a thread keeps for its next pieces, 64 KiB each.
+const POOL_BUFFERS_MAX: usize = 32;
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A piece of a file; its memory goes back when the last reference to it does.
+struct Piece {
+    buffer: Vec<u8>,
+    pool: Arc<Pool>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let mut buffers = self.pool.lock();
+        if buffers.len() < POOL_BUFFERS_MAX {
+            buffers.push(std::mem::take(&mut self.buffer));
+        }
+    }
 }
 
 /// An open file.
@@ -63,11 +106,20 @@ impl Source for Open {
 impl Files {
     /// One thread's worth of a desk. All threads, and the site, have the same `shelf`.
     pub fn new(root: Arc<Beneath>, shelf: Arc<Shelf>, options: Arc<FilesOptions>) -> Self {
-        Self { root, shelf, options, others: Vec::new() }
+        Self { root, shelf, options, pool: Arc::default(), others: Vec::new() }
     }
     fn found(&mut self, key: &Arc<[u8]>, found: Found) -> Mail {
         self.others = self.shelf.put(key, &found);
         Mail::Answer(Answer::Found { key: Arc::clone(key), found })
+    }
+    /// All bytes of a range; fewer are an error.
+    fn piece(&self, file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
+        let count = range.end - range.start;
+        let mut buffer = self.pool.lock().pop().unwrap_or_default();
+        buffer.clear();
+        let mut piece = Piece { buffer, pool: Arc::clone(&self.pool) };
+        read_up_to(file, range, &mut piece.buffer)?;
+        if piece.buffer.len() as u64 == count { Ok(Bytes::from_owner(piece)) } else { Err(Errno::IO) }
     }
     fn look(&self, names: &[u8], is_folder: bool, language: usize) -> Found {
         match self.root.look(names) {
@@ -147,7 +199,7 @@ impl DeskWork<Mail> for Files {
                 self.found(key, found)
             }
             Mail::Ask(Ask::Read { file, range }) => {
-                let piece = read(&**file, range.clone());
+                let piece = self.piece(&**file, range.clone());
                 if let Err(errno) = &piece {
                     tracing::warn!(error = %errno, "a file cannot be read");
                 }
@@ -197,29 +249,25 @@ fn content(fd: OwnedFd, stat: &Stat) -> Result<(Content, Facts), Errno> {
         return Ok((Content::File(Arc::new(open)), facts));
     }
     // It may have become shorter since it was asked how long it is.
-    let bytes = read_up_to(&open, 0..length)?;
+    let mut bytes = Vec::new();
+    read_up_to(&open, 0..length, &mut bytes)?;
     facts.length = bytes.len() as u64;
-    Ok((Content::Bytes(bytes), facts))
+    Ok((Content::Bytes(bytes.into()), facts))
 }
 
-/// All bytes of a range; fewer are an error.
-fn read(file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
-    let count = range.end - range.start;
-    let bytes = read_up_to(file, range)?;
-    if bytes.len() as u64 == count { Ok(bytes) } else { Err(Errno::IO) }
-}
-
-fn read_up_to(file: &dyn Source, range: Range<u64>) -> Result<Bytes, Errno> {
-    let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(|_| Errno::OVERFLOW)?];
-    let mut count = 0;
-    while count < bytes.len() {
-        match rustix::io::pread(file.as_fd(), &mut bytes[count..], range.start + count as u64) {
+/// Reads into an empty buffer, which is left as long as what there is.
+fn read_up_to(file: &dyn Source, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<(), Errno> {
+    let length = usize::try_from(range.end - range.start).map_err(|_| Errno::OVERFLOW)?;
+    bytes.reserve_exact(length);
+    while bytes.len() < length {
+        let at = range.start + bytes.len() as u64;
+        match rustix::io::pread(file.as_fd(), spare_capacity(bytes), at) {
             Ok(0) => break,
-            Ok(more) => count += more,
-            Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    bytes.truncate(count);
-    Ok(bytes.into())
+    // What was allocated may be more than was asked for.
+    bytes.truncate(length);
+    Ok(())
 }

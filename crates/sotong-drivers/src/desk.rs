@@ -2,11 +2,9 @@
 use sotong_session::Address;
 use sotong_shard::{DeskQueue, Exchange};
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -44,20 +42,63 @@ pub(crate) struct Desks<M> {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What waits for a desk's threads. Each piece wakes one of them, and none that is at work.
 struct Queue<M> {
-    /// `None` once the server has stopped.
-    sender: Mutex<Option<SyncSender<Work<M>>>>,
+    state: Mutex<State<M>>,
+    news: Condvar,
+    queue_max: usize,
+}
+
+struct State<M> {
+    waiting: VecDeque<Work<M>>,
+    /// Threads with nothing to do.
+    idle: usize,
+    /// The server has stopped: no more work is taken.
+    is_closed: bool,
+}
+
+impl<M> Queue<M> {
+    fn new(queue_max: usize) -> Arc<Self> {
+        let state = Mutex::new(State { waiting: VecDeque::new(), idle: 0, is_closed: false });
+        Arc::new(Self { state, news: Condvar::new(), queue_max })
+    }
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The next piece of work; `None` when there will be no more.
+    fn next(&self) -> Option<Work<M>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(work) = state.waiting.pop_front() {
+                return Some(work);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state.idle += 1;
+            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.news.notify_all();
+    }
 }
 
 impl<M: Send> DeskQueue<M> for Queue<M> {
     fn ask(&self, from: Address, mail: M) -> Result<(), M> {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*sender {
-            Some(sender) => sender.try_send((from, mail)).map_err(|error| match error {
-                TrySendError::Full((_, mail)) | TrySendError::Disconnected((_, mail)) => mail,
-            }),
-            None => Err(mail),
+        let mut state = self.lock();
+        if state.is_closed || state.waiting.len() >= self.queue_max {
+            return Err(mail);
         }
+        state.waiting.push_back((from, mail));
+        let must_wake = state.idle > 0;
+        drop(state);
+        if must_wake {
+            self.news.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -66,14 +107,13 @@ impl<M: Clone + Send + Sync + 'static> Desks<M> {
     pub(crate) fn start(plans: Vec<Plan<M>>, exchange: &Arc<Exchange<M>>) -> std::io::Result<Self> {
         let mut desks = Self { queues: Vec::new(), threads: Vec::new() };
         for plan in plans {
-            let (sender, receiver) = sync_channel(plan.queue_max);
-            let receiver = Arc::new(Mutex::new(receiver));
-            desks.queues.push(Arc::new(Queue { sender: Mutex::new(Some(sender)) }));
+            let queue = Queue::new(plan.queue_max);
             for mut worker in plan.workers {
-                let (receiver, exchange) = (Arc::clone(&receiver), Arc::clone(exchange));
-                let work = move || serve(&receiver, worker.as_mut(), &exchange);
+                let (queue, exchange) = (Arc::clone(&queue), Arc::clone(exchange));
+                let work = move || serve(&queue, worker.as_mut(), &exchange);
                 desks.threads.push(std::thread::Builder::new().name("desk".to_owned()).spawn(work)?);
             }
+            desks.queues.push(queue);
         }
         exchange.set_desks(desks.queues.iter().map(|queue| Arc::clone(queue) as Arc<dyn DeskQueue<M>>).collect());
         Ok(desks)
@@ -81,7 +121,7 @@ impl<M: Clone + Send + Sync + 'static> Desks<M> {
     /// Takes no more work, and waits at most `time_max` for what was asked; a desk that takes longer is left behind.
     pub(crate) fn stop(self, time_max: Duration) {
         for queue in &self.queues {
-            *queue.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            queue.close();
         }
         let until = Instant::now() + time_max;
         for thread in self.threads {
@@ -95,14 +135,8 @@ impl<M: Clone + Send + Sync + 'static> Desks<M> {
     }
 }
 
-fn serve<M: Clone + 'static>(
-    receiver: &Mutex<Receiver<Work<M>>>,
-    worker: &mut dyn DeskWork<M>,
-    exchange: &Exchange<M>,
-) {
-    loop {
-        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((from, asked)) = next else { return };
+fn serve<M: Clone + 'static>(queue: &Queue<M>, worker: &mut dyn DeskWork<M>, exchange: &Exchange<M>) {
+    while let Some((from, asked)) = queue.next() {
         let answer = catch_unwind(AssertUnwindSafe(|| worker.work(&asked)))
             .or_else(|_| catch_unwind(AssertUnwindSafe(|| worker.failed(&asked))));
         match answer {

@@ -70,8 +70,9 @@ pub enum Piece<'a> {
 
 /// References up to this many bytes are copied: cheaper than a reference count and an iovec entry.
 const COPY_BYTES_MAX: usize = 512;
-/// An empty output keeps at most this much memory.
-const KEEP_BYTES_MAX: usize = 64 << 10;
+/// An empty output keeps at most this much memory: what has become full at the default marks, grown by doubling, with room
+/// for what a cipher adds.
+const KEEP_BYTES_MAX: usize = 136 << 10;
 /// What a reference, a file range or a cut weighs against the marks, so that empty records are bounded too.
 const SPECIAL_BYTES: usize = 32;
 

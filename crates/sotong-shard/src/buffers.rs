@@ -3,7 +3,7 @@ use sotong_session::Output;
 
 /// The largest buffer that is kept: as large as an empty output keeps itself. One that a slow peer has made larger goes back
 /// to the system with its connection.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
+const BUFFER_BYTES_MAX: usize = 136 << 10;
 /// All that is kept together. Bytes, not buffers, are counted: a line to thousands of members needs as many small buffers at
 /// once, and shall not allocate for each of them.
 const BUFFERS_BYTES_MAX: usize = 4 << 20;

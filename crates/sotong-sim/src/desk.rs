@@ -18,10 +18,15 @@ pub struct DeskPlan<M> {
     pub time_max: Duration,
     /// Does the work. What fails is an answer too.
     pub work: Work<M>,
+    /// Who else gets the answer of the work just done, having waited for it without asking.
+    pub others: Others,
 }
 
 /// What a desk does with a piece of mail: its answer.
 pub type Work<M> = Box<dyn FnMut(M, &mut Dice) -> M>;
+
+/// Who else gets an answer; asked once after each piece of work.
+pub type Others = Box<dyn FnMut() -> Vec<Address>>;
 
 /// The side of a desk that shards see.
 pub(crate) struct Queue<M> {

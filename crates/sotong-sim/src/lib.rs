@@ -81,7 +81,7 @@ mod sim;
 mod trace;
 mod watch;
 
-pub use desk::{DeskPlan, Work};
+pub use desk::{DeskPlan, Others, Work};
 pub use dice::Dice;
 pub use peer::{Act, Ended, Link, Peer, PeerCx, Reading, Script};
 pub use setup::{Faults, Sabotage, Setup, Wires};

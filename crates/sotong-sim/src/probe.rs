@@ -471,6 +471,7 @@ pub fn scene(setup: Setup, spread: Spread) -> Sim<Hub> {
             HubMail::Asked(number) => HubMail::Answered(number),
             other => other,
         }),
+        others: Box::new(Vec::new),
     });
     let people = sim.dice().between(1, 6);
     for person in 0..people {

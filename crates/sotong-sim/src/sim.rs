@@ -392,10 +392,13 @@ impl<S: Service> Sim<S> {
         let Some((to, mail)) = desk.queue.take() else { return };
         let mail = (desk.plan.work)(mail, &mut desk.dice);
         let clerk = Address { shard: u16::MAX, slot: u32::try_from(number).unwrap_or(0), turn: 0 };
-        let number = lock(&self.world.watch).posted(clerk, to);
-        self.exchange.post(to, Tagged { number, mail });
-        let waiting = self.exchange.waiting(to.shard);
-        lock(&self.world.watch).pushed(number, clerk, &[(to.shard, waiting)]);
+        let others = (desk.plan.others)();
+        for to in others.into_iter().chain([to]) {
+            let number = lock(&self.world.watch).posted(clerk, to);
+            self.exchange.post(to, Tagged { number, mail: mail.clone() });
+            let waiting = self.exchange.waiting(to.shard);
+            lock(&self.world.watch).pushed(number, clerk, &[(to.shard, waiting)]);
+        }
     }
 
     /// A connection reaches the server.
