@@ -155,7 +155,10 @@ impl Server {
     /// What is put around the passing session.
     pub(super) fn layers(&self) -> impl FnOnce(Passing) -> Result<Layers, Close> + Send + 'static {
         let limits = TlsLimits { handshake: self.handshake, after_end: None, ..TlsLimits::default() };
-        let config = self.configs.current();
+        let mut config = self.configs.current();
+        // Hardly anybody comes back to a listener, and one that only sends leaves tickets unread: its close is then a reset,
+        // which eats the last words on their way to us.
+        Arc::make_mut(&mut config).send_tls13_tickets = 0;
         move |passing| Ok(Box::new(Tls::server(passing, config, limits)?))
     }
 
