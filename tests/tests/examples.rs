@@ -1,9 +1,13 @@
 //! The examples do what they say.
 use rustix::process::Signal;
-use std::process::{Command, Stdio};
+use std::{
+    ffi::OsStr,
+    process::{Command, Stdio},
+};
 use tests::{
-    conn::Conn,
+    conn::{Conn, Folder},
     process::{Running, example, start_with},
+    tool::tool,
 };
 
 fn start(name: &str) -> Running {
@@ -28,6 +32,32 @@ fn shout_is_louder_under_each_of_its_models() {
         peer.send("hello");
         peer.end();
         assert_eq!(peer.rest(), b"HELLO", "{address}");
+    }
+    example.signal(Signal::INT);
+    assert_eq!(example.finish().code(), Some(0));
+}
+
+#[test]
+fn hello_https_answers_a_client_that_verifies_it() {
+    let (Some(openssl), Some(curl)) = (tool("openssl"), tool("curl")) else { return };
+    let folder = Folder::new();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+    let mut line: Vec<&OsStr> = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"].map(OsStr::new).into();
+    line.extend(subject.map(OsStr::new));
+    line.extend([OsStr::new("-out"), cert.as_os_str(), OsStr::new("-keyout"), key.as_os_str()]);
+    assert_eq!(openssl.run(line, b"").code(), Some(0));
+    let mut command = Command::new(example("hello_https"));
+    command.args([&cert, &key]).arg("0").stdin(Stdio::null()).stdout(Stdio::piped());
+    let example = start_with(&mut command);
+    let port = addresses(&example, 1)[0].rsplit_once(':').expect("a port").1.to_owned();
+    for version in ["--tlsv1.2", "--tlsv1.3"] {
+        let url = format!("https://localhost:{port}/");
+        let asked = curl.command(["-sSi", "--max-time", "60", version, "--cacert"]).arg(&cert).arg(&url).output();
+        let asked = asked.expect("curl runs");
+        let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said} {}", String::from_utf8_lossy(&asked.stderr));
+        assert!(said.ends_with("\r\n\r\nHello, World!"), "{said}");
     }
     example.signal(Signal::INT);
     assert_eq!(example.finish().code(), Some(0));

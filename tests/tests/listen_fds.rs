@@ -5,6 +5,7 @@ use tests::{
     process,
     runs::{Run, runs},
     server::Server,
+    tls::CERT,
     tool::{Tool, tool},
 };
 
@@ -82,6 +83,25 @@ fn passed_listeners_take_the_place_of_the_addresses() {
         let server = Server::start_by(managed(python, "tcp=127.0.0.1", &run.line("echo", &[&at])));
         assert_eq!(server.addresses().len(), 1, "{run}: {:?}", server.addresses());
         check_served(&run, server.address());
+        server.stop();
+    }
+}
+
+/// systemd calls them so by `FileDescriptorName=tls`.
+#[test]
+fn tls_is_spoken_where_the_manager_says_so() {
+    let Some(python) = tool("python3") else { return };
+    for run in runs() {
+        let what = "tcp=127.0.0.1 tcp=127.0.0.1";
+        let named = MANAGER.replace("\"a:b\"", "\"plain:tls\"");
+        let mut command = python.command(["-c", &named, what]);
+        command.arg(process::sotong()).args(run.line("echo", &["--cert", CERT]));
+        let server = Server::start_by(command);
+        let schemes: Vec<_> = server.addresses().iter().map(|at| at.split(':').next().expect("a scheme")).collect();
+        assert_eq!(schemes, ["tcp", "tls"], "{run}");
+        for address in server.addresses() {
+            check_served(&run, address);
+        }
         server.stop();
     }
 }

@@ -1,18 +1,23 @@
-//! What the READMEs show is what happens.
+//! What the READMEs and the pages under `docs` show is what happens.
 //!
 //! Each block of ```` ```console ```` is run as it stands, with the command built from this tree, in a network namespace of its
 //! own, where the default ports are free: `server` blocks stay until the end of the file, `person` blocks are conversations, in
-//! which lines that begin with `>` are typed. The outputs must be equal to the letter.
+//! which lines that begin with `>` are typed. The outputs must be equal to the letter; `…` stands for what differs from one
+//! machine, or day, to the next.
 use sotong::drivers::Model;
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
     thread,
     time::Duration,
 };
+use tests::{conn::Folder, tool::tool};
 
 const HANG: Duration = Duration::from_secs(30);
 /// How long a conversation may rest before the next person comes in: whoever waits for him has said everything by then.
@@ -63,12 +68,20 @@ impl Drop for Ended {
     }
 }
 
-/// A shell in the namespace, where `sotong` is the command built from this tree.
-fn shell(namespace: u32, script: &str) -> Command {
+/// Where a document's commands run: a network namespace, and a folder that is home and where they are.
+#[derive(Clone)]
+struct World {
+    namespace: u32,
+    home: Arc<Folder>,
+}
+
+/// A shell in that world, where `sotong` is the command built from this tree.
+fn shell(World { namespace, home }: &World, script: &str) -> Command {
     let binary = tests::process::sotong();
     let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("nsenter");
     command.args(["-t", &namespace.to_string(), "-n", "bash", "-c", script]);
+    command.current_dir(home.path()).env("HOME", home.path()).env_remove("XDG_DATA_HOME");
     command.env("PATH", path).env("LANG", "C.UTF-8").env_remove("LC_ALL").env("NO_COLOR", "1");
     command
 }
@@ -91,9 +104,25 @@ fn may_differ(expected: &str) -> bool {
     expected.contains("uring") && Model::Uring.availability().is_err()
 }
 
+/// Whether a line is as it was told, where `…` stands for anything.
+fn is_as_told(line: &str, expected: &str) -> bool {
+    let mut parts = expected.split('…');
+    let Some(mut rest) = parts.next().and_then(|start| line.strip_prefix(start)) else { return false };
+    let mut ends = !expected.contains('…');
+    for part in parts {
+        ends = part.is_empty();
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty() || ends && expected.contains('…')
+}
+
 fn expect_line(lines: &Receiver<String>, expected: &str, of: &str) {
     match lines.recv_timeout(HANG) {
         Ok(_) if may_differ(expected) => {}
+        Ok(line) if is_as_told(&line, expected) => {}
         Ok(line) => assert_eq!(line, expected, "output of {of}"),
         Err(RecvTimeoutError::Timeout) => panic!("{of} never said {expected:?}"),
         Err(RecvTimeoutError::Disconnected) => panic!("{of} ended before it said {expected:?}"),
@@ -116,7 +145,7 @@ fn check(file: &Path) {
         println!("skipped: {}: network namespaces are not allowed here", file.display());
         return;
     }
-    let namespace = holder.0.id();
+    let world = World { namespace: holder.0.id(), home: Arc::new(Folder::new()) };
     let mut servers = Vec::new();
     let mut people = Vec::new();
     for block in blocks(&text) {
@@ -126,15 +155,16 @@ fn check(file: &Path) {
             }
         }
         match block.kind.as_str() {
-            "server" => servers.push(serve(namespace, &block)),
+            "server" => servers.push(serve(&world, &block)),
             "person" => {
-                people.push(thread::spawn(move || converse(namespace, &block)));
+                let world = world.clone();
+                people.push(thread::spawn(move || converse(&world, &block)));
                 thread::sleep(REST);
             }
             "" => {
                 for (command, output) in commands(&block) {
                     if !command.starts_with("cargo ") {
-                        run(namespace, &command, &output);
+                        run(&world, &command, &output);
                     }
                 }
             }
@@ -147,9 +177,9 @@ fn check(file: &Path) {
 }
 
 /// A server's start-up lines; it stays.
-fn serve(namespace: u32, block: &Block) -> Ended {
+fn serve(world: &World, block: &Block) -> Ended {
     let [(command, output)] = &commands(block)[..] else { panic!("a server block has one command") };
-    let mut server = shell(namespace, &format!("exec {command} 2>&1"));
+    let mut server = shell(world, &format!("exec {command} 2>&1"));
     let mut server = Ended(server.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
     let lines = lines_of(server.0.stdout.take().unwrap());
     for expected in output {
@@ -158,8 +188,8 @@ fn serve(namespace: u32, block: &Block) -> Ended {
     server
 }
 
-fn run(namespace: u32, command: &str, output: &[String]) {
-    let done = shell(namespace, &format!("{{ {command}\n}} 2>&1")).stdin(Stdio::null()).output().unwrap();
+fn run(world: &World, command: &str, output: &[String]) {
+    let done = shell(world, &format!("{{ {command}\n}} 2>&1")).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(done.stdout).unwrap();
     if output.iter().any(|line| may_differ(line)) {
         println!("skipped: the output of {command}: io_uring is not allowed here");
@@ -169,9 +199,9 @@ fn run(namespace: u32, command: &str, output: &[String]) {
 }
 
 /// A conversation: what is typed is sent, everything else must come.
-fn converse(namespace: u32, block: &Block) {
+fn converse(world: &World, block: &Block) {
     let command = block.lines[0].strip_prefix("$ ").expect("a conversation begins with its command");
-    let mut person = shell(namespace, &format!("exec {command}"));
+    let mut person = shell(world, &format!("exec {command}"));
     let mut person = Ended(person.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let lines = lines_of(person.0.stdout.take().unwrap());
     let mut keys = person.0.stdin.take().unwrap();
@@ -195,6 +225,30 @@ fn what_the_english_readme_shows_happens() {
 #[test]
 fn what_the_korean_readme_shows_happens() {
     check(&root().join("README.ko.md"));
+}
+
+#[test]
+fn what_the_pages_about_tls_show_happens() {
+    let (Some(_), Some(_)) = (tool("curl"), tool("openssl")) else { return };
+    for language in ["en", "ko"] {
+        check(&root().join(format!("docs/{language}/tls.md")));
+    }
+}
+
+#[test]
+fn what_differs_is_left_open() {
+    for (line, told, expect) in [
+        ("a b c", "a b c", true),
+        ("a b c", "a … c", true),
+        ("a b c", "a …", true),
+        ("a b c", "… c", true),
+        ("a b c", "… b", false),
+        ("a b c", "a b", false),
+        ("a b c", "a … d", false),
+        ("a b c d", "a … c", false),
+    ] {
+        assert_eq!(is_as_told(line, told), expect, "{line} {told}");
+    }
 }
 
 #[test]

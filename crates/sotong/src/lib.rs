@@ -9,6 +9,7 @@
 //! | [`session`] | the contract: sessions, events, bounded output, close reasons, limits |
 //! | [`layers`] | sessions around sessions: lines, idle limit, rate, first bytes |
 //! | [`tls`] | TLS around any stream session, both sides; certificates come as configurations of rustls |
+//! | `certs` | certificates: PEM files made into configurations, a local authority (feature `certs`, on by default) |
 //! | [`classics`] | echo, discard, chargen, daytime, time, a room of lines |
 //! | [`net`] | addresses, listening, dialling, the pump, signals |
 //! | [`drivers`] | the I/O models; [`drivers::serve_async`] serves inside a Tokio program |
@@ -85,6 +86,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "certs")]
+pub use sotong_certs as certs;
 pub use sotong_classics as classics;
 pub use sotong_drivers as drivers;
 pub use sotong_layers as layers;

@@ -76,6 +76,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -148,7 +149,7 @@ arg-version = Print the version
 
 ## Servers
 
-arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one
+arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH; port 0 picks one
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
@@ -515,7 +516,7 @@ cert-leaf-not-first = the certificates in { $file } are out of order; the one th
 cert-expired = the certificate in { $file } expired on { $at }; renew it.
 cert-not-yet-valid = the certificate in { $file } is not valid before { $at }; check the clock of this machine.
 cert-no-identity = a server of TLS needs a certificate; name one with its key, or make one by sotong cert new.
-cert-no-system-roots = this system has no certificates of authorities to check others by; install them (often the package ca-certificates), or name a file of them by --ca.
+cert-no-system-roots = this system has no certificates of authorities to check others by; install them (often the package ca-certificates), or name a file of them by --ca. SSL_CERT_FILE and SSL_CERT_DIR, where set, must name some.
 cert-versions = no version of TLS is at least { $min } and at most { $max }.
 cert-bad-pin = '{ $text }' is no fingerprint: SHA-256 has 64 hex digits, with or without colons.
 cert-key-log = cannot write the key log { $file }: { $why }.

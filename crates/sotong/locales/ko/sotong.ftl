@@ -74,6 +74,7 @@ examples-echo =
     sotong echo
     sotong echo :0 --model threads
     sotong echo tcp://*:7007 udp://*:7007 unix:/tmp/echo.sock
+    sotong echo tls://*:7443 --cert cert.pem --key key.pem
     sotong echo -vv --log-format json
 examples-discard =
     sotong discard
@@ -146,7 +147,7 @@ arg-version = 버전을 출력합니다
 
 ## 서버
 
-arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로. 포트 0은 빈 포트를 고릅니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
@@ -495,7 +496,7 @@ cert-leaf-not-first = { $file } 파일의 인증서 순서가 틀렸습니다. �
 cert-expired = { $file } 파일의 인증서가 { $at }에 만료되었습니다. 갱신하십시오.
 cert-not-yet-valid = { $file } 파일의 인증서는 { $at }부터 유효합니다. 이 컴퓨터의 시계를 확인하십시오.
 cert-no-identity = TLS 서버에는 인증서가 필요합니다. 인증서와 키를 지정하거나 sotong cert new로 만드십시오.
-cert-no-system-roots = 이 시스템에는 다른 인증서를 확인할 인증 기관 인증서가 없습니다. 설치하거나(대개 ca-certificates 패키지) --ca로 파일을 지정하십시오.
+cert-no-system-roots = 이 시스템에는 다른 인증서를 확인할 인증 기관 인증서가 없습니다. 설치하거나(대개 ca-certificates 패키지) --ca로 파일을 지정하십시오. SSL_CERT_FILE이나 SSL_CERT_DIR를 설정했다면 인증서가 있는 곳이어야 합니다.
 cert-versions = { $min } 이상 { $max } 이하인 TLS 버전은 없습니다.
 cert-bad-pin = '{ $text }'{ PARTICLE($text, "은/는") } 지문이 아닙니다. SHA-256은 16진수 64자이며 콜론은 있어도 없어도 됩니다.
 cert-key-log = 키 로그 { $file }에 쓸 수 없습니다: { $why }.
