@@ -70,7 +70,11 @@ impl Client {
             starttls,
             asked,
             has_identity: flags.identity().is_some(),
-            handshake: timeout.unwrap_or(TlsLimits::default().handshake),
+            // Mail servers let strangers wait before they say a word.
+            handshake: timeout.unwrap_or(match starttls {
+                Some(_) => StartTlsLimits::default().time,
+                None => TlsLimits::default().handshake,
+            }),
             looks_only: flags.show_cert,
         }))
     }
@@ -81,10 +85,11 @@ impl Client {
         let limits = TlsLimits { handshake: self.handshake, after_end: None, ..TlsLimits::default() };
         let (config, name, domain) = (Arc::clone(&self.config), self.name.clone(), self.shown.clone());
         let (starttls, looks_only) = (self.starttls, self.looks_only);
+        let dialog = StartTlsLimits { time: self.handshake, ..StartTlsLimits::default() };
         move |passing| {
             let tls = Tls::client(Look { inner: passing, leaves: looks_only }, config, name, limits)?;
             Ok(match starttls {
-                Some(upgrade) => Box::new(StartTls::new(tls, upgrade, &domain, StartTlsLimits::default())),
+                Some(upgrade) => Box::new(StartTls::new(tls, upgrade, &domain, dialog)),
                 None => Box::new(tls),
             })
         }
@@ -155,7 +160,10 @@ impl Server {
     /// What is put around the passing session.
     pub(super) fn layers(&self) -> impl FnOnce(Passing) -> Result<Layers, Close> + Send + 'static {
         let limits = TlsLimits { handshake: self.handshake, after_end: None, ..TlsLimits::default() };
-        let config = self.configs.current();
+        let mut config = self.configs.current();
+        // Hardly anybody comes back to a listener, and one that only sends leaves tickets unread: its close is then a reset,
+        // which eats the last words on their way to us.
+        Arc::make_mut(&mut config).send_tls13_tickets = 0;
         move |passing| Ok(Box::new(Tls::server(passing, config, limits)?))
     }
 
