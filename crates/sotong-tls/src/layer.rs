@@ -1,16 +1,17 @@
 //! The layer.
 #![deny(clippy::wildcard_enum_match_arm, reason = "a layer decides about every event by name (rule L1)")]
 use crate::{
-    TlsLimits,
+    Handshakes, TlsLimits,
     engine::{Engine, Stop, reason},
     first::{self, First},
+    handshakes::Place,
     hello::{self, Hello},
 };
 use rustls::{ClientConfig, Error, ServerConfig, pki_types::ServerName};
 use sotong_session::{
     Carry, Close, Cx, Event, Input, Kind, Marks, Moment, Output, Pace, Piece, Session, Stream, Wants, Way,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Speaks TLS for the session inside.
 ///
@@ -39,6 +40,9 @@ pub struct Tls<S> {
     full: bool,
     ours: OurEnd,
     theirs: PeerEnd,
+    /// Where a server's handshakes are counted, and the place of this one.
+    handshakes: Option<Handshakes>,
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -46,7 +50,12 @@ enum Stage {
     /// Not opened by the driver yet.
     New,
     /// A server whose client has not said its whole ClientHello.
-    Hello { until: Moment, way: Box<Way> },
+    Hello {
+        until: Moment,
+        way: Box<Way>,
+        /// It has, and waits for a place among the handshakes: when to look for one again.
+        look: Option<Moment>,
+    },
     /// The handshake is under way; who asked for which name.
     Handshake { until: Moment, way: Box<Way>, name: Option<Box<str>> },
     /// The inner session is open.
@@ -78,6 +87,8 @@ enum PeerEnd {
 const SHOW_BYTES_MAX: usize = 64 << 10;
 /// What the inner session says in small pieces is encrypted together up to this many bytes, a record's fill.
 const GATHER_BYTES_MAX: usize = 16 << 10;
+/// How long until one that waits for a place among the handshakes looks again: nobody wakes it, and looking costs little.
+const LOOK: Duration = Duration::from_millis(100);
 /// A record's header.
 const HEADER_BYTES: usize = 5;
 /// A record's greatest length behind its header (RFC 5246 §6.2.3).
@@ -117,7 +128,15 @@ impl<S: Stream> Tls<S> {
             full: false,
             ours: OurEnd::Open,
             theirs: PeerEnd::NotYet,
+            handshakes: None,
+            place: None,
         }
+    }
+    /// Has a server begin its handshake only when there is a place for it among `handshakes`.
+    #[must_use]
+    pub fn counted_by(mut self, handshakes: &Handshakes) -> Self {
+        self.handshakes = Some(handshakes.clone());
+        self
     }
     /// The session inside.
     pub fn inner(&self) -> &S {
@@ -131,7 +150,7 @@ impl<S: Stream> Tls<S> {
     fn open(&mut self, way: &Way, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         let (until, way) = (cx.now + self.limits.handshake, Box::new(way.clone()));
         if !self.engine.is_client() {
-            self.stage = Stage::Hello { until, way };
+            self.stage = Stage::Hello { until, way, look: None };
             return Ok(());
         }
         self.stage = Stage::Handshake { until, way, name: None };
@@ -156,7 +175,7 @@ impl<S: Stream> Tls<S> {
     fn shake_hands(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         if matches!(self.stage, Stage::Hello { .. }) {
             self.judge_client(cx)?;
-            self.hear_hello();
+            self.hear_hello(cx.now);
         }
         while let Stage::Handshake { .. } = self.stage {
             self.judge_server()?;
@@ -199,12 +218,22 @@ impl<S: Stream> Tls<S> {
         Err(Close::Protocol(format!("the server does not speak TLS; it said {said}").into()))
     }
     /// The handshake begins once the client's whole ClientHello is there: its name is read here.
-    fn hear_hello(&mut self) {
+    fn hear_hello(&mut self, now: Moment) {
         if first::of_client(&self.held) == First::Unclear {
             return;
         }
         let Hello::Whole { name } = hello::find(&self.held) else { return };
-        if let Stage::Hello { until, way } = std::mem::replace(&mut self.stage, Stage::New) {
+        if let (Some(handshakes), Stage::Hello { look, .. }) = (&self.handshakes, &mut self.stage) {
+            self.place = handshakes.begin();
+            if self.place.is_none() {
+                if look.is_none() {
+                    handshakes.note_wait();
+                }
+                *look = Some(now + LOOK);
+                return;
+            }
+        }
+        if let Stage::Hello { until, way, .. } = std::mem::replace(&mut self.stage, Stage::New) {
             self.stage = Stage::Handshake { until, way, name };
         }
     }
@@ -213,6 +242,7 @@ impl<S: Stream> Tls<S> {
         let Stage::Handshake { mut way, name, .. } = std::mem::replace(&mut self.stage, Stage::Open) else {
             return Ok(());
         };
+        self.place = None;
         way.tls = Some(Arc::new(self.engine.facts(name)));
         self.took = true;
         self.unshown = !self.plain.is_empty();
@@ -404,6 +434,10 @@ impl<S: Stream> Tls<S> {
     fn deadline(&mut self, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         match &self.stage {
             Stage::Hello { until, .. } | Stage::Handshake { until, .. } if *until <= cx.now => return Err(Close::Idle),
+            Stage::Hello { look: Some(look), .. } if *look <= cx.now => {
+                self.shake_hands(cx)?;
+                return self.decrypt(&mut Input::new(&mut [], &mut 0), cx);
+            }
             Stage::New | Stage::Hello { .. } | Stage::Handshake { .. } => return Ok(()),
             Stage::Open => {}
         }
@@ -508,6 +542,9 @@ impl<S: Stream> Session for Tls<S> {
     fn wants(&self) -> Wants {
         match (&self.stage, self.ours) {
             (Stage::New, _) => Wants { input: Pace::Hold, deadline: None },
+            (Stage::Hello { until, look: Some(look), .. }, _) => {
+                Wants { input: Pace::Hold, deadline: Some(*until.min(look)) }
+            }
             // A handshake is short, and both sides may have much to say at once.
             (Stage::Hello { until, .. } | Stage::Handshake { until, .. }, _) => {
                 Wants { input: Pace::Always, deadline: Some(*until) }

@@ -9,7 +9,8 @@
 //! Certificates, keys, roots and versions come in a `rustls` configuration; this crate reads no file and no clock. It
 //! renegotiates nothing, compresses nothing, and takes no early data (RFC 8446 §2.3), which can be replayed.
 //!
-//! [`Secure`] is a service around a service: it wraps the sessions of those who come to a `tls://` address.
+//! [`Secure`] is a service around a service: it wraps the sessions of those who come to a `tls://` address. [`Front`] does so
+//! also for those whose first byte is TLS's, at any other address. Handshakes under way are bounded ([`Handshakes`]).
 //!
 //! An idle connection has no buffers: what is kept between events is an unfinished record, at most 18 KiB, and what the
 //! inner session has not taken.
@@ -62,11 +63,15 @@
 
 mod engine;
 mod first;
+mod front;
+mod handshakes;
 mod hello;
 mod layer;
 mod limits;
 mod service;
 
+pub use front::{Front, Fronted};
+pub use handshakes::{HANDSHAKES_MAX, Handshakes};
 pub use layer::Tls;
 pub use limits::TlsLimits;
 pub use rustls;

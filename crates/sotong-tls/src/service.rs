@@ -1,5 +1,5 @@
 //! A service that speaks TLS where the address asks for it.
-use crate::{Tls, TlsLimits};
+use crate::{Handshakes, Tls, TlsLimits};
 use rustls::ServerConfig;
 use sotong_session::{Address, Close, Cx, Event, Host, Records, Service, Session, Stream, Wants, Way};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ pub struct Secure<S> {
     service: S,
     source: Arc<dyn Configs>,
     limits: TlsLimits,
+    handshakes: Handshakes,
 }
 
 /// Where the configuration of new connections comes from.
@@ -32,7 +33,27 @@ impl Configs for Arc<ServerConfig> {
 impl<S> Secure<S> {
     /// Speaks TLS for `service`.
     pub fn new(service: S, source: Arc<dyn Configs>, limits: TlsLimits) -> Self {
-        Self { service, source, limits }
+        Self { service, source, limits, handshakes: Handshakes::default() }
+    }
+    /// Counts its handshakes among others.
+    #[must_use]
+    pub fn counted_by(self, handshakes: Handshakes) -> Self {
+        Self { handshakes, ..self }
+    }
+    /// The service within.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+    /// Speaks TLS for one session, with the configuration of now.
+    ///
+    /// # Errors
+    /// As [`Tls::server`].
+    pub fn protect<T: Stream>(&self, session: T) -> Result<Tls<T>, Close> {
+        Ok(Tls::server(session, self.source.current(), self.limits)?.counted_by(&self.handshakes))
+    }
+    /// How long a client may take to say who it is.
+    pub fn limits(&self) -> TlsLimits {
+        self.limits
     }
 }
 
@@ -45,8 +66,7 @@ impl<S: Service<Session: Stream>> Service for Secure<S> {
         if !way.asks_tls {
             return Ok(MaybeTls::Plain(session));
         }
-        let tls = Tls::server(session, self.source.current(), self.limits)?;
-        Ok(MaybeTls::Tls(Box::new(tls)))
+        Ok(MaybeTls::Tls(Box::new(self.protect(session)?)))
     }
     fn lost(&self, who: Address, host: &mut dyn Host<<S::Session as Session>::Mail>) {
         self.service.lost(who, host);

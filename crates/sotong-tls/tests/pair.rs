@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sotong_classics::ChargenService;
 use sotong_session::{Checked, Close, End, Marks, Service, TlsFacts, Way, Wire, rig::Rig};
 use sotong_tls::{
-    Tls, TlsLimits,
+    Handshakes, Tls, TlsLimits,
     rustls::{
         self,
         version::{TLS12, TLS13},
@@ -364,4 +364,59 @@ proptest! {
         prop_assert_eq!(&probe(&pair.client).heard, &all);
         prop_assert_eq!(pair.closes(), DONE);
     }
+}
+
+/// A server whose handshakes are counted.
+fn counted(handshakes: &Handshakes) -> common::Side {
+    let config = Arc::new(server_config(&[&TLS13]));
+    let tls =
+        Tls::server(Checked::new(Probe::echo()), config, TlsLimits::default()).expect("a configuration that works");
+    Rig::stream(Checked::new(tls.counted_by(handshakes)).with_end_mark())
+}
+
+#[test]
+fn who_finds_no_place_among_the_handshakes_waits_for_one() {
+    let handshakes = Handshakes::new(1);
+    let ours = || client(Probe::ear(), client_config(&[&TLS13]));
+    let mut first = Pair::new(ours(), counted(&handshakes));
+    let mut second = Pair::new(ours(), counted(&handshakes));
+    for pair in [&mut first, &mut second] {
+        pair.server.open();
+        pair.client.open();
+    }
+    first.carry(false);
+    assert_eq!((handshakes.under_way(), handshakes.waited()), (1, 0));
+    second.carry(false);
+    assert!(second.server.sent().is_empty() && !second.server.takes(), "it waits, and is not read meanwhile");
+    for _ in 0..3 {
+        second.server.advance(Duration::from_millis(100));
+    }
+    assert!(second.server.sent().is_empty());
+    assert_eq!((handshakes.under_way(), handshakes.waited()), (1, 1), "one that waits is counted once");
+    first.flow();
+    first.say(b"one");
+    assert_eq!((probe(&first.client).heard.as_slice(), handshakes.under_way()), (&b"one"[..], 0));
+    second.server.advance(Duration::from_millis(100));
+    second.flow();
+    second.say(b"two");
+    assert_eq!(probe(&second.client).heard, b"two");
+    assert_eq!(handshakes.under_way(), 0);
+}
+
+#[test]
+fn a_place_among_the_handshakes_is_free_again_however_one_ends() {
+    let handshakes = Handshakes::new(1);
+    let mut first = Pair::new(client(Probe::ear(), client_config(&[&TLS13])), counted(&handshakes));
+    first.server.open();
+    first.client.open();
+    first.carry(false);
+    let mut late = Pair::new(client(Probe::ear(), client_config(&[&TLS13])), counted(&handshakes));
+    late.server.open();
+    late.client.open();
+    late.carry(false);
+    late.server.advance(10 * SECOND);
+    assert_eq!(late.server.close(), Some(&Close::Idle), "its time is up, waiting or not");
+    assert_eq!(handshakes.under_way(), 1);
+    drop(first);
+    assert_eq!(handshakes.under_way(), 0);
 }

@@ -8,7 +8,6 @@ mod commands;
 mod console;
 mod early;
 mod failure;
-mod front;
 mod help;
 mod logging;
 mod particle;

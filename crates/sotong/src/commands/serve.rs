@@ -15,14 +15,13 @@ use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 use sotong_shard::Mail;
-use sotong_tls::Secure;
+use sotong_tls::Front;
 
 use super::serve_tls::Tls;
 use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
 use crate::console::Console;
 use crate::failure::{self, Failure, Usage};
-use crate::front::Front;
 use crate::reporter::Reporter;
 use crate::units::Span;
 
@@ -44,7 +43,7 @@ where
         }
         (Some(tls), _) => {
             // Silence is that of words, and whoever is left for it gets his end mark.
-            let service = Secure::new(Idle { service, limits }, tls.configs(), tls.limits);
+            let service = tls.secure(Idle { service, limits });
             server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
         }
     }
@@ -86,13 +85,13 @@ where
             })
         }
         (Some(tls), _) if front == FrontDoor::Both => {
-            let service = Front::new(Idle { service, limits }, tls.configs(), tls.limits);
+            let service = Front::new(tls.secure(Idle { service, limits }));
             server.run(|bound, options, stop| {
                 sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
             })
         }
         (Some(tls), _) => {
-            let service = Secure::new(Idle { service, limits }, tls.configs(), tls.limits);
+            let service = tls.secure(Idle { service, limits });
             server.run(|bound, options, stop| {
                 sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
             })
@@ -223,6 +222,7 @@ impl<'a> Server<'a> {
             bytes_in = counters.bytes_in,
             bytes_out = counters.bytes_out,
             panics = counters.panics,
+            handshakes_waited = self.tls.as_ref().map_or(0, Tls::handshakes_waited),
             "stopped",
         );
         match stop.signal() {

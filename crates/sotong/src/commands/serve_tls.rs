@@ -11,7 +11,7 @@ use sotong_certs::{
     read_chain, utc,
 };
 use sotong_net::signals::Renew;
-use sotong_tls::{Configs, TlsLimits, rustls};
+use sotong_tls::{Configs, Handshakes, Secure, TlsLimits, rustls};
 
 use crate::catalogue::text;
 use crate::cli::ServeTls;
@@ -26,6 +26,8 @@ pub(super) struct Tls {
     /// The one that was made because none was given.
     own: Option<LastingIdentity>,
     pub(super) limits: TlsLimits,
+    /// All that are under way, of every worker.
+    handshakes: Handshakes,
 }
 
 struct Shown {
@@ -72,11 +74,21 @@ impl Tls {
         let reloadable = Arc::new(Reloadable::new(server)?);
         let defaults = TlsLimits::default();
         let limits = TlsLimits { handshake: flags.time().unwrap_or(defaults.handshake), ..defaults };
-        Ok(Some(Self { reloadable, shown, own, limits }))
+        Ok(Some(Self { reloadable, shown, own, limits, handshakes: Handshakes::default() }))
     }
 
     pub(super) fn configs(&self) -> Arc<dyn Configs> {
         Arc::new(Current(Arc::clone(&self.reloadable)))
+    }
+
+    /// Speaks TLS for `service`.
+    pub(super) fn secure<S>(&self, service: S) -> Secure<S> {
+        Secure::new(service, self.configs(), self.limits).counted_by(self.handshakes.clone())
+    }
+
+    /// How many clients had to wait for a place among the handshakes.
+    pub(super) fn handshakes_waited(&self) -> u64 {
+        self.handshakes.waited()
     }
 
     /// What a client needs to trust a certificate that nobody vouches for.

@@ -1,27 +1,25 @@
 //! One port for a service as it is and within TLS: a client's first byte tells.
-
-use std::sync::Arc;
-
+use crate::{MaybeTls, Secure};
 use sotong_layers::{Choice, Chooser, Handover, Sniff, SniffLimits};
 use sotong_session::{Address, Close, Cx, Event, Host, Service, Session, Stream, Wants, Way};
-use sotong_tls::{Configs, MaybeTls, Secure, Tls, TlsLimits};
 
-/// Speaks TLS for a service where the address asks for it; at the other addresses, where the client does.
+/// Speaks TLS for a service where the address asks for it; at the other addresses, where the client does: its first byte
+/// tells. A client that says nothing for as long as a handshake may take gets the service as it is.
+///
+/// The service within may tell its own clients apart in the same way ([`Sniff`]), with and without TLS: so requests, lines and
+/// both within TLS share a port.
 #[derive(Clone)]
-pub(crate) struct Front<S> {
-    service: S,
+pub struct Front<S> {
     secure: Secure<S>,
-    configs: Arc<dyn Configs>,
-    limits: TlsLimits,
 }
 
 /// The mail of a service's sessions.
 type Mail<S> = <<S as Service>::Session as Session>::Mail;
 
-impl<S: Clone> Front<S> {
-    pub(crate) fn new(service: S, configs: Arc<dyn Configs>, limits: TlsLimits) -> Self {
-        let secure = Secure::new(service.clone(), Arc::clone(&configs), limits);
-        Self { service, secure, configs, limits }
+impl<S> Front<S> {
+    /// Takes in clients of either kind; `secure` speaks TLS to those who do.
+    pub fn new(secure: Secure<S>) -> Self {
+        Self { secure }
     }
 }
 
@@ -35,22 +33,25 @@ where
 
     fn open(&self, way: &Way) -> Result<Self::Session, Close> {
         if way.asks_tls {
-            return self.secure.open(way).map(Fronted::Asked);
+            return self.secure.open(way).map(|session| Fronted(Kind::Asked(session)));
         }
-        let (service, configs) = (self.service.clone(), Arc::clone(&self.configs));
-        let either = Either { service, way: way.clone(), configs, limits: self.limits };
+        let either = Either { secure: self.secure.clone(), way: way.clone() };
         // Whoever says nothing is no more in a hurry than at a TLS port.
-        let limits =
-            SniffLimits { silence: self.limits.handshake, choice: self.limits.handshake, ..SniffLimits::default() };
-        Ok(Fronted::Told(Box::new(Handover::new(Sniff::new(either, limits)))))
+        let time = self.secure.limits().handshake;
+        let limits = SniffLimits { silence: time, choice: time, ..SniffLimits::default() };
+        Ok(Fronted(Kind::Told(Box::new(Handover::new(Sniff::new(either, limits))))))
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Mail<S>>) {
-        self.service.lost(who, host);
+        self.secure.lost(who, host);
     }
 }
 
 /// A session by its address, or by its client's first byte.
-pub(crate) enum Fronted<S>
+pub struct Fronted<S: Service>(Kind<S>)
+where
+    S::Session: Stream + 'static;
+
+enum Kind<S>
 where
     S: Service,
     S::Session: Stream + 'static,
@@ -66,15 +67,15 @@ where
 {
     type Mail = Mail<S>;
     fn handle(&mut self, event: Event<'_, Mail<S>>, cx: &mut Cx<'_, Mail<S>>) -> Result<(), Close> {
-        match self {
-            Self::Asked(session) => session.handle(event, cx),
-            Self::Told(session) => session.handle(event, cx),
+        match &mut self.0 {
+            Kind::Asked(session) => session.handle(event, cx),
+            Kind::Told(session) => session.handle(event, cx),
         }
     }
     fn wants(&self) -> Wants {
-        match self {
-            Self::Asked(session) => session.wants(),
-            Self::Told(session) => session.wants(),
+        match &self.0 {
+            Kind::Asked(session) => session.wants(),
+            Kind::Told(session) => session.wants(),
         }
     }
 }
@@ -86,11 +87,9 @@ where
 }
 
 /// Chooses by the first byte: that of a TLS record, which no request begins with, or any other.
-pub(crate) struct Either<S> {
-    service: S,
+struct Either<S> {
+    secure: Secure<S>,
     way: Way,
-    configs: Arc<dyn Configs>,
-    limits: TlsLimits,
 }
 
 /// The content type of a handshake record (RFC 8446, section 5.1).
@@ -102,11 +101,8 @@ where
     S::Session: Stream + 'static,
 {
     fn session(&self, is_tls: bool) -> Result<Box<dyn Stream<Mail = Mail<S>>>, Close> {
-        let session = self.service.open(&self.way)?;
-        Ok(match is_tls {
-            true => Box::new(Tls::server(session, self.configs.current(), self.limits)?),
-            false => Box::new(session),
-        })
+        let session = self.secure.service().open(&self.way)?;
+        Ok(if is_tls { Box::new(self.secure.protect(session)?) } else { Box::new(session) })
     }
 }
 
