@@ -167,7 +167,7 @@ impl Running {
             // A line that is not complete yet may end inside of an address.
             let complete = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains("listening"));
             let words = complete.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-            words.filter(|word| word.contains("://") || word.starts_with("unix:")).collect()
+            words.filter(|word| ["://", "unix:"].iter().any(|scheme| word.contains(scheme))).collect()
         };
         let bytes = self.stderr.wait("the start-up lines", |bytes, _| addresses(bytes).len() >= count);
         let found = addresses(&bytes);

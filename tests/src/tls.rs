@@ -1,13 +1,16 @@
-//! Connections over TLS, by a client that is none of ours: the library's own, on a thread of its own.
-use crate::{conn::Conn, process::HANG};
+//! Connections over TLS, by peers that are none of ours: the library's own, on a thread of its own.
+use crate::{
+    conn::Conn,
+    process::{self, HANG},
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, TcpListener, TcpStream},
     os::{fd::AsFd as _, unix::net::UnixStream},
     sync::Arc,
     thread,
@@ -40,6 +43,36 @@ pub fn client() -> Arc<ClientConfig> {
 /// # Errors
 /// No descriptor or thread is left.
 pub fn wrap(net: Conn) -> io::Result<UnixStream> {
+    let name = "localhost".try_into().expect("a name");
+    between(net, ClientConnection::new(client(), name).map_err(io::Error::other)?.into())
+}
+
+/// The next connection, whose client is spoken to in TLS by a server that shows [`CERT`], and its socket, for tests that break
+/// it. Ends are as with [`wrap`].
+///
+/// # Panics
+/// Nobody comes.
+pub fn accept(listener: &TcpListener) -> (UnixStream, TcpStream) {
+    let net = process::accept(listener);
+    let socket = net.try_clone().expect("a descriptor");
+    let tls = ServerConnection::new(server()).expect("a server");
+    (between(Conn::Tcp(net), tls.into()).expect("a thread"), socket)
+}
+
+/// A server's configuration that shows [`CERT`].
+///
+/// # Panics
+/// The file is damaged.
+pub fn server() -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let chain = vec![CertificateDer::from_pem_file(CERT).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(CERT).expect("a key");
+    let config = builder.expect("versions").with_no_client_auth().with_single_cert(chain, key);
+    Arc::new(config.expect("a key that fits"))
+}
+
+fn between(net: Conn, tls: Connection) -> io::Result<UnixStream> {
     let (ours, plain) = UnixStream::pair()?;
     ours.set_read_timeout(Some(HANG))?;
     ours.set_write_timeout(Some(HANG))?;
@@ -48,8 +81,6 @@ pub fn wrap(net: Conn) -> io::Result<UnixStream> {
         Conn::Tcp(net) => net.set_nonblocking(true)?,
         Conn::Unix(net) => net.set_nonblocking(true)?,
     }
-    let name = "localhost".try_into().expect("a name");
-    let tls = ClientConnection::new(client(), name).map_err(io::Error::other)?;
     let between = Between { net, plain, tls, heard: Vec::new(), said_all: false, heard_all: false, told_end: false };
     thread::Builder::new().name("tls".to_owned()).spawn(move || between.run())?;
     Ok(ours)
@@ -58,7 +89,7 @@ pub fn wrap(net: Conn) -> io::Result<UnixStream> {
 struct Between {
     net: Conn,
     plain: UnixStream,
-    tls: ClientConnection,
+    tls: Connection,
     /// Decrypted, and not taken.
     heard: Vec<u8>,
     said_all: bool,

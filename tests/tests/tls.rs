@@ -222,6 +222,46 @@ fn renegotiation_is_refused_and_compression_is_none() {
     server.stop();
 }
 
+#[test]
+fn keys_are_renewed_while_bytes_flow() {
+    let Some(pki) = Pki::new() else { return };
+    let server = Server::start(["echo", "tls://127.0.0.1:0", "--cert", CERT]);
+    let mut client = pki.client(server.address(), &["-tls1_3"]);
+    client.say(b"first\n");
+    client.wait_for("\nfirst\n");
+    // A line of K asks the peer for new keys, too.
+    client.say(b"K\n");
+    client.wait_for_word("KEYUPDATE");
+    for word in ["second", "third"] {
+        client.say(format!("{word}\n").as_bytes());
+        client.wait_for(&format!("\n{word}\n"));
+    }
+    assert_eq!(client.finish().code(), Some(0));
+    server.stop();
+}
+
+#[test]
+fn ncat_and_socat_under_every_model() {
+    let (Some(ncat), Some(socat)) = (tool("ncat"), tool("socat")) else { return };
+    for run in runs() {
+        let server = Server::start(run.line("echo", &["tls://127.0.0.1:0", "--cert", CERT]));
+        let lines = [
+            (ncat, vec!["--ssl-verify".to_owned(), "--ssl-trustfile".to_owned(), CERT.to_owned()], true),
+            (socat, vec!["-".to_owned(), format!("OPENSSL:localhost:{},cafile={CERT}", server.port())], false),
+        ];
+        for (tool, mut line, is_ncat) in lines {
+            if is_ncat {
+                line.extend(["localhost".to_owned(), server.port().to_owned()]);
+            }
+            let mut client = tool.start(&line);
+            client.say(HELLO.as_bytes());
+            client.wait_for(HELLO);
+            assert_eq!(client.finish().code(), Some(0), "{run}: {line:?}");
+        }
+        server.stop();
+    }
+}
+
 /// SIGHUP: who comes later sees the new certificate, who is there stays, and files that cannot be used change nothing.
 #[test]
 fn certificates_are_read_anew_without_dropping_anybody() {

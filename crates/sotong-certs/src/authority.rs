@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::error::{CertError, Warning};
 use crate::facts::{CertFacts, describe, unix_now};
+use crate::fingerprint::Fingerprint;
 use crate::making::{self, KeyType};
 use crate::names::{self, HostName};
 use crate::store::{self, Lock, Overwrite};
@@ -69,6 +70,13 @@ pub struct Record {
     pub file: PathBuf,
     /// What it says.
     pub facts: CertFacts,
+}
+
+impl Record {
+    /// Whether the file still holds it, and not another one or nothing.
+    pub fn is_there(&self) -> bool {
+        read::read_chain(&self.file).is_ok_and(|chain| Fingerprint::of(&chain[0]) == self.facts.fingerprint)
+    }
 }
 
 /// The folder of the authority within the data folder.

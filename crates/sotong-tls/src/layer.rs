@@ -289,7 +289,8 @@ impl<S: Stream> Tls<S> {
     fn fail(&mut self, error: &Error, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
         if matches!(self.stage, Stage::Open) {
             self.ours = OurEnd::Broken;
-            self.offer(cx)?;
+            // Whatever it makes of them, this is how the connection ends.
+            let _ = self.offer(cx);
         }
         self.engine.flush(cx.out);
         Err(reason(error))

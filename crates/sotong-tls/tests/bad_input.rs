@@ -2,6 +2,7 @@
 mod common;
 
 use common::{Order, Pair, Probe, client, client_config, distrustful_client_config, probe, server, server_config};
+use proptest::prelude::*;
 use sotong_session::Close;
 use sotong_tls::{Tls, TlsLimits, rustls};
 use std::{sync::Arc, time::Duration};
@@ -165,6 +166,67 @@ fn early_data_is_never_taken() {
     config.max_early_data_size = 1000;
     let refused = Tls::server(Probe::ear(), Arc::new(config), TlsLimits::default());
     assert!(matches!(refused.err(), Some(Close::Fault(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    /// Bytes that were changed, lost, doubled or made up, in the handshake or behind it: a reason or nothing, and no panic.
+    #[test]
+    fn no_bytes_break_anything_else(
+        bug in 0..4,
+        at in 0usize..4_000,
+        made_up in proptest::collection::vec(any::<u8>(), 1..40),
+        to_client: bool,
+        size in 1usize..600,
+        old: bool,
+    ) {
+        let versions: &[&rustls::SupportedProtocolVersion] = if old { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
+        let mut pair = Pair::of(Probe::ear(), Probe::echo(), versions);
+        pair.server.open();
+        pair.client.open();
+        let mut count = 0;
+        for round in 0..8 {
+            pair.client.mail(&Order::Say(vec![b'a' + round; 300]));
+            for is_to_client in [false, true] {
+                let (from, to) = match is_to_client {
+                    true => (&mut pair.server, &mut pair.client),
+                    false => (&mut pair.client, &mut pair.server),
+                };
+                let mut bytes = from.sent();
+                if is_to_client == to_client {
+                    let here = at.wrapping_sub(count);
+                    count += bytes.len();
+                    if here < bytes.len() {
+                        let len = made_up.len().min(bytes.len() - here);
+                        match bug {
+                            0 => bytes[here..here + len].copy_from_slice(&made_up[..len]),
+                            1 => drop(bytes.drain(here..here + len)),
+                            2 => drop(bytes.splice(here..here, made_up.iter().copied())),
+                            _ => bytes[here] ^= 1 << (made_up[0] % 8),
+                        }
+                    }
+                }
+                for piece in bytes.chunks(size) {
+                    to.input(piece);
+                }
+            }
+        }
+        for side in [&mut pair.client, &mut pair.server] {
+            side.advance(30 * SECOND);
+            side.end();
+            side.gone(Close::Done);
+            let close = side.close().cloned();
+            prop_assert!(
+                matches!(close, Some(Close::Protocol(_) | Close::Idle | Close::Truncated)),
+                "{:?}", close,
+            );
+            // Nothing that was not said is heard; what was said within the handshake is not.
+            let heard = &probe(side).heard;
+            let said: Vec<u8> = (0..8).flat_map(|round| vec![b'a' + round; 300]).collect();
+            let is_part = heard.is_empty() || said.windows(heard.len()).any(|part| part == heard);
+            prop_assert!(is_part, "{:?}", heard);
+        }
+    }
 }
 
 #[test]

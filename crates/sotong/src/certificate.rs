@@ -48,10 +48,10 @@ pub(crate) fn left(catalogue: &Catalogue, facts: &CertFacts, now: i64) -> String
 }
 
 fn uses(catalogue: &Catalogue, facts: &CertFacts) -> String {
-    let mut uses = Vec::new();
     if facts.is_ca {
-        uses.push(text!(catalogue, "certificate-for-issuing"));
+        return text!(catalogue, "certificate-for-issuing");
     }
+    let mut uses = Vec::new();
     if facts.for_servers {
         uses.push(text!(catalogue, "certificate-for-servers"));
     }

@@ -24,7 +24,7 @@ pub(crate) fn command(catalogue: &Catalogue) -> Command {
         "{{about-with-newline}}\n{header}{}{header:#} {{usage}}\n\n{{all-args}}{{after-help}}",
         text!(catalogue, "heading-usage")
     );
-    let mut command = Cli::command().styles(STYLES);
+    let mut command = with_long_help(Cli::command().styles(STYLES));
     // Global arguments reach the subcommands here, so that each is worded where it is shown.
     command.build();
     let names = every(&command).into_iter().skip(1).map(|of| of.get_name().to_owned());
@@ -33,6 +33,12 @@ pub(crate) fn command(catalogue: &Catalogue) -> Command {
     let naming = |arg: Arg| if arg.get_id() == "command" { arg.value_parser(names.clone()) } else { arg };
     let command = command.mut_subcommand("help", |help| help.mut_args(&naming));
     worded(command, catalogue, &template)
+}
+
+/// A build looks which commands have a longer help, and the words come behind it: they all have one, so that `--help` is
+/// what `sotong help` prints.
+fn with_long_help(command: Command) -> Command {
+    command.long_about("").mut_subcommands(with_long_help)
 }
 
 /// The command and all those below it, which `Command::build` has named.
@@ -58,11 +64,9 @@ fn worded(command: Command, catalogue: &Catalogue, template: &str) -> Command {
     };
     let units =
         (command.has_subcommands() || takes("TIME") || takes("BYTES")).then(|| text!(catalogue, "details-units"));
-    let details: Vec<_> = catalogue.find(&format!("details-{name}")).into_iter().chain(units).collect();
-    if !details.is_empty() {
-        let about = word(catalogue, &format!("about-{name}"));
-        command = command.long_about(format!("{about}\n\n{}", unwrapped(&details.join("\n\n"))));
-    }
+    let about = word(catalogue, &format!("about-{name}"));
+    let parts: Vec<_> = std::iter::once(about).chain(catalogue.find(&format!("details-{name}"))).chain(units).collect();
+    command = command.long_about(unwrapped(&parts.join("\n\n")));
     if let Some(examples) = examples(&command, catalogue) {
         let header = STYLES.get_header();
         let heading = text!(catalogue, "heading-examples");

@@ -148,6 +148,7 @@ fn shells_complete_commands_flags_and_values() {
         ("sotong", &["echo", "room", "connect"][..]),
         ("sotong help", &["echo", "room", "connect"]),
         ("sotong completions", &["bash", "zsh", "fish"]),
+        ("sotong cert", &["new", "check"]),
         ("sotong echo --model", &["threads", "epoll"]),
     ] {
         let answers = [completed("bash", bash, line), completed("fish", fish, line)];
@@ -235,6 +236,15 @@ fn a_program_reads_mistakes_as_events() {
         "logs are English"
     );
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn both_ways_to_ask_for_help_tell_the_same() {
+    for command in ["echo", "room", "connect", "listen", "cert", "models", "completions", "man", "help"] {
+        let (long, asked) = (sotong(&[command, "--help"]), sotong(&["help", command]));
+        assert_eq!(text(&long.stdout), text(&asked.stdout), "{command}");
+        assert_ne!(text(&long.stdout), text(&sotong(&[command, "-h"]).stdout), "-h is shorter");
+    }
 }
 
 #[test]

@@ -64,3 +64,22 @@ fn who_it_is_and_what_it_is_for() {
     assert_eq!(leaf.days_left(leaf.not_after + 1), -1);
     assert_eq!(leaf.days_left(leaf.not_after - 86_400), 1);
 }
+
+#[test]
+fn a_certificate_with_any_bit_wrong_is_read_or_refused_and_nothing_else() {
+    let Some(pki) = pki() else { return };
+    let good = read_chain(&pki.path("ec-pkcs8.pem")).expect("a chain").remove(0);
+    let mut read = 0;
+    for at in 0..good.len() {
+        for bit in 0..8 {
+            let mut bad = good.to_vec();
+            bad[at] ^= 1 << bit;
+            if let Some(facts) = describe(&bad.into()) {
+                assert_ne!(facts.fingerprint, describe(&good).expect("good").fingerprint);
+                read += 1;
+            }
+        }
+        assert_eq!(describe(&good[..at].to_vec().into()), None, "cut short at {at}");
+    }
+    assert!(read > 0, "a signature may be anything");
+}

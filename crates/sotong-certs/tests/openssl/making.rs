@@ -178,6 +178,11 @@ fn what_was_issued_is_remembered_with_its_place() {
     let found = records(&data).expect("read");
     let expect: Vec<_> = [1, 2, 0].map(|at: usize| (issued[at].cert.clone(), issued[at].facts.clone())).into();
     assert_eq!(found.into_iter().map(|record| (record.file, record.facts)).collect::<Vec<_>>(), expect);
+    let is_there = || records(&data).expect("read").iter().map(sotong_certs::Record::is_there).collect::<Vec<_>>();
+    assert_eq!(is_there(), [true; 3]);
+    fs::remove_file(&issued[2].cert).expect("removed");
+    fs::copy(&issued[1].cert, &issued[0].cert).expect("copied");
+    assert_eq!(is_there(), [true, false, false], "the first one's file holds another");
     fs::write(data.join("issued/no-record.pem"), "something else").expect("written");
     assert_eq!(records(&data).map(|found| found.len()), Ok(3));
 }

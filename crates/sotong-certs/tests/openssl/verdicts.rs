@@ -53,6 +53,7 @@ fn each_check_that_fails_has_its_name() {
     check(pki, "client", "localhost", &Why::NotForServers);
     check(pki, "old", "localhost", &Why::OldVersion { version: 1 });
     check(pki, "stranger", "localhost", &Why::SelfSigned);
+    check(pki, "mid", "localhost", &Why::Authority);
 }
 
 #[test]
@@ -153,4 +154,40 @@ fn false_signatures_are_found() {
     assert!(!is_reached);
     assert!(matches!(refusal.expect("refused").why, Why::BadSignature | Why::UnknownIssuer { .. }));
     assert!(pki.output("verify -CAfile false-mid.pem ec-pkcs8.pem").status.code() != Some(0), "openssl agrees");
+}
+
+/// The client of the test below, in a process of its own: an environment cannot be changed within one.
+#[test]
+fn child_that_trusts_the_systems_authorities() {
+    let Some(address) = std::env::var_os("SOTONG_CERTS_ADDRESS") else { return };
+    let expect = std::env::var("SOTONG_CERTS_EXPECT").expect("what to expect");
+    let said = match client_config(&ClientTls::default()) {
+        Err(why) => format!("{why:?}"),
+        Ok(client) => {
+            let answer = ask(&client.config, address.to_str().expect("UTF-8"), "localhost").map(|(answer, _)| answer);
+            format!("{answer:?} {:?}", client.verdict.refusal().map(|refusal| refusal.why))
+        }
+    };
+    assert!(said.contains(&expect), "{said}");
+}
+
+#[test]
+fn the_systems_authorities_are_trusted_by_default() {
+    let Some(pki) = pki() else { return };
+    let server = server(pki, "ec-pkcs8");
+    pki.write("no-roots.pem", "");
+    for (file, expect) in
+        [("root.pem", "Ok(\"olleh\\n\") None"), ("stranger.pem", "UnknownIssuer"), ("no-roots.pem", "NoSystemRoots")]
+    {
+        let output = std::process::Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "verdicts::child_that_trusts_the_systems_authorities"])
+            .env("SSL_CERT_FILE", pki.path(file))
+            .env_remove("SSL_CERT_DIR")
+            .env("SOTONG_CERTS_ADDRESS", &server.address)
+            .env("SOTONG_CERTS_EXPECT", expect)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{file}: {said}");
+    }
 }

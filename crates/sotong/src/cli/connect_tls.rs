@@ -37,8 +37,9 @@ pub(crate) struct ConnectTls {
     #[arg(long, value_enum, value_name = "VERSION", hide_short_help = true)]
     tls_max: Option<Version>,
     // Without a file it is the one that SSLKEYLOGFILE names.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "", hide_short_help = true, value_hint = ValueHint::FilePath)]
-    keylog: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, hide_short_help = true, value_hint = ValueHint::FilePath)]
+    #[expect(clippy::option_option, reason = "not given, given, given with a file")]
+    keylog: Option<Option<PathBuf>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,11 +98,11 @@ impl ConnectTls {
     /// They are asked for without a file, and the environment names none.
     pub(crate) fn keylog(&self) -> Result<Option<PathBuf>, BadValue> {
         match &self.keylog {
-            Some(file) if file.as_os_str().is_empty() => {
+            Some(None) => {
                 let named = std::env::var_os("SSLKEYLOGFILE").filter(|file| !file.is_empty());
                 named.map(|file| Some(file.into())).ok_or(BadValue::KeyLog)
             }
-            file => Ok(file.clone()),
+            file => Ok(file.clone().flatten()),
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Client {
     shown: String,
     starttls: Option<Upgrade>,
     asked: Arc<Asked>,
+    has_identity: bool,
     handshake: Duration,
     /// Whether it leaves when the handshake is done.
     looks_only: bool,
@@ -68,6 +69,7 @@ impl Client {
             shown,
             starttls,
             asked,
+            has_identity: flags.identity().is_some(),
             handshake: timeout.unwrap_or(TlsLimits::default().handshake),
             looks_only: flags.show_cert,
         }))
@@ -110,11 +112,33 @@ impl Client {
         if let Some(refusal) = self.refusal().filter(|_| !self.trusts_anybody && crossed.tls.is_none()) {
             return Some(JoinFailure::Untrusted { peer, refusal: Box::new(refusal) });
         }
-        if self.was_asked() && matches!(close, Close::Protocol(text) if text.contains("TLS alert")) {
-            return Some(JoinFailure::ClientCert { peer });
+        match alert(close) {
+            Some(_) if self.was_asked() => return Some(JoinFailure::ClientCert { peer }),
+            Some(alert) if self.has_identity && ALERTS_OF_CERTIFICATES.contains(&alert) => {
+                return Some(JoinFailure::ClientCertRefused { peer, why: alert.to_owned() });
+            }
+            _ => {}
         }
         Some(failure(close, peer, self.handshake))
     }
+}
+
+/// What a server that refuses a client's certificate says (RFC 8446, section 6.2).
+const ALERTS_OF_CERTIFICATES: [&str; 8] = [
+    "bad certificate",
+    "unsupported certificate",
+    "certificate revoked",
+    "certificate expired",
+    "certificate unknown",
+    "unknown c a",
+    "access denied",
+    "decrypt error",
+];
+
+/// The alert by which the peer gave up.
+fn alert(close: &Close) -> Option<&str> {
+    let Close::Protocol(text) = close else { return None };
+    text.split_once("TLS alert \"")?.1.strip_suffix('"')
 }
 
 /// The server's side of TLS.

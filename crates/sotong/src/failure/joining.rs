@@ -46,6 +46,8 @@ pub(crate) enum JoinFailure {
     Untrusted { peer: String, refusal: Box<Refusal> },
     /// The server turned us away after it had asked for a certificate that it was not shown.
     ClientCert { peer: String },
+    /// The server refused the certificate that it was shown: its alert.
+    ClientCertRefused { peer: String, why: String },
     /// It speaks something else than TLS: its first words.
     NotTls { peer: String, said: String },
     /// TLS failed otherwise.
@@ -61,7 +63,7 @@ impl JoinFailure {
         match self {
             Self::Dial { why, .. } => dial_code(why),
             Self::Reset { .. } | Self::Truncated { .. } | Self::NotTls { .. } | Self::Tls { .. } => code::PROTOCOL,
-            Self::Untrusted { .. } | Self::ClientCert { .. } => code::CERTIFICATE,
+            Self::Untrusted { .. } | Self::ClientCert { .. } | Self::ClientCertRefused { .. } => code::CERTIFICATE,
             Self::Idle { .. } | Self::NobodyCame { .. } | Self::Handshake { .. } => code::NO_ANSWER,
             Self::Connection { why, .. } => match why.kind {
                 io::ErrorKind::TimedOut => code::NO_ANSWER,
@@ -126,6 +128,9 @@ impl JoinFailure {
             Self::Truncated { peer } => text!(catalogue, "join-truncated", peer = peer.clone()),
             Self::Untrusted { peer, refusal } => trust::refusal(catalogue, peer, refusal),
             Self::ClientCert { peer } => text!(catalogue, "join-client-cert", peer = peer.clone()),
+            Self::ClientCertRefused { peer, why } => {
+                text!(catalogue, "join-client-cert-refused", peer = peer.clone(), why = why.clone())
+            }
             Self::NotTls { peer, said } => text!(catalogue, "join-not-tls", peer = peer.clone(), said = said.clone()),
             Self::Tls { peer, why } => text!(catalogue, "join-tls", peer = peer.clone(), why = why.clone()),
             Self::Handshake { peer, time_max } => {

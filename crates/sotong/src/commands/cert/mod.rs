@@ -33,7 +33,7 @@ fn list(args: &CertList, console: &Console) -> Result<(), Failure> {
         let lines = records.iter().map(|record| {
             let mut object = certificate::object(&record.facts, now);
             object["file"] = record.file.to_string_lossy().into();
-            object["exists"] = record.file.exists().into();
+            object["there"] = record.is_there().into();
             format!("{object}\n")
         });
         return console.out(&lines.collect::<String>());
@@ -48,7 +48,7 @@ fn list(args: &CertList, console: &Console) -> Result<(), Failure> {
         };
         let left = certificate::left(&console.catalogue, &record.facts, now);
         let file = record.file.display();
-        let gone = if record.file.exists() {
+        let gone = if record.is_there() {
             String::new()
         } else {
             format!(" ({})", text!(console.catalogue, "cert-list-gone"))

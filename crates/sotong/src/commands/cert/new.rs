@@ -1,5 +1,7 @@
 //! `sotong cert new`: a certificate by the local authority.
 
+use std::path::Path;
+
 use sotong_certs::{Authority, Holder, Order, Overwrite, authority_folder, data_folder, utc};
 
 use crate::catalogue::text;
@@ -22,7 +24,9 @@ pub(super) fn run(args: &CertNew, console: &Console) -> Result<(), Failure> {
     let authority = open(console)?;
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Never };
     let order = Order { holder, days: args.days, key };
-    let issued = authority.issue(&order, &args.out, overwrite)?;
+    // `localhost.pem` is easier to read, and to copy, than `./localhost.pem`.
+    let folder = if args.out == Path::new(".") { Path::new("") } else { &args.out };
+    let issued = authority.issue(&order, folder, overwrite)?;
     let until = utc(issued.facts.not_after);
     let said = match &order.holder {
         Holder::Server(_) => {
