@@ -73,7 +73,12 @@ const PROTOCOLS: [&str; 7] = ["smtp", "imap", "pop3", "irc", "xmpp", "postgres",
 
 /// A server of one connection, and where it listens.
 fn server(python: Tool, protocol: &str, mode: &str) -> (Child, String) {
-    let mut server = python.command(["-c", SERVER, protocol, mode, CERT]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut server = python
+        .command(["-c", SERVER, protocol, mode, CERT])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut port = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
     (server, format!("localhost:{}", port.trim()))
