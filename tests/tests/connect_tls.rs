@@ -300,6 +300,18 @@ fn who_does_not_speak_tls_is_told_in_one_line() {
     }
 }
 
+#[test]
+fn who_speaks_plain_text_to_a_server_of_tls_is_told_in_one_line() {
+    let listening = start(["listen", "--cert", CERT, "tls://127.0.0.1:0"]);
+    let done = run(["connect", &listening.place()], b"hello?\r\n");
+    assert_eq!((done.code(), done.stdout.as_slice()), (Some(0), &[0x15, 3, 1, 0, 2, 2, 10][..]));
+    assert!(done.stderr.contains("seems to speak; try tls://") && done.stderr.lines().count() == 1, "{}", done.stderr);
+    let (listener, address) = listener();
+    let connecting = start(["connect", &address]);
+    process::accept(&listener).write_all(&[0x15, 3, 1, 0, 2, 2, 11, 0]).unwrap();
+    assert_eq!(connecting.finish().stderr, "", "more than an alert is none");
+}
+
 /// The environment of the tester trusts whomever it trusts; these trust nobody.
 fn trusting_nobody(args: &[&str]) -> Done {
     let folder = Folder::new();

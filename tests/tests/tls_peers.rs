@@ -119,11 +119,14 @@ fn a_late_answer_of_a_server_in_python() {
     assert_eq!(wait(&mut server.0).code(), Some(0), "it has heard our close_notify");
 }
 
+/// Makes the arguments of a client for a port.
+type Args = fn(&str) -> Vec<String>;
+
 #[test]
 fn foreign_clients_are_heard_to_the_last_byte() {
     // To s_client some capital letters are commands.
     let text: Vec<u8> = noise(8 * MIB, 43).iter().map(|byte| b'a' + byte % 8).collect();
-    let clients: [(&str, fn(&str) -> Vec<String>); 3] = [
+    let clients: [(&str, Args); 3] = [
         ("openssl", |port| {
             words(&[
                 "s_client",

@@ -186,7 +186,7 @@ where
         }
         let [forth, back] = [&self.forth, &self.back].map(|half| {
             let (State::Over(end) | State::Drains(end)) = half.state else { unreachable!("both directions are over") };
-            Passed { bytes: half.bytes, end }
+            Passed { bytes: half.bytes, end, tls_alert: false }
         });
         let tls = self.heard.lock().tls.take();
         Ok(Crossed { forth, back, time: self.start.elapsed(), close: self.close.take(), tls })

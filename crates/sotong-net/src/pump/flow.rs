@@ -57,6 +57,9 @@ pub(super) enum Order {
     Cut = 2,
 }
 
+/// As many first bytes as an alert of TLS has.
+pub(super) type First = [u8; 7];
+
 /// What a mover and its pump share.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -69,6 +72,8 @@ pub(super) struct Line {
     at_end: AtomicBool,
     wake: OwnedFd,
     state: Mutex<State>,
+    /// The first bytes of a connection.
+    first: Mutex<First>,
     /// Rings when `state` changes.
     news: Arc<OwnedFd>,
 }
@@ -91,6 +96,7 @@ impl Line {
             at_end: AtomicBool::new(false),
             wake: wake::event()?,
             state: Mutex::default(),
+            first: Mutex::default(),
             news,
         })
     }
@@ -99,6 +105,9 @@ impl Line {
     }
     pub(super) fn moved_at(&self) -> Instant {
         self.start + Duration::from_nanos(self.moved_at.load(Ordering::Relaxed))
+    }
+    pub(super) fn first(&self) -> First {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
     pub(super) fn give(&self, order: Order) {
         if self.order.fetch_max(order as u8, Ordering::SeqCst) < order as u8 {
@@ -176,6 +185,9 @@ impl Mover {
     }
 
     fn carry(&mut self) -> Ended {
+        if let Err(ended) = self.look() {
+            return ended;
+        }
         let kernel = match self.route() {
             Route::Buffers => Ok(()),
             Route::Direct => self.splice_direct(),
@@ -186,6 +198,25 @@ impl Mover {
             Ok(()) => Ended::EndOfInput,
             Err(ended) => ended,
         }
+    }
+
+    /// Looks at the first bytes of a connection, and leaves them where they are.
+    fn look(&self) -> Result<(), Ended> {
+        let From::Handle(source) = &self.from else { return Ok(()) };
+        if source.kind != Kind::Stream || !source.nonblocking {
+            return Ok(());
+        }
+        while !self.wait_source(source)? {
+            self.heed(Order::Drain)?;
+        }
+        let mut first = First::default();
+        match recv(source, &mut first, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+            // It is told once.
+            Err(errno) => return Err(from_source(source, errno)),
+        }
+        *self.line.first.lock().unwrap_or_else(PoisonError::into_inner) = first;
+        Ok(())
     }
 
     fn route(&self) -> Route {

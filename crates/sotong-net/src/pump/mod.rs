@@ -126,6 +126,9 @@ pub struct Passed {
     pub bytes: u64,
     /// Why it ended.
     pub end: FlowEnd,
+    /// Whether a connection said one alert of TLS (RFC 8446, section 6) and nothing else: a server that was spoken to in plain
+    /// text where it speaks TLS.
+    pub tls_alert: bool,
 }
 
 /// Why a direction ended.
@@ -228,7 +231,11 @@ impl Pump {
         watch.run();
         let ends = watch.ends();
         connections.iter().flatten().for_each(|connection| close(connection, &limits));
-        let [forth, back] = [FORTH, BACK].map(|flow| Passed { bytes: watch.lines[flow].bytes(), end: ends[flow] });
+        let [forth, back] = [FORTH, BACK].map(|flow| {
+            let (bytes, first) = (watch.lines[flow].bytes(), watch.lines[flow].first());
+            let tls_alert = bytes == first.len() as u64 && matches!(first, [0x15, 3, _, 0, 2, 1 | 2, _]);
+            Passed { bytes, end: ends[flow], tls_alert }
+        });
         Ok(Report { forth, back, time: start.elapsed() })
     }
 }

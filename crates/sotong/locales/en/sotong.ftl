@@ -429,6 +429,7 @@ join-client-cert-refused = { $peer } refused the certificate of --cert: { $why }
 join-not-tls = { $peer } does not speak TLS; it said { $said }. Try tcp://, or --starttls.
 join-tls = TLS with { $peer } failed: { $why }.
 join-handshake = { $peer } did not finish the TLS handshake within { $time }; -w waits longer.
+connect-speaks-tls = { $peer } answered with an alert of TLS, which it seems to speak; try tls://, or --starttls.
 connect-insecure = the server's certificate is not checked (--insecure): whoever is on the way can read and change everything.
 untrusted-expired = its certificate expired on { $date }
 untrusted-not-yet = its certificate is not valid before { $date }

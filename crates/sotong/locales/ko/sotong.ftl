@@ -414,6 +414,7 @@ join-client-cert-refused = { $peer } 쪽이 --cert의 인증서를 거절했습�
 join-not-tls = { $peer } 쪽은 TLS를 쓰지 않습니다. 받은 내용: { $said }. tcp://나 --starttls를 써 보십시오.
 join-tls = { $peer } 쪽과의 TLS가 실패했습니다: { $why }.
 join-handshake = { $peer } 쪽이 { $time } 안에 TLS 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
+connect-speaks-tls = { $peer } 쪽이 TLS 경고로 응답했습니다. TLS를 쓰는 것으로 보이니 tls://나 --starttls를 써 보십시오.
 connect-insecure = 서버 인증서를 확인하지 않습니다(--insecure). 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다.
 untrusted-expired = 인증서가 { $date }에 만료되었습니다
 untrusted-not-yet = 인증서가 { $date }부터 유효합니다

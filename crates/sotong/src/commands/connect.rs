@@ -62,6 +62,11 @@ impl Client<'_> {
         let pump = pump.forth(forth).back(back).rules(rules).limits(self.limits(wire));
         let report = pump.run(Some(stop.draining_fd())).map_err(setup)?;
         log_closed(&peer, &report.forth, &report.back, report.time);
+        if report.back.tls_alert {
+            let peer = || peer.clone();
+            self.console
+                .warn("spoken to in plain text", |catalogue| text!(catalogue, "connect-speaks-tls", peer = peer()));
+        }
         verdict(&report, Side::B, wire, &peer, self.joining.timeout(), &stop)
     }
 
