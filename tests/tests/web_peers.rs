@@ -163,6 +163,57 @@ fn nc_sends_requests_ahead() {
     server.stop();
 }
 
+#[test]
+fn chromium_shows_pages_and_follows_links() {
+    let Some(chromium) = tool("chromium") else { return };
+    let site = Site::new();
+    let root = site.root();
+    fs::create_dir(root.join("사진")).unwrap();
+    fs::write(root.join("사진/<하늘>.txt"), "파란 하늘").unwrap();
+    let script = "<script>(async () => {\
+        const told = [];\
+        for (const path of ['/', '/%EC%82%AC%EC%A7%84/', '/large.bin']) {\
+            const answer = await fetch(path);\
+            told.push(answer.status, (await answer.arrayBuffer()).byteLength > 0);\
+        }\
+        const page = new DOMParser().parseFromString(await (await fetch('/%EC%82%AC%EC%A7%84/')).text(), 'text/html');\
+        const link = [...page.querySelectorAll('td a')].at(-1);\
+        const file = await fetch(new URL(link.getAttribute('href'), location.origin + '/%EC%82%AC%EC%A7%84/'));\
+        document.body.textContent = 'told ' + told + ' ' + link.textContent + ' ' + await file.text();\
+    })()</script>";
+    fs::write(root.join("ask.html"), format!("<!DOCTYPE html><html><body>{script}</body></html>")).unwrap();
+    // Browsers take no Ed25519; the certificate that is made is ECDSA.
+    let more = ["tls://127.0.0.1:0", "--https"];
+    let mut command = process::command([&["web"], &Site::words(utf8(&root), &more)[..]].concat());
+    command.env("XDG_DATA_HOME", site.at("data"));
+    let server = Server::start_by(command);
+    let port = |at: usize| server.addresses()[at].rsplit_once(':').unwrap().1.to_owned();
+    for url in [
+        format!("http://127.0.0.1:{}/ask.html", port(0)),
+        format!("https://127.0.0.1:{}/ask.html", port(0)),
+        format!("https://127.0.0.1:{}/ask.html", port(1)),
+    ] {
+        let folder = format!("--user-data-dir={}", utf8(&site.at("browser")));
+        let page = output(
+            chromium,
+            &[
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--ignore-certificate-errors",
+                "--timeout=30000",
+                "--virtual-time-budget=20000",
+                &folder,
+                "--dump-dom",
+                &url,
+            ],
+        );
+        let page = String::from_utf8(page).unwrap();
+        assert!(page.contains("told 200,true,200,true,200,true &lt;하늘&gt;.txt 파란 하늘"), "{url}: {page}");
+    }
+    server.stop();
+}
+
 /// What of the kernel's calls a server makes while `ask` runs.
 fn calls(server: &Server, strace: Tool, to: &Path, ask: impl FnOnce()) -> Option<String> {
     let mut tracer: Command =

@@ -529,7 +529,8 @@ impl Site {
     fn say_busy(&self, reply: &mut Reply<'_, '_, Mail>) -> Next {
         self.say_with(Status::SERVICE_UNAVAILABLE, &Fields::new().with(Name::RETRY_AFTER, "1"), reply)
     }
-    fn say_who(&self, reply: &mut Reply<'_, '_, Mail>) -> Next {
+    fn say_who(&mut self, reply: &mut Reply<'_, '_, Mail>) -> Next {
+        self.known = None;
         let ask = Fields::new().with(Name::WWW_AUTHENTICATE, "Basic realm=\"Sotong\", charset=\"UTF-8\"");
         self.say_with(Status::UNAUTHORIZED, &ask, reply)
     }
