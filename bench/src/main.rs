@@ -23,7 +23,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 const SMOKE_SECONDS: f64 = 0.1;
 /// Exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
-/// READMEs by their path from the root of the repository.
+/// Pages with the table of rates alone, and READMEs, by their paths from the root of the repository.
+const PAGES: [(&str, Lang); 2] = [("docs/en/models.md", Lang::En), ("docs/ko/models.md", Lang::Ko)];
 const READMES: [(&str, Lang); 2] = [("README.md", Lang::En), ("README.ko.md", Lang::Ko)];
 
 /// Measure Sotong's I/O models beside plain servers, interleaved, server on one core and load on another, by messages for
@@ -55,7 +56,7 @@ struct Args {
     /// Measure nothing; make the tables from such a file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["smoke", "rounds", "seconds", "only", "servers", "json"])]
     from: Option<PathBuf>,
-    /// Put the tables into README.md and README.ko.md
+    /// Put the tables into README.md, README.ko.md and the pages about the models
     #[arg(long)]
     write_readme: bool,
     /// Take the programs as they stand beside this one
@@ -187,10 +188,12 @@ fn root() -> &'static Path {
 }
 
 fn write_readmes(run: &Run) -> Result<(), Box<dyn Error>> {
-    for (name, lang) in READMES {
+    let readmes = READMES.map(|(name, lang)| (name, report::markdown(run, lang)));
+    let pages = PAGES.map(|(name, lang)| (name, report::rates(&run.cells, lang)));
+    for (name, tables) in readmes.into_iter().chain(pages) {
         let path = root().join(name);
         let text = fs::read_to_string(&path)?;
-        let text = report::embed(&text, &report::markdown(run, lang)).map_err(|fault| format!("{name}: {fault}"))?;
+        let text = report::embed(&text, &tables).map_err(|fault| format!("{name}: {fault}"))?;
         fs::write(path, text)?;
         eprintln!("the tables stand in {name}");
     }

@@ -23,11 +23,11 @@ pub struct Memory {
     pub resident: u64,
 }
 
-/// A line of `/proc/PID/stat`: the parent, and the time spent in ticks, by itself and by children that it has waited for.
+/// A line of `/proc/PID/stat`: the parent, and the time spent, in ticks, by children that it has waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
     parent: u32,
-    ticks: u64,
+    ended_ticks: u64,
 }
 
 impl Tree {
@@ -36,16 +36,21 @@ impl Tree {
         Self { root }
     }
 
-    /// CPU time of user and system so far, in steps of 10 ms.
+    /// CPU time of user and system so far, of all threads: in nanoseconds by the processes' own clocks, and in steps of 10 ms
+    /// for processes that have ended.
     ///
     /// # Errors
     /// If the process is gone.
     pub fn cpu(self) -> io::Result<Duration> {
         let stats = stats()?;
-        let own = stats.get(&self.root).ok_or(io::ErrorKind::NotFound)?.ticks;
-        let below: u64 = below(&stats, self.root).iter().filter_map(|pid| stats.get(pid)).map(|stat| stat.ticks).sum();
-        let ticks_per_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_micros((own + below) * 1_000_000 / ticks_per_second))
+        let mut spent = clock(self.root)?;
+        let mut ended_ticks = stats.get(&self.root).ok_or(io::ErrorKind::NotFound)?.ended_ticks;
+        for pid in below(&stats, self.root) {
+            // One that ends meanwhile is in its parent's count the next time.
+            spent += clock(pid).unwrap_or_default();
+            ended_ticks += stats.get(&pid).map_or(0, |stat| stat.ended_ticks);
+        }
+        Ok(spent + Duration::from_micros(ended_ticks * 1_000_000 / rustix::param::clock_ticks_per_second()))
     }
 
     /// Memory now.
@@ -81,6 +86,12 @@ impl Tree {
     }
 }
 
+/// The CPU time of all threads of a process, those that have ended included.
+fn clock(pid: u32) -> io::Result<Duration> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?);
+    Ok(nix::time::ClockId::pid_cpu_clock_id(pid)?.now()?.into())
+}
+
 fn stats() -> io::Result<BTreeMap<u32, Stat>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir("/proc")?.take(PROCESSES_MAX) {
@@ -95,8 +106,8 @@ fn stats() -> io::Result<BTreeMap<u32, Stat>> {
 /// The name stands in brackets and may itself hold brackets and spaces.
 fn stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
-    Some(Stat { parent: fields.get(1)?.parse().ok()?, ticks })
+    let ended_ticks = fields.get(13..15)?.iter().map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    Some(Stat { parent: fields.get(1)?.parse().ok()?, ended_ticks })
 }
 
 fn below(stats: &BTreeMap<u32, Stat>, root: u32) -> Vec<u32> {
@@ -124,13 +135,13 @@ mod tests {
     #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let text = "71 (a) (b 9) S 70 71 71 0 -1 4194560 1 2 3 4 100 20 3 1 20 0 5 0 12 1 1";
-        assert_eq!(stat(text), Some(Stat { parent: 70, ticks: 124 }));
+        assert_eq!(stat(text), Some(Stat { parent: 70, ended_ticks: 4 }));
         assert_eq!(stat("71 (a) S 70"), None);
     }
 
     #[test]
     fn grandchildren_are_below_too() {
-        let stat = |parent| Stat { parent, ticks: 0 };
+        let stat = |parent| Stat { parent, ended_ticks: 0 };
         let stats = BTreeMap::from([(2, stat(1)), (3, stat(2)), (4, stat(2)), (5, stat(4)), (6, stat(1))]);
         assert_eq!(below(&stats, 2), [3, 4, 5]);
         assert_eq!(below(&stats, 6), [0; 0]);

@@ -149,7 +149,8 @@ fn mib(bytes: f64) -> f64 {
     kib(bytes) / 1024.0
 }
 
-fn rates(cells: &Cells, lang: Lang) -> String {
+/// The table of rates and memory alone.
+pub fn rates(cells: &Cells, lang: Lang) -> String {
     let mut head = vec![String::new()];
     head.extend(Workload::rates().map(|workload| lang.workload(workload).to_owned()));
     head.push(lang.measure(Measure::IdleBytes).to_owned());

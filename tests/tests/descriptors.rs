@@ -108,9 +108,10 @@ fn places_of_a_room_leave_room_for_its_wakers() {
     }
 }
 
-/// A server whose processes have all they need to serve.
+/// A server whose processes have all they need to serve. With so few places every model accepts by calls: where the kernel
+/// accepts by itself, the limit is the one that the process had when it was told to.
 fn ready(run: &Run) -> Server {
-    let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v"]));
+    let mut server = Server::start(run.line("echo", &["127.0.0.1:0", "-v", "--max-conns", "100"]));
     let workers = if run.model == Model::Processes { run.processes() } else { 0 };
     server.wait_until("its workers serve", |server| server.count(&["a worker serves"]) >= workers);
     server
@@ -206,9 +207,10 @@ fn accept_may_fail_in_every_way() {
             [("EMFILE", 5), ("ENFILE", 5), ("ENOMEM", 3), ("ECONNABORTED", 5), ("EPERM", 70), ("EINTR", 5)]
         {
             let inject = format!("inject=accept4:error={errno}:when=1..{times}");
-            // The tracer runs beside: the server itself is who is started and stopped.
+            // With few places every model accepts by calls, of which the tracer can make some fail. The tracer runs beside:
+            // the server itself is who is started and stopped.
             let mut command = strace.command(["-D", "-f", "-o", "/dev/null", "-e", "trace=accept4", "-e", &inject]);
-            command.arg(process::sotong()).args(run.line("echo", &["127.0.0.1:0", "-v"]));
+            command.arg(process::sotong()).args(run.line("echo", &["127.0.0.1:0", "-v", "--max-conns", "100"]));
             let mut server = Server::start_by(command);
             let mut peers: Vec<_> = (0..3).map(|_| server.dial()).collect();
             for peer in &mut peers {

@@ -18,6 +18,8 @@ use std::{
 
 /// How long a thread that nobody can wake waits before it looks around.
 const TICK: Duration = Duration::from_secs(1);
+/// Bytes of a connection's first buffer. One that fills it shows that it is busy, and gets one for a whole turn.
+const BUFFER_BYTES: usize = 4 << 10;
 /// A thread's stack, bytes of address space; pages come as they are used.
 pub(crate) const STACK_BYTES: usize = 512 << 10;
 
@@ -40,6 +42,8 @@ pub(crate) struct Post<S: Service> {
     /// The connection.
     slot: Option<u32>,
     readable: bool,
+    /// The shard's clock has been read behind the last wait.
+    is_timely: bool,
     /// Its peer has hung up, which is told once.
     hung_up: bool,
     udp: Vec<Udp>,
@@ -67,6 +71,7 @@ impl<S: Service> Post<S> {
             shard,
             slot: None,
             readable: false,
+            is_timely: false,
             hung_up: false,
             udp: sockets.into_iter().map(Udp::new).collect(),
             buffer: Vec::new(),
@@ -82,6 +87,14 @@ impl<S: Service> Post<S> {
         let clock = &self.context.control.clock;
         self.shard.begin_turn(clock.now(), clock.wall());
     }
+    /// As [`Self::begin_turn`], but by the clock as a blocking read has just left it.
+    fn go_on(&mut self) {
+        if std::mem::take(&mut self.is_timely) {
+            self.shard.begin_turn(self.shard.now(), self.shard.wall());
+        } else {
+            self.begin_turn();
+        }
+    }
     pub(crate) fn shard(&mut self) -> &mut Shard<S, Io> {
         &mut self.shard
     }
@@ -92,7 +105,7 @@ impl<S: Service> Post<S> {
     /// Begins to serve a connection; there must be none. One that the service refuses is closed.
     pub(crate) fn welcome(&mut self, socket: Socket, way: &Way, ticket: Option<Ticket>) {
         if self.buffer.is_empty() {
-            self.buffer = vec![0; self.context.options.limits.turn_bytes_max];
+            self.buffer = vec![0; BUFFER_BYTES.min(self.context.options.limits.turn_bytes_max)];
         }
         self.begin_turn();
         let timed = socket.set_recv_timeout(Some(TICK));
@@ -101,12 +114,20 @@ impl<S: Service> Post<S> {
             self.shard.fail(slot, conn::close_of(&error));
         }
         self.slot = Some(slot);
-        (self.readable, self.hung_up) = (false, false);
+        // Where it is polled, one try before the first poll: the peer has mostly spoken by the time its thread runs.
+        (self.readable, self.hung_up) = (self.waker.is_some(), false);
+    }
+    /// Reads once.
+    fn read(&mut self, slot: u32, wait: Wait) {
+        let is_full = conn::read(&mut self.shard, slot, &mut self.buffer, wait);
+        if is_full && self.buffer.len() < self.context.options.limits.turn_bytes_max {
+            self.buffer = vec![0; self.context.options.limits.turn_bytes_max];
+        }
     }
 
     /// One turn: orders, timers, mail, what can be read, and what is to be sent. Whether to go on.
     pub(crate) fn turn(&mut self) -> bool {
-        self.begin_turn();
+        self.go_on();
         match self.context.control.order() {
             Order::Serve => {}
             Order::Drain(until) => {
@@ -123,19 +144,25 @@ impl<S: Service> Post<S> {
         self.shard.deliver();
         let readable = std::mem::take(&mut self.readable);
         if let Some(slot) = self.slot.filter(|_| readable && !self.shard.is_held()) {
-            conn::read(&mut self.shard, slot, &mut self.buffer, Wait::No);
+            self.read(slot, Wait::No);
         }
         for (number, udp) in self.udp.iter_mut().enumerate() {
             if udp.readable && !self.told && !self.shard.is_held() {
                 udp.read(number, &mut self.shard);
             }
         }
+        self.flush();
+        while conn::send_records(&mut self.shard, &mut self.udp) {
+            self.flush();
+        }
+        true
+    }
+    fn flush(&mut self) {
         while let Some(slot) = self.shard.touched() {
             if conn::flush(&mut self.shard, slot, &mut self.udp).is_some() && self.slot == Some(slot) {
                 self.slot = None;
             }
         }
-        true
     }
     /// Whether the sessions have been told to stop, and all are gone.
     pub(crate) fn is_over(&self) -> bool {
@@ -180,7 +207,8 @@ impl<S: Service> Post<S> {
             if alone && reads == Reads::Show && !blocked && time == Some(TICK) {
                 // Nothing but the peer can bring news within the tick: one system call waits and reads.
                 let clock = self.context.control.clock;
-                conn::read(&mut self.shard, slot, &mut self.buffer, Wait::Yes(clock));
+                self.read(slot, Wait::Yes(clock));
+                self.is_timely = true;
                 return Ok(Vec::new());
             }
             stream.set(PollFlags::IN, matches!(reads, Reads::Show | Reads::Discard(_)));
@@ -188,8 +216,42 @@ impl<S: Service> Post<S> {
         }
         self.poll(stream, others, time)
     }
+    /// Waits for the connection and the waker only: what happens for each message, so without allocating.
+    fn poll_both(&mut self, slot: u32, stream: PollFlags, time: Option<Duration>) -> io::Result<()> {
+        let Self { shard, waker, .. } = self;
+        let (Some(Io::Stream(link)), Some(waker)) = (shard.io(slot), waker) else { return Ok(()) };
+        let mut fds = [PollFd::new(&link.socket, stream), PollFd::new(waker, PollFlags::IN)];
+        poll_for(&mut fds, time)?;
+        let [came, rung] = fds.map(|fd| fd.revents());
+        if !rung.is_empty() {
+            waker.hush();
+        }
+        self.note(slot, came);
+        Ok(())
+    }
+    /// What the kernel says of the connection.
+    fn note(&mut self, slot: u32, came: PollFlags) {
+        self.hung_up |= came.intersects(PollFlags::HUP | PollFlags::ERR);
+        if came.intersects(PollFlags::HUP | PollFlags::ERR) {
+            conn::check(&mut self.shard, slot);
+        }
+        if came.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {
+            self.shard.writable(slot);
+        }
+        self.readable = came.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+    }
     fn poll(&mut self, stream: PollFlags, others: &[BorrowedFd<'_>], time: Option<Duration>) -> io::Result<Vec<usize>> {
+        if let Some(slot) = self.slot
+            && self.waker.is_some()
+            && self.udp.is_empty()
+            && others.is_empty()
+            && (!stream.is_empty() || !self.hung_up)
+        {
+            self.poll_both(slot, stream, time)?;
+            return Ok(Vec::new());
+        }
         let Self { shard, slot, udp, waker, told, hung_up, .. } = self;
+        let slot = *slot;
         let held = shard.is_held();
         let mut fds = Vec::with_capacity(2 + udp.len() + others.len());
         // One that is waited for in neither way still tells of a reset. That a peer has hung up is told again and again, so
@@ -223,15 +285,7 @@ impl<S: Service> Post<S> {
             }
         }
         if let Some(slot) = slot.filter(|_| first_udp > 0) {
-            let came = came[0];
-            *hung_up |= came.intersects(PollFlags::HUP | PollFlags::ERR);
-            if came.intersects(PollFlags::HUP | PollFlags::ERR) {
-                conn::check(shard, slot);
-            }
-            if came.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR) {
-                shard.writable(slot);
-            }
-            self.readable = came.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+            self.note(slot, came[0]);
         }
         Ok((0..).zip(&came[first_other..first_waker]).filter(|(_, came)| !came.is_empty()).map(|(n, _)| n).collect())
     }

@@ -2,7 +2,7 @@
 use crate::door::{Places, Ticket};
 use sotong_net::{
     clock::Clock,
-    datagrams::{Batch, Datagrams, UdpPeer},
+    datagrams::{BATCH_DATAGRAMS_MAX, Batch, Datagrams, UdpPeer},
     socket::Socket,
 };
 use sotong_session::{Close, FileRange, Service};
@@ -22,6 +22,8 @@ pub(crate) enum Io<K = Socket> {
     Peer {
         socket: usize,
         peer: UdpPeer,
+        /// Its next record waits in the socket's outbox.
+        posted: bool,
         /// The place of a conversation that we began; peers that come by themselves take none.
         _ticket: Option<Ticket>,
     },
@@ -58,16 +60,25 @@ pub(crate) struct Udp {
     shown: usize,
     /// Peers whose records wait for room in the socket.
     blocked: BTreeSet<u32>,
+    /// Peers whose next record goes with the next call.
+    outbox: Vec<u32>,
 }
 
 impl Udp {
     pub(crate) fn new(socket: Datagrams) -> Self {
-        Self { socket, readable: false, batch: Batch::new(DATAGRAMS_A_TURN), shown: 0, blocked: BTreeSet::new() }
+        Self {
+            socket,
+            readable: false,
+            batch: Batch::new(DATAGRAMS_A_TURN),
+            shown: 0,
+            blocked: BTreeSet::new(),
+            outbox: Vec::new(),
+        }
     }
     /// Opens the session of a socket that has been connected, before anything comes: it may speak first.
     pub(crate) fn greet<S: Service, K>(&self, number: usize, shard: &mut Shard<S, Io<K>>, places: &Arc<Places>) {
         let Some(peer) = self.socket.connected() else { return };
-        let io = Io::Peer { socket: number, peer, _ticket: places.begin() };
+        let io = Io::Peer { socket: number, peer, posted: false, _ticket: places.begin() };
         // A refusal is counted by the shard; dropping the place tells that this conversation is over.
         let _ = shard.open_peer(number_of(number), &peer.way(), io);
     }
@@ -98,7 +109,7 @@ impl Udp {
             }
             self.shown += 1;
             let peer = datagram.peer;
-            let io = || Io::Peer { socket: number, peer, _ticket: None };
+            let io = || Io::Peer { socket: number, peer, posted: false, _ticket: None };
             shard.record(number_of(number), &peer.way(), datagram.bytes, io);
         }
         // More may have come, and been announced, since a batch was received that took several turns to show.
@@ -133,7 +144,7 @@ pub(crate) const DATAGRAMS_A_TURN: usize = 32;
 const SLICES_MAX: usize = 64;
 
 /// Does what the shard asks for a connection until there is nothing more to do now. Gives back the driver's part of a
-/// connection that is over.
+/// connection that is over. Records wait for [`send_records`].
 pub(crate) fn flush<S: Service, K: AsRef<Socket>>(
     shard: &mut Shard<S, Io<K>>,
     slot: u32,
@@ -143,18 +154,21 @@ pub(crate) fn flush<S: Service, K: AsRef<Socket>>(
         match shard.next(slot) {
             Step::Wait => return None,
             Step::Close => return shard.remove(slot),
-            step => act(shard, slot, step, udp),
+            Step::SendRecord => {
+                post_record(shard, slot, udp);
+                return None;
+            }
+            step => act(shard, slot, step),
         }
     }
 }
 
 /// Does one thing that the shard asks for and that is done by one call.
-pub(crate) fn act<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32, step: Step, udp: &mut [Udp]) {
+pub(crate) fn act<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u32, step: Step) {
     match step {
-        Step::Wait | Step::Close => {}
+        Step::Wait | Step::Close | Step::SendRecord => {}
         Step::Send => send(shard, slot),
         Step::SendFile => send_file(shard, slot),
-        Step::SendRecord => send_record(shard, slot, udp),
         Step::HalfClose => {
             if let Some(Io::Stream(link)) = shard.io(slot) {
                 // It fails only where the connection is gone, which the next read or the close tells.
@@ -194,31 +208,92 @@ fn send_file<S: Service, K: AsRef<Socket>>(shard: &mut Shard<S, Io<K>>, slot: u3
     }
 }
 
-fn send_record<S: Service, K>(shard: &mut Shard<S, Io<K>>, slot: u32, udp: &mut [Udp]) {
-    let Some((out, Io::Peer { socket, peer, .. })) = shard.output(slot) else { return };
-    let Some(udp) = udp.get_mut(*socket) else { return };
-    let sent = match out.front_record() {
-        Some(bytes) => udp.socket.send(peer, &[IoSlice::new(bytes)]),
-        None => {
-            let mut slices = Vec::with_capacity(SLICES_MAX);
-            out.gather(&mut slices, SLICES_MAX);
-            udp.socket.send(peer, &slices)
+/// The record at the front goes with the next call of [`send_records`].
+pub(crate) fn post_record<S: Service, K>(shard: &mut Shard<S, Io<K>>, slot: u32, udp: &mut [Udp]) {
+    if let Some(Io::Peer { socket, posted, .. }) = shard.io(slot)
+        && let Some(udp) = udp.get_mut(*socket)
+        && !std::mem::replace(posted, true)
+    {
+        udp.outbox.push(slot);
+    }
+}
+
+/// Sends the records that the last flush has left, those of several peers by one call; who was sent one is touched, for there
+/// may be more. Whether there was anything.
+pub(crate) fn send_records<S: Service, K>(shard: &mut Shard<S, Io<K>>, udp: &mut [Udp]) -> bool {
+    let mut any = false;
+    for udp in udp.iter_mut().filter(|udp| !udp.outbox.is_empty()) {
+        any = true;
+        let outbox = std::mem::take(&mut udp.outbox);
+        let mut left = &outbox[..];
+        while !left.is_empty() {
+            let done = send_some(shard, left, udp);
+            for slot in &left[..done] {
+                if let Some(Io::Peer { posted, .. }) = shard.io(*slot) {
+                    *posted = false;
+                }
+                shard.touch(*slot);
+            }
+            left = &left[done..];
         }
+        udp.outbox = outbox;
+        udp.outbox.clear();
+    }
+    any
+}
+
+/// Sends the records at the front of some of `slots`, from the first on, and notes what came of each. How many these were: at
+/// least one.
+fn send_some<S: Service, K>(shard: &mut Shard<S, Io<K>>, slots: &[u32], udp: &mut Udp) -> usize {
+    let mut records = Vec::with_capacity(slots.len().min(BATCH_DATAGRAMS_MAX));
+    for slot in &slots[..slots.len().min(BATCH_DATAGRAMS_MAX)] {
+        let Some((out, Io::Peer { peer, .. })) = shard.peek(*slot) else { break };
+        // One in pieces goes by itself.
+        let Some(bytes) = out.front_record() else { break };
+        records.push((*peer, IoSlice::new(bytes)));
+    }
+    let first = slots[0];
+    let result = match &records[..] {
+        [] => send_in_pieces(shard, first, udp),
+        [(peer, slice)] => udp.socket.send(peer, &[*slice]).map(|()| 1),
+        several => udp.socket.send_batch(several),
     };
-    match sent {
-        Ok(()) => shard.sent_record(slot, true),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            udp.blocked.insert(slot);
-            shard.blocked(slot);
+    match result {
+        Ok(count) => {
+            for slot in &slots[..count] {
+                shard.sent_record(*slot, true);
+            }
+            count
         }
         Err(error) => {
-            tracing::debug!(%error, peer = %peer.remote, "a datagram was not sent");
-            if udp.socket.connected().is_some() {
-                shard.fail(slot, close_of(&error));
-            } else {
-                shard.sent_record(slot, false);
-            }
+            not_sent(shard, first, udp, &error);
+            1
         }
+    }
+}
+
+fn send_in_pieces<S: Service, K>(shard: &Shard<S, Io<K>>, slot: u32, udp: &Udp) -> io::Result<usize> {
+    // A slot that is gone has nothing to say: that counts as said.
+    let Some((out, Io::Peer { peer, .. })) = shard.peek(slot) else { return Ok(1) };
+    let mut slices = Vec::with_capacity(SLICES_MAX);
+    out.gather(&mut slices, SLICES_MAX);
+    udp.socket.send(peer, &slices).map(|()| 1)
+}
+
+fn not_sent<S: Service, K>(shard: &mut Shard<S, Io<K>>, slot: u32, udp: &mut Udp, error: &io::Error) {
+    if error.kind() == ErrorKind::WouldBlock {
+        udp.blocked.insert(slot);
+        return shard.blocked(slot);
+    }
+    let peer = match shard.peek(slot) {
+        Some((_, Io::Peer { peer, .. })) => peer.remote.to_string(),
+        _ => String::new(),
+    };
+    tracing::debug!(%error, peer, "a datagram was not sent");
+    if udp.socket.connected().is_some() {
+        shard.fail(slot, close_of(error));
+    } else {
+        shard.sent_record(slot, false);
     }
 }
 

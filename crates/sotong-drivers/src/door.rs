@@ -2,7 +2,9 @@
 //!
 //! Connections that we have made ourselves come in by the same door.
 use crate::{board::Share, control::Control};
+use rustix::io::Errno;
 use sotong_net::{
+    listen::BACKLOG,
     listener::{AcceptBackoff, AcceptError, Listener},
     socket::Socket,
     wake::Waker,
@@ -11,6 +13,7 @@ use sotong_session::{Moment, Way};
 use std::{
     collections::VecDeque,
     ops::ControlFlow,
+    os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -149,11 +152,32 @@ pub(crate) struct Door {
 
 struct Entrance {
     listener: Listener,
+    /// The kernel accepts by itself.
+    kernel_accepts: bool,
+    /// Whom it has accepted, or why it cannot: they wait here for their places.
+    accepted: VecDeque<Result<OwnedFd, Errno>>,
     /// Somebody may be waiting.
     ready: bool,
     /// It is broken for good: a poll would only say so again and again.
     broken: bool,
 }
+
+impl Entrance {
+    fn new(listener: Listener) -> Self {
+        Self { listener, kernel_accepts: false, accepted: VecDeque::new(), ready: false, broken: false }
+    }
+    fn accept(&mut self, nonblocking: bool) -> Result<(Socket, Way), AcceptError> {
+        match self.accepted.pop_front() {
+            Some(Ok(fd)) => self.listener.adopt(fd),
+            Some(Err(errno)) => Err(self.listener.judge(errno)),
+            None if self.kernel_accepts => Err(AcceptError::NotNow),
+            None => self.listener.accept(nonblocking),
+        }
+    }
+}
+
+/// Places that must be free where the kernel accepts by itself: it takes all who wait, which are at most as many.
+const PLACES_AHEAD: usize = BACKLOG as usize;
 
 /// Connections accepted in one turn of a loop: enough to empty a burst quickly, few enough to serve the others meanwhile.
 const ACCEPTS_A_TURN: usize = 64;
@@ -165,8 +189,7 @@ const YIELD: Duration = Duration::from_millis(100);
 
 impl Door {
     pub(crate) fn new(listeners: Vec<Listener>, places: Arc<Places>) -> Self {
-        let entrances =
-            listeners.into_iter().map(|listener| Entrance { listener, ready: false, broken: false }).collect();
+        let entrances = listeners.into_iter().map(Entrance::new).collect();
         Self {
             entrances,
             places,
@@ -188,6 +211,25 @@ impl Door {
     /// Somebody waits at a listener.
     pub(crate) fn ready(&mut self, listener: usize) {
         if let Some(entrance) = self.entrances.get_mut(listener) {
+            entrance.ready = !entrance.broken;
+        }
+    }
+    /// Whether there are so many free places that the kernel may accept by itself; somewhat more if it does not yet, so that
+    /// it is not told one thing and then the other for each connection.
+    pub(crate) fn has_ample_room(&self, kernel_accepts: bool) -> bool {
+        let ahead = if kernel_accepts { PLACES_AHEAD } else { PLACES_AHEAD / 4 * 5 };
+        self.places.max.saturating_sub(self.places.taken()) >= ahead
+    }
+    /// From now on the kernel accepts at a listener by itself, or does not.
+    pub(crate) fn let_kernel_accept(&mut self, listener: usize, lets: bool) {
+        if let Some(entrance) = self.entrances.get_mut(listener) {
+            entrance.kernel_accepts = lets;
+        }
+    }
+    /// The kernel has accepted at a listener, or says why it cannot.
+    pub(crate) fn accepted(&mut self, listener: usize, accepted: Result<OwnedFd, Errno>) {
+        if let Some(entrance) = self.entrances.get_mut(listener) {
+            entrance.accepted.push_back(accepted);
             entrance.ready = !entrance.broken;
         }
     }
@@ -267,7 +309,7 @@ impl Door {
                     return;
                 };
                 left -= 1;
-                match entrance.listener.accept(nonblocking) {
+                match entrance.accept(nonblocking) {
                     Ok((socket, way)) => {
                         if self.backoff.succeeded() {
                             tracing::info!("accepting again");
@@ -378,5 +420,48 @@ mod tests {
             assert_eq!(door.waited_for().map(|(number, _)| number).collect::<Vec<_>>(), [1]);
         }
         assert_eq!(door.places.taken(), 0);
+    }
+
+    /// What the kernel has accepted waits for places like those who have not been accepted, and its shortages are pauses.
+    #[test]
+    fn what_the_kernel_accepts_comes_in_by_the_same_rules() {
+        let places = Arc::new(Places::new(1, 1, Waker::new().unwrap(), None));
+        let mut door = Door::new(vec![listener()], Arc::clone(&places));
+        let at = rustix::net::getsockname(door.listeners().next().unwrap()).unwrap();
+        let at = std::net::SocketAddr::try_from(at).unwrap();
+        let peers: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(at).unwrap()).collect();
+        door.let_kernel_accept(0, true);
+        for _ in &peers {
+            let fd = rustix::net::accept(door.listeners().next().unwrap()).unwrap();
+            door.accepted(0, Ok(fd));
+        }
+        door.accepted(0, Err(Errno::MFILE));
+        let mut come = Vec::new();
+        let mut accept = |door: &mut Door, now| {
+            let mut count = 0;
+            door.accept(now, true, |_, way, ticket| {
+                count += 1;
+                come.push(way.remote);
+                drop(ticket);
+                ControlFlow::Break(())
+            });
+            count
+        };
+        let now = Moment::START + Duration::from_secs(1);
+        let taken = places.take();
+        assert_eq!(accept(&mut door, now), 0, "there is no place");
+        drop(taken);
+        assert!(door.is_busy(now));
+        assert_eq!(accept(&mut door, now) + accept(&mut door, now), 2);
+        assert_eq!(accept(&mut door, now), 0);
+        assert!(door.is_paused(now) && !door.is_busy(now), "descriptors have run out");
+        let later = door.pause().unwrap();
+        assert_eq!(accept(&mut door, later), 0, "the kernel accepts, so nobody asks it");
+        door.let_kernel_accept(0, false);
+        let third = std::net::TcpStream::connect(at).unwrap();
+        door.ready(0);
+        assert_eq!(accept(&mut door, later), 1);
+        let all = peers.iter().chain([&third]).map(|peer| sotong_session::End::Net(peer.local_addr().unwrap()));
+        assert_eq!(come, all.collect::<Vec<_>>());
     }
 }

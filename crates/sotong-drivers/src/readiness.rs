@@ -269,6 +269,11 @@ impl<S: Service, P: Poller> Loop<S, P> {
             if later || conn::read(&mut self.shard, slot, &mut self.buffer, Wait::No) {
                 self.enqueue(slot);
             }
+            // Where no mail can be on its way that must go before it (rule D12a), the answer is sent while the processor has
+            // everything of this connection at hand.
+            if !Context::<S>::has_mail() {
+                self.flush_touched();
+            }
         }
         let hears = self.hears_datagrams();
         for (number, udp) in self.udp.iter_mut().enumerate() {
@@ -280,6 +285,12 @@ impl<S: Service, P: Poller> Loop<S, P> {
     }
     /// Does what the shard asks for every connection that something happened to.
     fn flush(&mut self) {
+        self.flush_touched();
+        while conn::send_records(&mut self.shard, &mut self.udp) {
+            self.flush_touched();
+        }
+    }
+    fn flush_touched(&mut self) {
         while let Some(slot) = self.shard.touched() {
             // A connection that is over closes its socket, which leaves the poller by that.
             if conn::flush(&mut self.shard, slot, &mut self.udp).is_some() {

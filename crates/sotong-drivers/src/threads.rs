@@ -28,13 +28,13 @@ use std::{
 struct Crew<S: Service> {
     context: Arc<Context<S>>,
     state: Mutex<State>,
-    /// Rung when a thread ends.
+    /// Rung when the last thread ends, and when nobody accepts any more.
     done: Waker,
 }
 
 struct State {
-    /// Shard numbers nobody has now.
-    free: Vec<u16>,
+    /// Shard numbers nobody has now, each with its waker where mail can come.
+    free: Vec<(u16, Option<Waker>)>,
     /// How many numbers have been given out; all above are free too.
     used: usize,
     running: usize,
@@ -48,25 +48,30 @@ impl<S: Service> Crew<S> {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn enlist(&self) -> Option<u16> {
+    fn enlist(&self) -> io::Result<(u16, Option<Waker>)> {
         let mut state = self.state();
-        let id = match state.free.pop() {
-            Some(id) => id,
+        let seat = match state.free.pop() {
+            Some(seat) => seat,
             None => {
-                let id = u16::try_from(state.used).ok()?;
+                let id = u16::try_from(state.used).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                let waker = if Context::<S>::has_mail() { Some(Waker::new()?) } else { None };
                 state.used += 1;
-                id
+                (id, waker)
             }
         };
         state.running += 1;
-        Some(id)
+        Ok(seat)
     }
-    fn discharge(&self, id: u16) {
+    fn discharge(&self, id: u16, waker: Option<Waker>) {
         let mut state = self.state();
-        state.free.push(id);
+        state.free.push((id, waker));
         state.running -= 1;
+        // Before the door is closed nobody waits for that.
+        let is_last = state.closed && state.running == 0;
         drop(state);
-        self.done.wake();
+        if is_last {
+            self.done.wake();
+        }
     }
     /// Wakes every thread that can be woken.
     fn ring_all(&self) {
@@ -209,12 +214,8 @@ struct Seat<S: Service> {
 
 impl<S: Service> Seat<S> {
     fn new(crew: &Arc<Crew<S>>) -> io::Result<Self> {
-        let id = crew.enlist().ok_or(io::ErrorKind::OutOfMemory)?;
-        let mut seat = Self { crew: Arc::clone(crew), id, waker: None, ticket: None };
-        if Context::<S>::has_mail() {
-            seat.waker = Some(Waker::new()?);
-        }
-        Ok(seat)
+        let (id, waker) = crew.enlist()?;
+        Ok(Self { crew: Arc::clone(crew), id, waker, ticket: None })
     }
     /// Does `work` at this seat, and reports what came of it. The post is gone before the number is given back.
     fn work(&self, sockets: Vec<Datagrams>, work: impl FnOnce(&mut Post<S>)) {
@@ -229,7 +230,7 @@ impl<S: Service> Seat<S> {
 
 impl<S: Service> Drop for Seat<S> {
     fn drop(&mut self) {
-        self.crew.discharge(self.id);
+        self.crew.discharge(self.id, self.waker.take());
     }
 }
 

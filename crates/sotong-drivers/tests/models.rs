@@ -462,6 +462,37 @@ fn places_are_limited_and_given_on() {
     });
 }
 
+/// With so many places the way in which some models accept changes as they fill, and back as they become free: nobody may be
+/// lost at either change, and the limit holds.
+#[test]
+fn nobody_is_lost_while_places_fill_and_become_free() {
+    const PLACES: usize = 5200;
+    each_concurrent(|model| {
+        // A thread for each would say nothing more.
+        if model == Model::Threads {
+            return;
+        }
+        let server = Running::start(model, "tcp", Echo, Options { conns_max: Some(PLACES), ..options(2) });
+        let mut peers = std::collections::VecDeque::new();
+        for round in 0..3 {
+            for _ in 0..700 {
+                peers.push_back(server.connect());
+            }
+            for peer in &mut peers {
+                peer.write_all(b"x").unwrap();
+            }
+            for peer in &mut peers {
+                assert_eq!(peer.read(&mut [0]).unwrap(), 1, "{model}, round {round}");
+            }
+            if round == 1 {
+                peers.drain(..1300);
+            }
+        }
+        drop(peers);
+        assert_eq!(server.finish().counters.opened, 2100);
+    });
+}
+
 /// How many connections are over.
 #[derive(Default)]
 struct CountClosed(AtomicUsize);

@@ -149,26 +149,15 @@ impl Datagrams {
             message.msg_control = control.as_mut_ptr().cast();
             message.msg_controllen = size_of_val(control) as _;
         }
-        let received = loop {
+        let received = retry(|| {
             // SAFETY: `count` headers are filled in, with pointers into `slices` and the batch that live through the call
             // and the lengths that are there; the batch is borrowed mutably, so nobody else looks.
             let result = unsafe {
-                libc::recvmmsg(
-                    self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
-                    count as u32,
-                    libc::MSG_DONTWAIT as _,
-                    null_mut(),
-                )
+                let flags = libc::MSG_DONTWAIT;
+                libc::recvmmsg(self.fd.as_raw_fd(), headers.as_mut_ptr(), count as u32, flags as _, null_mut())
             };
-            match usize::try_from(result) {
-                Ok(received) => break received,
-                Err(_) => match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::Interrupted => {}
-                    error => return Err(error),
-                },
-            }
-        };
+            result as isize
+        })?;
         for (header, name) in headers[..received].iter().zip(&batch.names) {
             let remote = canonical(address_of(name));
             let ip = destination(&header.msg_hdr).unwrap_or(self.local.ip());
@@ -190,71 +179,131 @@ impl Datagrams {
     /// [`io::ErrorKind::WouldBlock`] if the socket's buffer is full. Any error loses this record, never the socket.
     #[allow(unsafe_code, reason = "no safe binding of sendmsg with IP_PKTINFO")]
     pub fn send(&self, to: &UdpPeer, slices: &[IoSlice<'_>]) -> io::Result<()> {
-        let (name, name_len) = self.name_of(to.remote);
+        let name = self.name_of(to.remote);
         let mut control = [0u64; CONTROL_WORDS];
+        let message = self.message(&name, slices, to, &mut control);
+        retry(|| {
+            // SAFETY: all pointers are to values that live through the call, with their lengths, and sendmsg writes to
+            // nothing.
+            unsafe { libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
+        })?;
+        Ok(())
+    }
+    /// Sends one datagram to each of `records`' peers, in order, at most [`BATCH_DATAGRAMS_MAX`] by one call. How many went;
+    /// what the next one's trouble is, tells the call that begins with it.
+    ///
+    /// # Errors
+    /// As [`Self::send`], of the first.
+    #[allow(unsafe_code, reason = "no safe binding of sendmmsg")]
+    pub fn send_batch(&self, records: &[(UdpPeer, IoSlice<'_>)]) -> io::Result<usize> {
+        let records = &records[..records.len().min(BATCH_DATAGRAMS_MAX)];
+        // SAFETY: all zeroes is a value of these C structures: null pointers and lengths of 0.
+        let (mut names, mut headers): ([Name; BATCH_DATAGRAMS_MAX], [libc::mmsghdr; BATCH_DATAGRAMS_MAX]) =
+            unsafe { (zeroed(), zeroed()) };
+        let mut controls = vec![[0; CONTROL_WORDS]; if self.hears_all() { records.len() } else { 0 }];
+        for (name, (to, _)) in names.iter_mut().zip(records) {
+            *name = self.name_of(to.remote);
+        }
+        let mut rest = controls.iter_mut();
+        for ((header, name), (to, slice)) in headers.iter_mut().zip(&names).zip(records) {
+            let mut none = [0; CONTROL_WORDS];
+            // Where there is no room for a source, none is put.
+            let control = rest.next().unwrap_or(&mut none);
+            header.msg_hdr = self.message(name, std::slice::from_ref(slice), to, control);
+        }
+        let count = records.len() as u32;
+        let sent = retry(|| {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            // SAFETY: `count` headers are filled in, whose pointers are to values that live through the call, with their
+            // lengths; it writes only to the headers.
+            unsafe { libc::sendmmsg(self.fd.as_raw_fd(), headers.as_mut_ptr(), count, flags as _) as isize }
+        })?;
+        Ok(sent)
+    }
+    /// Whether it hears more than one of our addresses.
+    fn hears_all(&self) -> bool {
+        self.local.ip().is_unspecified()
+    }
+    /// One datagram, as the kernel wants it. What it points to are the arguments.
+    #[allow(unsafe_code, reason = "a C structure has no constructor")]
+    fn message(
+        &self,
+        name: &Name,
+        slices: &[IoSlice<'_>],
+        to: &UdpPeer,
+        control: &mut [u64; CONTROL_WORDS],
+    ) -> libc::msghdr {
         // SAFETY: all zeroes is a value of this C structure: null pointers and lengths of 0.
         let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_name = (&raw const name).cast_mut().cast();
-        message.msg_namelen = name_len;
+        message.msg_name = (&raw const name.bytes).cast_mut().cast();
+        message.msg_namelen = name.len;
+        // IoSlice has the layout of iovec by std's promise.
         message.msg_iov = slices.as_ptr().cast_mut().cast();
         message.msg_iovlen = slices.len() as _;
-        if self.local.ip().is_unspecified() && !to.local.ip().is_unspecified() {
-            put_source(&mut message, &mut control, to.local.ip());
+        if self.hears_all() && !to.local.ip().is_unspecified() {
+            put_source(&mut message, control, to.local.ip());
         }
-        loop {
-            // SAFETY: all pointers are to values that live through the call, with their lengths; IoSlice has the layout of
-            // iovec by std's promise, and sendmsg writes to nothing.
-            let sent = unsafe {
-                libc::sendmsg(self.fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-            };
-            if sent >= 0 {
-                return Ok(());
-            }
-            match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            }
-        }
+        message
     }
 
     /// `remote` in the form that this socket's family wants.
-    #[allow(unsafe_code, reason = "sockaddr_storage is a union in all but name")]
-    fn name_of(&self, remote: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    #[allow(unsafe_code, reason = "an address is a union in all but name")]
+    fn name_of(&self, remote: SocketAddr) -> Name {
         // SAFETY: all zeroes is a value of this C structure.
-        let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
+        let mut name: Name = unsafe { zeroed() };
         let remote = match remote {
             SocketAddr::V4(v4) if self.local.is_ipv6() => {
                 SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into()
             }
             _ => remote,
         };
-        let at = &raw mut storage;
         let len = match remote {
             SocketAddr::V4(v4) => {
-                let name = libc::sockaddr_in {
+                let v4 = libc::sockaddr_in {
                     sin_family: libc::AF_INET as _,
                     sin_port: v4.port().to_be(),
                     sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                     sin_zero: [0; 8],
                 };
-                // SAFETY: sockaddr_storage has room and alignment for every address.
-                unsafe { at.cast::<libc::sockaddr_in>().write(name) };
+                const { assert!(size_of::<libc::sockaddr_in>() <= size_of::<libc::sockaddr_in6>()) };
+                const { assert!(align_of::<libc::sockaddr_in>() <= align_of::<libc::sockaddr_in6>()) };
+                // SAFETY: there is room and alignment for it, as was asserted.
+                unsafe { (&raw mut name.bytes).cast::<libc::sockaddr_in>().write(v4) };
                 size_of::<libc::sockaddr_in>()
             }
             SocketAddr::V6(v6) => {
-                let name = libc::sockaddr_in6 {
+                name.bytes = libc::sockaddr_in6 {
                     sin6_family: libc::AF_INET6 as _,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: 0,
                     sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                     sin6_scope_id: v6.scope_id(),
                 };
-                // SAFETY: as above.
-                unsafe { at.cast::<libc::sockaddr_in6>().write(name) };
                 size_of::<libc::sockaddr_in6>()
             }
         };
-        (storage, len as libc::socklen_t)
+        name.len = len as libc::socklen_t;
+        name
+    }
+}
+
+/// An address as the kernel wants it; the longer kind has room for the other.
+#[derive(Clone, Copy)]
+struct Name {
+    bytes: libc::sockaddr_in6,
+    len: libc::socklen_t,
+}
+
+/// Does a system call until no signal comes between. What it gave, if that was no error.
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match usize::try_from(call()) {
+            Ok(result) => return Ok(result),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
     }
 }
 
@@ -500,6 +549,34 @@ mod tests {
         assert_eq!(peer.recv(&mut [0; 8]).unwrap(), 0);
         socket.send(&ends, &[IoSlice::new(&longest)]).unwrap();
         assert_eq!(peer.recv(&mut vec![0; 1 << 16]).unwrap(), longest.len());
+    }
+
+    #[test]
+    fn a_batch_goes_to_each_peer_from_the_address_it_asked_and_stops_at_trouble() {
+        for text in ["udp://127.0.0.1:0", "udp://0.0.0.0:0", "udp://*:0"] {
+            let socket = &group(text, 1)[0];
+            let asked = |at: u8| if socket.hears_all() { Ipv4Addr::new(127, 0, 0, at) } else { Ipv4Addr::LOCALHOST };
+            let peers: Vec<_> = (1..=3)
+                .map(|at| peer("127.0.0.1:0", SocketAddr::new(asked(at).into(), socket.local().port())))
+                .collect();
+            let ends =
+                |peer: &UdpSocket| UdpPeer { remote: peer.local_addr().unwrap(), local: peer.peer_addr().unwrap() };
+            let too_long = vec![0; 70_000];
+            let records = [
+                (ends(&peers[0]), IoSlice::new(b"one")),
+                (ends(&peers[1]), IoSlice::new(b"")),
+                (ends(&peers[0]), IoSlice::new(&too_long)),
+                (ends(&peers[2]), IoSlice::new(b"three")),
+            ];
+            assert_eq!(socket.send_batch(&records).unwrap(), 2);
+            assert!(socket.send_batch(&records[2..]).is_err());
+            assert_eq!(socket.send_batch(&records[3..]).unwrap(), 1);
+            for (peer, expected) in peers.iter().zip([&b"one"[..], b"", b"three"]) {
+                let mut answer = [0; 16];
+                let count = peer.recv(&mut answer).expect("an answer from the address that was asked");
+                assert_eq!(&answer[..count], expected);
+            }
+        }
     }
 
     #[test]

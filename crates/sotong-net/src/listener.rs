@@ -108,7 +108,7 @@ impl Listener {
         }
     }
     /// What an error of accept asks for, seen with those before it.
-    fn judge(&self, errno: Errno) -> AcceptError {
+    pub fn judge(&self, errno: Errno) -> AcceptError {
         let error = AcceptError::of(errno);
         let AcceptError::Broken(_) = error else {
             self.broken.store(0, Ordering::Relaxed);
@@ -125,6 +125,7 @@ impl Listener {
     /// [`AcceptError::Broken`] if the peer is gone already.
     pub fn adopt(&self, fd: OwnedFd) -> Result<(Socket, Way), AcceptError> {
         let remote = rustix::net::getpeername(&fd).map_err(AcceptError::of)?;
+        self.broken.store(0, Ordering::Relaxed);
         self.welcome(fd, remote.as_ref())
     }
     fn welcome(&self, fd: OwnedFd, remote: Option<&SocketAddrAny>) -> Result<(Socket, Way), AcceptError> {

@@ -1,20 +1,46 @@
 //! Who is heard on which datagram socket, and who has been silent for longest.
 use sotong_session::{End, Map, Way};
+use std::net::SocketAddr;
 
 const NONE: u32 = u32::MAX;
 
 /// What tells a peer from all others: the socket, and both ends. A socket that hears several of our addresses has a
 /// conversation for each.
+///
+/// It is looked up for each datagram, so addresses are kept as numbers, what differs most in front.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PeerKey {
-    pub(crate) socket: u32,
-    pub(crate) remote: End,
-    pub(crate) local: End,
+pub(crate) enum PeerKey {
+    Net { remote: NetEnd, socket: u32, local: NetEnd },
+    Other { remote: End, socket: u32, local: End },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NetEnd {
+    port: u16,
+    /// The kind of address, and an IPv6 scope.
+    kind: u64,
+    ip: u128,
+}
+
+impl NetEnd {
+    fn new(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self { port: v4.port(), kind: 0, ip: v4.ip().to_bits().into() },
+            SocketAddr::V6(v6) => {
+                Self { port: v6.port(), kind: 1 << 32 | u64::from(v6.scope_id()), ip: v6.ip().to_bits() }
+            }
+        }
+    }
 }
 
 impl PeerKey {
     pub(crate) fn new(socket: u32, way: &Way) -> Self {
-        Self { socket, remote: way.remote.clone(), local: way.local.clone() }
+        match (&way.remote, &way.local) {
+            (End::Net(remote), End::Net(local)) => {
+                Self::Net { remote: NetEnd::new(remote), socket, local: NetEnd::new(local) }
+            }
+            (remote, local) => Self::Other { remote: remote.clone(), socket, local: local.clone() },
+        }
     }
 }
 
@@ -96,9 +122,31 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sotong_session::Wire;
 
     fn key(number: u32) -> PeerKey {
-        PeerKey { socket: 0, remote: End::Simulated(number), local: End::Pipe }
+        PeerKey::Other { remote: End::Simulated(number), socket: 0, local: End::Pipe }
+    }
+
+    #[test]
+    fn whatever_differs_is_another_peer() {
+        let key = |socket, remote: &str, local: &str| {
+            let end = |text: &str| End::Net(text.parse().unwrap());
+            PeerKey::new(socket, &Way::new(end(local), end(remote), Wire::Records))
+        };
+        let all = [
+            key(0, "1.2.3.4:5", "9.9.9.9:7"),
+            key(1, "1.2.3.4:5", "9.9.9.9:7"),
+            key(0, "1.2.3.4:6", "9.9.9.9:7"),
+            key(0, "1.2.3.5:5", "9.9.9.9:7"),
+            key(0, "1.2.3.4:5", "9.9.9.8:7"),
+            key(0, "[::102:304]:5", "9.9.9.9:7"),
+            key(0, "[fe80::1%1]:5", "[::1]:7"),
+            key(0, "[fe80::1%2]:5", "[::1]:7"),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().position(|other| other == one), Some(at));
+        }
     }
 
     #[test]

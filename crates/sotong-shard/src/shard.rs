@@ -181,6 +181,10 @@ impl<S: Service, W> Shard<S, W> {
     pub fn now(&self) -> Moment {
         self.now
     }
+    /// Civil time as the shard has it.
+    pub fn wall(&self) -> Wall {
+        self.wall
+    }
 
     // Connections come and go.
 
@@ -263,6 +267,10 @@ impl<S: Service, W> Shard<S, W> {
     /// The output and the driver's part of a connection, for [`Step::Send`], [`Step::SendFile`] and [`Step::SendRecord`].
     pub fn output(&mut self, slot: u32) -> Option<(&mut Output, &mut W)> {
         self.slot_mut(slot).map(|entry| (&mut entry.out, &mut entry.io))
+    }
+    /// The same to look at: so records of several peers can be sent together.
+    pub fn peek(&self, slot: u32) -> Option<(&Output, &W)> {
+        self.slot(slot).map(|entry| (&entry.out, &entry.io))
     }
     /// Takes a connection out: the end of [`Step::Close`].
     pub fn remove(&mut self, slot: u32) -> Option<W> {

@@ -28,7 +28,7 @@ pub(crate) struct Slot<S, W> {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     /// Bytes sent in the turn whose number is beside it (rule D9).
-    pub(crate) spent: (u32, usize),
+    pub(crate) spent: (u32, u32),
     /// What tells this peer from others of its socket; for datagrams.
     pub(crate) key: Option<Box<PeerKey>>,
 }

@@ -369,7 +369,8 @@ impl Watcher {
         let unsent = at.said.len() - at.sent.min(at.said.len());
         let lingered = at.half_closed.is_some_and(|since| clock >= since.saturating_add(nanos(limits.linger)));
         let is_done = at.fin_seen || at.discarded >= limits.linger_bytes_max || lingered;
-        let half_closed = at.half_closed.is_some();
+        // After the peer's end, closing half-closes.
+        let half_closed = at.half_closed.is_some() || at.fin_seen;
         self.check(unsent == 0, Rule::D8, || format!("{who:?} is closed as {close} with {unsent} bytes queued"));
         self.check(half_closed, Rule::D8, || format!("{who:?} is closed as {close} without a half-close"));
         self.check(is_done, Rule::D8, || format!("{who:?} is closed as {close} without waiting for the peer's end"));

@@ -4,12 +4,16 @@ use super::{
     ring::Completion,
     token::{Kind, TURN_MASK, Token},
 };
-use crate::conn::{self, Io};
+use crate::{
+    conn::{self, Io},
+    server::Context,
+};
 use rustix::event::PollFlags;
 use sotong_session::Service;
 use sotong_shard::{Reads, Step};
 use std::{
     io,
+    num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
 };
 
@@ -21,7 +25,7 @@ pub(super) struct Port {
     receive: Receive,
     watch: Watch,
     /// So many bytes have been handed over to be sent, or will be at the end of this turn.
-    sending: Option<u32>,
+    sending: Option<NonZeroU32>,
     /// Polled for room.
     is_polled: bool,
     /// Its last receive left nothing behind. Others are received from a buffer at a time where receives have no limit.
@@ -74,6 +78,9 @@ enum Tail {
     Error(i32),
 }
 
+/// Bytes of output that are sent at once and not with all others at the end of the turn.
+const LARGE_BYTES: usize = 8 << 10;
+
 const FAILED: u32 = PollFlags::ERR.bits() as u32;
 
 impl<S: Service> Loop<'_, S> {
@@ -106,8 +113,10 @@ impl<S: Service> Loop<'_, S> {
                 (Ok(0), _) => self.ended(slot, Tail::End),
                 (Ok(_), Some(filled)) => self.came(slot, filled),
                 (Ok(_), None) => tracing::error!("a receive without its bytes"),
-                // Cancelled by us; out of buffers, which are free again at the end of this turn; nothing there after all.
-                (Err(libc::ECANCELED | libc::ENOBUFS | libc::EAGAIN | libc::EINTR), _) => {}
+                // They are free again at the end of this turn.
+                (Err(libc::ENOBUFS), _) => self.ring.starved(),
+                // Cancelled by us; nothing there after all.
+                (Err(libc::ECANCELED | libc::EAGAIN | libc::EINTR), _) => {}
                 (Err(errno), _) => self.ended(slot, Tail::Error(errno)),
             }
         }
@@ -152,6 +161,17 @@ impl<S: Service> Loop<'_, S> {
         if is_late {
             self.stop_receiving(slot);
             self.enqueue(slot);
+        }
+        if !Context::<S>::has_mail() {
+            self.send_large(slot);
+        }
+    }
+    /// Sends a large answer by a call of its own, where no mail can be on its way that must go before it (rule D12a): many of
+    /// them, kept to the end of the turn, would push each other out of the processor's caches.
+    fn send_large(&mut self, slot: u32) {
+        let is_large = self.shard.peek(slot).is_some_and(|(out, _)| out.len() >= LARGE_BYTES);
+        if is_large && self.port(slot).sending.is_none() && self.shard.next(slot) == Step::Send {
+            conn::act(&mut self.shard, slot, Step::Send);
         }
     }
     fn stop_receiving(&mut self, slot: u32) {
@@ -212,8 +232,13 @@ impl<S: Service> Loop<'_, S> {
 
     /// Does what the shard asks for every connection that something happened to.
     pub(super) fn flush(&mut self) {
-        while let Some(slot) = self.shard.touched() {
-            self.flush_slot(slot);
+        loop {
+            while let Some(slot) = self.shard.touched() {
+                self.flush_slot(slot);
+            }
+            if !conn::send_records(&mut self.shard, &mut self.udp) {
+                return;
+            }
         }
     }
     fn flush_slot(&mut self, slot: u32) {
@@ -225,10 +250,11 @@ impl<S: Service> Loop<'_, S> {
                 Step::Send => self.send(slot),
                 Step::SendFile => {
                     self.set_nonblocking(slot, true);
-                    conn::act(&mut self.shard, slot, Step::SendFile, &mut self.udp);
+                    conn::act(&mut self.shard, slot, Step::SendFile);
                     self.set_nonblocking(slot, false);
                 }
-                step => conn::act(&mut self.shard, slot, step, &mut self.udp),
+                Step::SendRecord => return conn::post_record(&mut self.shard, slot, &mut self.udp),
+                step => conn::act(&mut self.shard, slot, step),
             }
         }
     }
@@ -237,13 +263,13 @@ impl<S: Service> Loop<'_, S> {
         let token = Token::conn(Kind::Send, slot, self.port(slot).turn);
         let Some((out, Io::Stream(link))) = self.shard.output(slot) else { return };
         let Some(bytes) = out.front() else {
-            return conn::act(&mut self.shard, slot, Step::Send, &mut self.udp);
+            return conn::act(&mut self.shard, slot, Step::Send);
         };
         // SAFETY: these bytes belong to the slot's output. Nothing touches it before the kernel has seen the send: until the
         // turn ends with `enter`, only `flush` goes on, which looks at a slot that is sending no more, and sessions called
         // for other slots reach this one only by mail, which a later turn delivers.
         unsafe { self.ring.send(link.socket.as_raw_fd(), bytes, token) };
-        self.ports[slot as usize].sending = Some(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.ports[slot as usize].sending = NonZeroU32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
     /// A file is sent by a call that waits if its socket does.
     fn set_nonblocking(&mut self, slot: u32, nonblocking: bool) {
@@ -256,7 +282,7 @@ impl<S: Service> Loop<'_, S> {
     /// A send is over, in whole or in part.
     pub(super) fn sent(&mut self, completion: Completion) {
         let Some(slot) = self.slot_of(completion.token) else { return };
-        let handed = self.port(slot).sending.take().unwrap_or(0);
+        let handed = self.port(slot).sending.take().map_or(0, NonZeroU32::get);
         match completion.result {
             Ok(count) => {
                 self.shard.sent(slot, count as usize);

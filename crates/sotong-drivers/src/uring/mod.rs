@@ -9,10 +9,11 @@
 //!   move again only between two calls.
 //! - **Order** (rule D12): all sends of a turn go with the call at its end, after its mail is in the inboxes; and an inbox is
 //!   emptied between a completion and the showing of its bytes.
-//! - **The rest is polled**: wakers, listeners and datagram sockets tell that something is there, and the code that all models
-//!   share takes it. For listeners that keeps the cap, the pauses and the shortage of descriptors in one place. Multishot
-//!   accept saves the accept that finds nobody at the end of a burst, but must ask for each peer's address by a call of its
-//!   own, takes connections beyond the cap, and has its own ways to fail: some 5 % of connections that carry one message.
+//! - **Accepting** is multishot too while there is ample room: the kernel takes all who wait, so near the cap, where it could
+//!   take more than there are places for, listeners are polled and the loop accepts one by one. Either way connections come
+//!   in by the door that all models share, with its cap, its pauses and what it does when descriptors run out.
+//! - **The rest is polled**: wakers and datagram sockets tell that something is there, and the code that all models share
+//!   takes it.
 #![allow(unsafe_code, reason = "memory that the kernel reads and writes")]
 
 mod conns;
@@ -34,7 +35,7 @@ use crate::{
 use conns::Port;
 use io_uring::cqueue::Entry;
 use ring::{Completion, Ring, Wait};
-use rustix::event::PollFlags;
+use rustix::{event::PollFlags, io::Errno};
 use sotong_net::{datagrams::Datagrams, listener::Listener, signals::Stop, wake::Waker};
 use sotong_session::{Kind as OutputKind, Moment, Service};
 use sotong_shard::{Counters, Shard};
@@ -65,6 +66,18 @@ pub(crate) fn run<S: Service>(
     workers::run(context, "uring", parts, stop, |(share, ring)| Loop::new(context, &mailboxes, share, ring).run())
 }
 
+/// What the ring does at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listening {
+    Off,
+    /// It tells that somebody waits.
+    Polling,
+    /// It accepts.
+    Accepting,
+    /// To be cancelled, for the other of the two.
+    Ending,
+}
+
 const READABLE: i16 = PollFlags::IN.bits() as i16;
 const WRITABLE: i16 = PollFlags::OUT.bits() as i16;
 
@@ -75,6 +88,8 @@ struct Loop<'a, S: Service> {
     ring: Ring,
     waker: RawFd,
     door: Option<Door>,
+    /// What the ring does at each listener of the door.
+    listening: Vec<Listening>,
     udp: Vec<Udp>,
     /// Which datagram sockets are polled for room.
     udp_polled: Vec<bool>,
@@ -102,6 +117,7 @@ impl<'a, S: Service> Loop<'a, S> {
             mailboxes,
             ring,
             waker: mailboxes[number].waker.as_raw_fd(),
+            listening: vec![Listening::Off; door.iter().flat_map(Door::listeners).count()],
             door,
             udp_polled: vec![false; udp.len()],
             udp: udp.into_iter().map(Udp::new).collect(),
@@ -175,6 +191,7 @@ impl<'a, S: Service> Loop<'a, S> {
             if let Some(mut door) = self.door.take() {
                 for number in 0..door.listeners().count() {
                     self.ring.cancel(Token::fixed(Kind::Listener, number));
+                    self.ring.cancel(Token::fixed(Kind::Accept, number));
                 }
                 door.close();
             }
@@ -191,10 +208,7 @@ impl<'a, S: Service> Loop<'a, S> {
     /// Polls everything that is there from the start.
     fn watch(&mut self) {
         self.watch_waker();
-        let listeners = self.door.iter().flat_map(Door::listeners).map(AsRawFd::as_raw_fd);
-        for (number, fd) in listeners.enumerate() {
-            self.ring.poll_each(fd, READABLE, Token::fixed(Kind::Listener, number));
-        }
+        self.watch_listeners();
         for number in 0..self.udp.len() {
             self.watch_datagrams(number);
         }
@@ -203,10 +217,49 @@ impl<'a, S: Service> Loop<'a, S> {
     fn watch_waker(&mut self) {
         self.ring.poll_each(self.waker, READABLE, Token::fixed(Kind::Waker, 0));
     }
-    fn watch_listener(&mut self, number: usize) {
-        let mut listeners = self.door.iter().flat_map(Door::waited_for);
-        if let Some((_, listener)) = listeners.find(|(at, _)| *at == number) {
-            self.ring.poll_each(listener.as_raw_fd(), READABLE, Token::fixed(Kind::Listener, number));
+    /// Has the ring do at each listener what fits the room there is.
+    fn watch_listeners(&mut self) {
+        let Some(door) = &mut self.door else { return };
+        for (number, listening) in self.listening.iter_mut().enumerate() {
+            let lets = door.has_ample_room(*listening == Listening::Accepting);
+            match *listening {
+                Listening::Off => {
+                    let Some((_, listener)) = door.waited_for().find(|(at, _)| *at == number) else { continue };
+                    let fd = listener.as_raw_fd();
+                    *listening = if lets {
+                        self.ring.accept_each(fd, Token::fixed(Kind::Accept, number));
+                        Listening::Accepting
+                    } else {
+                        self.ring.poll_each(fd, READABLE, Token::fixed(Kind::Listener, number));
+                        Listening::Polling
+                    };
+                    door.let_kernel_accept(number, lets);
+                }
+                Listening::Accepting if !lets => {
+                    self.ring.cancel(Token::fixed(Kind::Accept, number));
+                    *listening = Listening::Ending;
+                }
+                Listening::Polling if lets => {
+                    self.ring.cancel(Token::fixed(Kind::Listener, number));
+                    *listening = Listening::Ending;
+                }
+                Listening::Accepting | Listening::Polling | Listening::Ending => {}
+            }
+        }
+    }
+    /// The ring has accepted at a listener, or cannot.
+    fn accepted(&mut self, number: usize, result: Result<u32, i32>, more: bool) {
+        let accepted = result.map_or_else(|errno| -errno, u32::cast_signed);
+        // SAFETY: it is the result of this completion, which is looked at only here.
+        let accepted = unsafe { ring::accepted(accepted) };
+        if !more {
+            self.listening[number] = Listening::Off;
+        }
+        // Who comes when the door is closed is turned away by dropping the connection.
+        let Some(door) = &mut self.door else { return };
+        match accepted {
+            Err(libc::ECANCELED) => {}
+            accepted => door.accepted(number, accepted.map_err(Errno::from_raw_os_error)),
         }
     }
     fn watch_datagrams(&mut self, number: usize) {
@@ -236,13 +289,14 @@ impl<'a, S: Service> Loop<'a, S> {
                 }
             }
             Kind::Listener => {
+                if !more {
+                    self.listening[number] = Listening::Off;
+                }
                 if let Some(door) = &mut self.door {
                     door.ready(number);
-                    if !more {
-                        self.watch_listener(number);
-                    }
                 }
             }
+            Kind::Accept => self.accepted(number, completion.result, more),
             Kind::Datagrams => {
                 self.udp[number].readable = true;
                 if !more {
@@ -260,12 +314,15 @@ impl<'a, S: Service> Loop<'a, S> {
     fn accept(&mut self) {
         let Some(door) = &mut self.door else { return };
         let now = self.shard.now();
-        if !door.is_busy(now) {
-            return;
+        if door.is_busy(now) {
+            // Sockets that wait: the ring polls by itself only for those, and everything else asks not to wait.
+            for arrival in workers::accept(door, false, now, self.number, self.mailboxes) {
+                self.welcome(arrival);
+            }
         }
-        // Sockets that wait: the ring polls by itself only for those, and everything else asks not to wait.
-        for arrival in workers::accept(door, false, now, self.number, self.mailboxes) {
-            self.welcome(arrival);
+        // Where descriptors have run out, the kernel shall not try again before the pause is over.
+        if self.door.as_ref().is_some_and(|door| door.accepts(now)) {
+            self.watch_listeners();
         }
     }
     fn take_arrivals(&mut self) {

@@ -14,7 +14,7 @@ use std::{
     io::{self, Write as _},
     mem::ManuallyDrop,
     os::{
-        fd::{AsRawFd as _, RawFd},
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     time::Duration,
@@ -146,6 +146,10 @@ impl Ring {
             limited(opcode::RecvMulti::new(Fd(fd), POOL).build(), self.receive_bytes_max)
         };
         self.push(entry, token);
+    }
+    /// Accepts at a listener, again and again: each completion is a descriptor, which is the caller's.
+    pub(super) fn accept_each(&mut self, fd: RawFd, token: Token) {
+        self.push(opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(), token);
     }
     /// Tells once that one of `events` holds, or that there is an error.
     pub(super) fn poll_once(&mut self, fd: RawFd, events: i16, token: Token) {
@@ -280,6 +284,10 @@ impl Ring {
     pub(super) fn bytes(&mut self, filled: Filled) -> &mut [u8] {
         self.pool.bytes(filled)
     }
+    /// A receive has found no buffer: from the next turn on there are more, if there can be.
+    pub(super) fn starved(&mut self) {
+        self.pool.starved();
+    }
     /// Gives the memory of a completion back.
     pub(super) fn release(&mut self, filled: Filled) {
         self.pool.release(filled);
@@ -298,13 +306,31 @@ impl Drop for Ring {
         }
         // SAFETY: nothing is submitted and no argument passed: this only lets what was cancelled complete.
         let _ = unsafe { submitter.enter::<libc::sigset_t>(0, 0, EnterFlags::GETEVENTS.bits(), None) };
-        if submitter.unregister_buf_ring(POOL).is_ok() {
+        let is_unregistered = submitter.unregister_buf_ring(POOL).is_ok();
+        self.reap();
+        for entry in std::mem::take(&mut self.reaped) {
+            // Connections that were accepted and that nobody will serve.
+            if Token::from_bits(entry.user_data()).is_some_and(|token| token.kind == Kind::Accept) {
+                // SAFETY: nobody else has looked at it, for the ring is at its end.
+                drop(unsafe { accepted(entry.result()) });
+            }
+        }
+        if is_unregistered {
             // SAFETY: the pool is not used after this. The kernel has forgotten the buffers, and no receive is under way
             // that has taken one: they are taken only in calls of this thread.
             unsafe { ManuallyDrop::drop(&mut self.pool) };
         }
         // Else the kernel may still write there: better to lose the memory.
     }
+}
+
+/// The connection that a completion of [`Ring::accept_each`] brings, or the error.
+///
+/// # Safety
+/// It is the result of such a completion, and each is asked once.
+pub(super) unsafe fn accepted(result: i32) -> Result<OwnedFd, i32> {
+    // SAFETY: a descriptor that the kernel has just made for us; by the caller's promise nobody else knows it.
+    if result >= 0 { Ok(unsafe { OwnedFd::from_raw_fd(result) }) } else { Err(-result) }
 }
 
 /// A multishot receive that ends after `bytes_max` bytes; 0: never.

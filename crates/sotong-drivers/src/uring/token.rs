@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Waker,
     /// Somebody waits at a listener.
     Listener,
+    /// Accepting at a listener.
+    Accept,
     /// A datagram socket has something.
     Datagrams,
     /// A datagram socket takes records again.
@@ -23,13 +25,14 @@ pub(super) enum Kind {
     Cancel,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Receive,
     Kind::Send,
     Kind::Writable,
     Kind::Watch,
     Kind::Waker,
     Kind::Listener,
+    Kind::Accept,
     Kind::Datagrams,
     Kind::DatagramsOut,
     Kind::Cancel,

@@ -19,7 +19,7 @@ impl<S: Service, W> Shard<S, W> {
                     self.arm(slot);
                     return Step::Wait;
                 }
-                if entry.spent.0 == turn && entry.spent.1 >= turn_bytes_max {
+                if entry.spent.0 == turn && entry.spent.1 as usize >= turn_bytes_max {
                     // Its share of this turn is spent (rule D9).
                     self.later.push(slot);
                     return Step::Wait;
@@ -38,7 +38,10 @@ impl<S: Service, W> Shard<S, W> {
                     self.settle(slot);
                     return Step::Wait;
                 }
-                Phase::Flushing(_) if !records && !entry.flags.half_closed => return Step::HalfClose,
+                // Where the peer has ended too, closing says the same, and nothing can come that would be left unread.
+                Phase::Flushing(_) if !records && !entry.flags.half_closed && !entry.flags.peer_ended => {
+                    return Step::HalfClose;
+                }
                 Phase::Flushing(close) => {
                     let close = std::mem::replace(close, Close::Done);
                     entry.phase = if records || entry.flags.peer_ended {
@@ -134,8 +137,8 @@ impl<S: Service, W> Shard<S, W> {
         entry.flags.stuck = false;
         entry.bytes_out += count;
         // A record costs something even if it is empty.
-        let cost = (count as usize).max(64);
-        entry.spent = if entry.spent.0 == turn { (turn, entry.spent.1 + cost) } else { (turn, cost) };
+        let cost = u32::try_from(count).unwrap_or(u32::MAX).max(64);
+        entry.spent = if entry.spent.0 == turn { (turn, entry.spent.1.saturating_add(cost)) } else { (turn, cost) };
         self.offer(slot);
     }
 }
