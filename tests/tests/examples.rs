@@ -2,12 +2,13 @@
 use rustix::process::Signal;
 use std::{
     ffi::OsStr,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 use tests::{
     conn::{Conn, Folder},
     process::{Running, example, start_with},
-    tool::tool,
+    tool::{Tool, tool},
 };
 
 fn start(name: &str) -> Running {
@@ -37,16 +38,22 @@ fn shout_is_louder_under_each_of_its_models() {
     assert_eq!(example.finish().code(), Some(0));
 }
 
-#[test]
-fn hello_https_answers_a_client_that_verifies_it() {
-    let (Some(openssl), Some(curl)) = (tool("openssl"), tool("curl")) else { return };
-    let folder = Folder::new();
+/// A certificate for this machine, as openssl makes it, and its key.
+fn certificate(openssl: &Tool, folder: &Folder) -> (PathBuf, PathBuf) {
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
     let mut line: Vec<&OsStr> = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"].map(OsStr::new).into();
     line.extend(subject.map(OsStr::new));
     line.extend([OsStr::new("-out"), cert.as_os_str(), OsStr::new("-keyout"), key.as_os_str()]);
     assert_eq!(openssl.run(line, b"").code(), Some(0));
+    (cert, key)
+}
+
+#[test]
+fn hello_https_answers_a_client_that_verifies_it() {
+    let (Some(openssl), Some(curl)) = (tool("openssl"), tool("curl")) else { return };
+    let folder = Folder::new();
+    let (cert, key) = certificate(&openssl, &folder);
     let mut command = Command::new(example("hello_https"));
     command.args([&cert, &key]).arg("0").stdin(Stdio::null()).stdout(Stdio::piped());
     let example = start_with(&mut command);
@@ -59,6 +66,35 @@ fn hello_https_answers_a_client_that_verifies_it() {
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said} {}", String::from_utf8_lossy(&asked.stderr));
         assert!(said.ends_with("\r\n\r\nHello, World!"), "{said}");
     }
+    example.signal(Signal::INT);
+    assert_eq!(example.finish().code(), Some(0));
+}
+
+#[test]
+fn one_port_takes_tls_and_http_and_lines() {
+    let (Some(openssl), Some(curl)) = (tool("openssl"), tool("curl")) else { return };
+    let folder = Folder::new();
+    let (cert, key) = certificate(&openssl, &folder);
+    let mut command = Command::new(example("one_port"));
+    command.args([&cert, &key]).arg("0").stdin(Stdio::null()).stdout(Stdio::piped());
+    let example = start_with(&mut command);
+    let address = addresses(&example, 1)[0].clone();
+    let port = address.rsplit_once(':').expect("a port").1.to_owned();
+    let mut peer = Conn::dial(&address);
+    assert_eq!(peer.echoed("안녕하세요, 서버!\n"), "안녕하세요, 서버!\n".as_bytes());
+    let pem = cert.to_str().expect("a path in UTF-8");
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://localhost:{port}/");
+        let asked = curl.run(["-sS", "--max-time", "60", "--cacert", pem, &url], b"");
+        assert_eq!(String::from_utf8_lossy(&asked.stdout), "Lines are welcome here, too.\n", "{}", asked.stderr);
+    }
+    let at = format!("localhost:{port}");
+    let line = ["s_client", "-quiet", "-verify_return_error", "-CAfile", pem, "-connect", &at];
+    let mut lines = openssl.start(line);
+    lines.say(b"within\n");
+    lines.wait_printed("the echo", |printed| printed == "within\n");
+    lines.signal(Signal::TERM);
+    lines.finish();
     example.signal(Signal::INT);
     assert_eq!(example.finish().code(), Some(0));
 }
