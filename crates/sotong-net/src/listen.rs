@@ -17,7 +17,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Connections that may wait to be accepted. The system cuts it to `net.core.somaxconn`.
@@ -167,10 +167,26 @@ impl Bound {
 pub fn listen(endpoints: &[Endpoint], options: &ListenOptions) -> Result<Vec<Bound>, ListenError> {
     let mut bound = Vec::with_capacity(endpoints.len());
     for at in endpoints {
-        let more = listen_one(at, options).map_err(|why| ListenError { at: at.clone(), why })?;
+        let more = listen_patiently(at, options).map_err(|why| ListenError { at: at.clone(), why })?;
         bound.extend(more);
     }
     Ok(bound)
+}
+
+/// How long an address may be in use before that is told: a server that was killed lets its sockets go a moment after it is
+/// gone, when the kernel has taken its io_uring apart.
+const IN_USE_TIME_MAX: Duration = Duration::from_millis(500);
+/// How long to wait before an address in use is tried again.
+const IN_USE_PAUSE: Duration = Duration::from_millis(20);
+
+fn listen_patiently(endpoint: &Endpoint, options: &ListenOptions) -> Result<Vec<Bound>, ListenProblem> {
+    let until = Instant::now() + IN_USE_TIME_MAX;
+    loop {
+        match listen_one(endpoint, options) {
+            Err(ListenProblem::InUse) if Instant::now() < until => std::thread::sleep(IN_USE_PAUSE),
+            result => return result,
+        }
+    }
 }
 
 fn listen_one(endpoint: &Endpoint, options: &ListenOptions) -> Result<Vec<Bound>, ListenProblem> {

@@ -4,7 +4,7 @@
 //! half-close, each direction goes on for as long as it has something to say, and queued output is never cut for being slow:
 //! only limits and rules end it. The far end is a connection with a session of a shard; the near end (standard input and
 //! output, a program's pipes) is read and written by the loop itself, because it may be in blocking mode, or a file. Bytes go
-//! to the session by mail, and stop while [`HEARD_BYTES_HIGH`](passing) wait on the other side.
+//! to the session by mail, and stop while 64 KiB wait on the other side.
 mod passing;
 mod run;
 
