@@ -34,6 +34,7 @@ mod head;
 mod limits;
 mod session;
 pub mod site;
+pub mod ws;
 
 pub use app::{Answered, App, Next, Reply};
 pub use body::{Decoder, Part};
