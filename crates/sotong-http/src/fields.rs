@@ -17,6 +17,7 @@ macro_rules! statuses {
 }
 
 statuses! {
+    SWITCHING_PROTOCOLS "101 Switching Protocols" "From here on it is something else."
     OK "200 OK" "Here it is."
     CREATED "201 Created" "It is there now."
     NO_CONTENT "204 No Content" "Done, and there is nothing to show."
@@ -36,6 +37,7 @@ statuses! {
     URI_TOO_LONG "414 URI Too Long" "That is too long a name."
     RANGE_NOT_SATISFIABLE "416 Range Not Satisfiable" "It has no such part."
     EXPECTATION_FAILED "417 Expectation Failed" "That cannot be expected."
+    UPGRADE_REQUIRED "426 Upgrade Required" "That is spoken in another protocol."
     FIELDS_TOO_LARGE "431 Request Header Fields Too Large" "That is too long a head."
     INTERNAL_SERVER_ERROR "500 Internal Server Error" "A fault of ours."
     NOT_IMPLEMENTED "501 Not Implemented" "Nobody here can do that."
@@ -55,7 +57,7 @@ impl Status {
     }
     /// Whether its response has no body, whatever it says (RFC 9110 §6.4.1).
     pub fn is_bodiless(self) -> bool {
-        matches!(self.code(), 204 | 304)
+        matches!(self.code(), 101 | 204 | 304)
     }
 }
 
@@ -102,6 +104,7 @@ names! {
     ALLOW_METHODS "Access-Control-Allow-Methods"
     ALLOW_ORIGIN "Access-Control-Allow-Origin"
     CACHE_CONTROL "Cache-Control"
+    CONNECTION "Connection"
     CONTENT_ENCODING "Content-Encoding"
     CONTENT_RANGE "Content-Range"
     CONTENT_SECURITY_POLICY "Content-Security-Policy"
@@ -114,7 +117,12 @@ names! {
     MAX_AGE "Access-Control-Max-Age"
     REFERRER_POLICY "Referrer-Policy"
     RETRY_AFTER "Retry-After"
+    UPGRADE "Upgrade"
     VARY "Vary"
+    WEBSOCKET_ACCEPT "Sec-WebSocket-Accept"
+    WEBSOCKET_EXTENSIONS "Sec-WebSocket-Extensions"
+    WEBSOCKET_PROTOCOL "Sec-WebSocket-Protocol"
+    WEBSOCKET_VERSION "Sec-WebSocket-Version"
     WWW_AUTHENTICATE "WWW-Authenticate"
 }
 
@@ -155,6 +163,11 @@ impl Fields {
         let added = self.add(name, value);
         debug_assert_eq!(added, Ok(()));
         self
+    }
+    /// Adds a field whose value is known to be one: a token, or made here.
+    pub(crate) fn put(&mut self, name: Name, value: &str) {
+        let added = self.add(name, value);
+        debug_assert_eq!(added, Ok(()));
     }
     /// Adds a field whose value is a number.
     pub fn number(&mut self, name: Name, number: u64) {

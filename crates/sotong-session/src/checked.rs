@@ -229,8 +229,9 @@ impl<S: Session> Checked<S> {
         if let Some(Some(known)) = Inside::around(|layer| layer.way.clone()) {
             let is_same = (&known.local, &known.remote) == (&way.local, &way.remote);
             check(is_same, Rule::L4, "Open went inward with other ends");
-            let keeps =
-                (known.through.is_none() || way.through.is_some()) && (known.tls.is_none() || way.tls.is_some());
+            let keeps = (known.through.is_none() || way.through.is_some())
+                && (known.tls.is_none() || way.tls.is_some())
+                && (known.ws.is_none() || way.ws.is_some());
             check(keeps, Rule::L4, "Open went inward without what the layer was told");
         }
         let way: Way = (*way).clone();

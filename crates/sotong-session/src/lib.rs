@@ -101,7 +101,7 @@ pub use context::{Address, Cx, Desk, Host, Moment, Topic, Wall};
 pub use limits::{Limits, LimitsError};
 pub use output::{FileRange, Kind, Marks, Output, Piece, Source};
 pub use rule::{Broken, Rule};
-pub use service::{End, Service, TlsFacts, Way, Wire};
+pub use service::{End, Service, TlsFacts, Way, Wire, WsFacts};
 pub use session::{Event, Input, Pace, Records, Session, Stream, Wants};
 
 /// A map with one iteration order in every run, as rule S3 asks.

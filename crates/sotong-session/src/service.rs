@@ -36,6 +36,11 @@ pub struct Way {
     pub tls: Option<Arc<TlsFacts>>,
     /// Whether the address says that TLS is spoken here (`tls://`): whoever makes the session wraps it so.
     pub asks_tls: bool,
+    /// What the opening handshake of a WebSocket agreed on.
+    pub ws: Option<Arc<WsFacts>>,
+    /// Whether the address says that WebSocket is spoken here (`ws://`), and at which path: `/` for any. Whoever makes the
+    /// session wraps it so, within TLS if that is asked for too.
+    pub asks_ws: Option<Arc<str>>,
     /// Whether the peer is heard as a stream or as records, for a service that speaks both.
     pub wire: Wire,
 }
@@ -43,7 +48,7 @@ pub struct Way {
 impl Way {
     /// A way between two ends with nothing known beyond them.
     pub fn new(local: End, remote: End, wire: Wire) -> Self {
-        Self { local, remote, through: None, tls: None, asks_tls: false, wire }
+        Self { local, remote, through: None, tls: None, asks_tls: false, ws: None, asks_ws: None, wire }
     }
     /// Who the peer is: behind a proxy if one was named, else the other end of the socket.
     pub fn peer(&self) -> &End {
@@ -108,4 +113,15 @@ pub struct TlsFacts {
     pub group: &'static str,
     /// Whether the session was resumed, without certificates sent anew.
     pub resumed: bool,
+}
+
+/// What the opening handshake of a WebSocket agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WsFacts {
+    /// The subprotocol, if one was chosen.
+    pub subprotocol: Option<Box<str>>,
+    /// What the client asked for: a path, and a query behind `?`.
+    pub target: Box<str>,
+    /// The origin of the page that connected, as its browser says.
+    pub origin: Option<Box<str>>,
 }

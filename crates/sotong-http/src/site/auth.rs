@@ -14,7 +14,7 @@ pub(crate) fn credentials(request: &Request<'_>) -> Option<Credentials> {
 }
 
 /// Base64 with its padding (RFC 4648 §4).
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let digits = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
     if !text.len().is_multiple_of(4) || digits.len() % 4 == 1 {
         return None;

@@ -2,7 +2,7 @@
 //!
 //! [`Site`] answers the requests of one connection. It opens no file: a desk does ([`mail`]), and puts what it finds on the
 //! [`Shelf`] that all sessions of a server share, where it is good for a second.
-mod auth;
+pub(crate) mod auth;
 mod found;
 pub mod mail;
 mod negotiate;

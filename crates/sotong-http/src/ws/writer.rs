@@ -1,0 +1,174 @@
+//! Frames around what a session says.
+use super::{
+    Code, Kind,
+    deflate::deflate,
+    frame::{CONTROL_BYTES_MAX, Header, Opcode, Side, mask},
+    utf8::Utf8,
+};
+use sotong_session::{Cx, Output, Piece};
+
+/// Which messages the records of a session become, and which messages it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// Text both ways. That its records are UTF-8 is the session's to see to: nobody looks again for each member of a room.
+    Text,
+    /// Binary both ways.
+    Binary,
+    /// Either is taken; an answer is of the kind that was heard last, text before anything was. What is no UTF-8 is binary.
+    AsHeard,
+}
+
+impl Speech {
+    /// Whether a message of `kind` is taken.
+    pub(super) fn takes(self, kind: Kind) -> bool {
+        match self {
+            Self::Text => kind == Kind::Text,
+            Self::Binary => kind == Kind::Binary,
+            Self::AsHeard => true,
+        }
+    }
+}
+
+/// Writes what one side sends.
+#[derive(Debug)]
+pub(super) struct Writer {
+    side: Side,
+    pub(super) speech: Speech,
+    pub(super) heard: Kind,
+    /// From this many bytes on a message is compressed, where that was agreed on.
+    pub(super) deflates_from: Option<usize>,
+    /// The beginning of a message has been sent, and not its end.
+    midway: bool,
+}
+
+impl Writer {
+    pub(super) fn new(side: Side) -> Self {
+        Self { side, speech: Speech::AsHeard, heard: Kind::Text, deflates_from: None, midway: false }
+    }
+    /// Sends everything in `scratch`: each record is a message, and a rest without its end a fragment, unless it is the
+    /// last. One header goes before what was said, which is copied or shared as it is; only a client's is masked.
+    pub(super) fn send<M>(&mut self, scratch: &mut Output, cx: &mut Cx<'_, M>, is_last: bool) {
+        while !scratch.is_empty() {
+            let fin = is_last || scratch.has_record();
+            let len = scratch.record_len();
+            let opcode = match self.kind(scratch, fin) {
+                _ if self.midway => Opcode::Continuation,
+                Kind::Text => Opcode::Text,
+                Kind::Binary => Opcode::Binary,
+            };
+            let compresses = fin && !self.midway && self.deflates_from.is_some_and(|least| len >= least);
+            self.midway = !fin;
+            if compresses {
+                self.send_compressed(opcode, scratch, cx);
+            } else {
+                let header = Header { fin, compressed: false, opcode, key: self.key(cx), len: len as u64 };
+                send_plain(&header, scratch, cx.out);
+            }
+        }
+    }
+    /// Sends a control frame of at most 125 bytes.
+    pub(super) fn control<M>(&self, opcode: Opcode, bytes: &[u8], cx: &mut Cx<'_, M>) {
+        let len = bytes.len().min(CONTROL_BYTES_MAX);
+        let header = Header { fin: true, compressed: false, opcode, key: self.key(cx), len: len as u64 };
+        cx.out.render(|to| write(&header, &bytes[..len], to));
+    }
+    /// Sends the end, and why.
+    pub(super) fn close<M>(&self, code: Option<Code>, reason: &str, cx: &mut Cx<'_, M>) {
+        let mut bytes = Vec::new();
+        if let Some(code) = code {
+            bytes.extend_from_slice(&code.number().to_be_bytes());
+            let mut most = reason.len().min(CONTROL_BYTES_MAX - bytes.len());
+            while !reason.is_char_boundary(most) {
+                most -= 1;
+            }
+            bytes.extend_from_slice(&reason.as_bytes()[..most]);
+        }
+        self.control(Opcode::Close, &bytes, cx);
+    }
+
+    fn key<M>(&self, cx: &mut Cx<'_, M>) -> Option<[u8; 4]> {
+        (self.side == Side::Client).then(|| {
+            let mut key = [0; 4];
+            cx.host.random(&mut key);
+            key
+        })
+    }
+    /// What the record at the front is sent as.
+    fn kind(&self, scratch: &Output, fin: bool) -> Kind {
+        match (self.speech, self.heard) {
+            (Speech::Text, _) => Kind::Text,
+            (Speech::AsHeard, Kind::Text) if fin && is_text(scratch) => Kind::Text,
+            (Speech::Binary | Speech::AsHeard, _) => Kind::Binary,
+        }
+    }
+    fn send_compressed<M>(&self, opcode: Opcode, scratch: &mut Output, cx: &mut Cx<'_, M>) {
+        let (mut bytes, mut small) = (Vec::new(), Vec::new());
+        while let Some(piece) = scratch.pop() {
+            match piece {
+                Piece::Bytes(more) => bytes.extend_from_slice(more),
+                Piece::Shared(more) => bytes.extend_from_slice(&more),
+                Piece::Cut => break,
+                Piece::File(_) => debug_assert!(false, "a file range only enters an output that leads to a socket"),
+            }
+        }
+        deflate(&bytes, &mut small);
+        let compressed = small.len() < bytes.len();
+        let payload = if compressed { small } else { bytes };
+        let header = Header { fin: true, compressed, opcode, key: self.key(cx), len: payload.len() as u64 };
+        cx.out.render(|to| write(&header, &payload, to));
+    }
+}
+
+/// Sends the record at the front, up to its cut.
+fn send_plain(header: &Header, scratch: &mut Output, out: &mut Output) {
+    // The usual case.
+    if let Some(record) = scratch.front_record() {
+        out.render(|to| write(header, record, to));
+        scratch.advance_record();
+        return;
+    }
+    out.render(|to| header.write(to));
+    let mut phase = 0;
+    while let Some(piece) = scratch.pop() {
+        let bytes: &[u8] = match &piece {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Shared(bytes) => bytes,
+            Piece::Cut => return,
+            Piece::File(_) => {
+                debug_assert!(false, "a file range only enters an output that leads to a socket");
+                continue;
+            }
+        };
+        match (header.key, &piece) {
+            (Some(key), _) => {
+                out.render(|to| put_masked(bytes, key, phase, to));
+                phase += bytes.len();
+            }
+            (None, Piece::Shared(shared)) => out.share(shared.clone()),
+            (None, _) => out.put(bytes),
+        }
+    }
+}
+
+fn write(header: &Header, payload: &[u8], to: &mut Vec<u8>) {
+    header.write(to);
+    match header.key {
+        Some(key) => put_masked(payload, key, 0, to),
+        None => to.extend_from_slice(payload),
+    }
+}
+fn put_masked(bytes: &[u8], key: [u8; 4], phase: usize, to: &mut Vec<u8>) {
+    let at = to.len();
+    to.extend_from_slice(bytes);
+    mask(&mut to[at..], key, phase);
+}
+
+/// Whether the record at the front is UTF-8.
+fn is_text(scratch: &Output) -> bool {
+    if let Some(record) = scratch.front_record() {
+        return std::str::from_utf8(record).is_ok();
+    }
+    let (mut slices, mut utf8) = (Vec::new(), Utf8::default());
+    scratch.gather(&mut slices, usize::MAX);
+    slices.iter().all(|slice| utf8.push(slice)) && utf8.is_whole()
+}
