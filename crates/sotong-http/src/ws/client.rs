@@ -63,7 +63,7 @@ impl ClientOptions {
             target: target.into(),
             extra: String::new(),
             protocols: Vec::new(),
-            speech: Speech::AsHeard,
+            speech: Speech::AS_HEARD,
             deflate: false,
             limits: WsLimits::default(),
         })
@@ -133,7 +133,7 @@ impl ClientOptions {
 }
 
 fn broken(how: &'static str) -> Close {
-    Close::Protocol(how.into())
+    Close::Protocol(format!("WebSocket: {how}").into())
 }
 
 /// The head of an answer.
@@ -181,7 +181,7 @@ impl<'a> Answer<'a> {
     fn check(&self, options: &ClientOptions, accepts: &str) -> Result<Agreed, Close> {
         if &self.status[..3] != b"101" {
             let status = String::from_utf8_lossy(&self.status[..self.status.len().min(80)]);
-            return Err(Close::Protocol(format!("no WebSocket: the server answered {}", status.trim_end()).into()));
+            return Err(Close::Protocol(format!("WebSocket: the server answered {}", status.trim_end()).into()));
         }
         if !has_word(self.all("upgrade"), b"websocket") || !has_word(self.all("connection"), b"upgrade") {
             return Err(broken("the server switched to something other than WebSocket"));

@@ -307,10 +307,11 @@ impl<S: Records> WebSocket<S> {
         self.took &= wants.takes(&self.scratch);
         self.full |= self.scratch.is_full();
         let is_last = result.is_err() || self.scratch.is_finished();
-        if self.ours == OurEnd::Open {
-            self.writer.send(&mut self.scratch, cx, is_last);
-        } else {
+        if self.ours == OurEnd::Closed {
             self.scratch.clear();
+        } else if self.writer.send(&mut self.scratch, cx, is_last).is_err() {
+            self.say_close(Some(Code::GOING_AWAY), "", cx);
+            return result.and(Err(Close::Protocol("WebSocket: what was to be sent as text is not UTF-8".into())));
         }
         self.tidy();
         match &result {
@@ -382,7 +383,7 @@ impl<S: Records> WebSocket<S> {
             (Stage::Open, PeerEnd::Owed(_) | PeerEnd::Told(_)) => Ok(()),
             (Stage::Request { scanner, .. }, _) if scanner.is_fresh() => Err(Close::Done),
             (Stage::New | Stage::Request { .. } | Stage::Answer { .. }, _) => {
-                Err(Close::Protocol("the peer ended the connection within the WebSocket handshake".into()))
+                Err(Close::Protocol("WebSocket: the peer ended the connection within the opening handshake".into()))
             }
         }
     }
@@ -392,7 +393,7 @@ impl<S: Records> WebSocket<S> {
         match code {
             Some(code) if code.is_complaint() => {
                 let reason = if reason.is_empty() { String::new() } else { format!(": {reason:?}") };
-                Err(Close::Protocol(format!("the peer closed the WebSocket with {code}{reason}").into()))
+                Err(Close::Protocol(format!("WebSocket: the peer closed with {code}{reason}").into()))
             }
             Some(_) | None => Err(Close::Done),
         }

@@ -33,7 +33,7 @@ impl Default for ServerOptions {
             path: None,
             origins: Origins::default(),
             protocols: Vec::new(),
-            speech: Speech::AsHeard,
+            speech: Speech::AS_HEARD,
             deflate: false,
             limits: WsLimits::default(),
         }
@@ -43,8 +43,8 @@ impl Default for ServerOptions {
 impl ServerOptions {
     /// The subprotocols of IRC, `text.ircv3.net` and `binary.ircv3.net`; text without one.
     pub fn irc() -> Self {
-        let protocols = vec![("text.ircv3.net".into(), Speech::Text), ("binary.ircv3.net".into(), Speech::Binary)];
-        Self { protocols, speech: Speech::Text, ..Self::default() }
+        let protocols = vec![("text.ircv3.net".into(), Speech::TEXT), ("binary.ircv3.net".into(), Speech::BINARY)];
+        Self { protocols, speech: Speech::TEXT, ..Self::default() }
     }
 }
 

@@ -9,25 +9,32 @@ use sotong_session::{Cx, Output, Piece};
 
 /// Which messages the records of a session become, and which messages it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speech {
-    /// Text both ways. That its records are UTF-8 is the session's to see to: nobody looks again for each member of a room.
-    Text,
-    /// Binary both ways.
-    Binary,
-    /// Either is taken; an answer is of the kind that was heard last, text before anything was. What is no UTF-8 is binary.
-    AsHeard,
+pub struct Speech {
+    /// What its records are sent as. `None`: an answer is of the kind that was heard last, text before anything was; what
+    /// is no UTF-8 is binary.
+    pub says: Option<Kind>,
+    /// The one kind that is taken; `None` for both. Answer to the other: 1003.
+    pub takes: Option<Kind>,
 }
 
 impl Speech {
+    /// Text both ways. That its records are UTF-8 is the session's to see to: a server does not look again for each member
+    /// of a room, a client does.
+    pub const TEXT: Self = Self { says: Some(Kind::Text), takes: Some(Kind::Text) };
+    /// Binary both ways.
+    pub const BINARY: Self = Self { says: Some(Kind::Binary), takes: Some(Kind::Binary) };
+    /// Either is taken, and answered by its like.
+    pub const AS_HEARD: Self = Self { says: None, takes: None };
+
     /// Whether a message of `kind` is taken.
     pub(super) fn takes(self, kind: Kind) -> bool {
-        match self {
-            Self::Text => kind == Kind::Text,
-            Self::Binary => kind == Kind::Binary,
-            Self::AsHeard => true,
-        }
+        self.takes.is_none_or(|only| only == kind)
     }
 }
+
+/// What was to be sent as text is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotText;
 
 /// Writes what one side sends.
 #[derive(Debug)]
@@ -37,27 +44,44 @@ pub(super) struct Writer {
     pub(super) heard: Kind,
     /// From this many bytes on a message is compressed, where that was agreed on.
     pub(super) deflates_from: Option<usize>,
-    /// The beginning of a message has been sent, and not its end.
-    midway: bool,
+    /// The beginning of a message of this kind has been sent, and not its end.
+    midway: Option<Kind>,
+    /// A client's own text so far.
+    utf8: Utf8,
 }
 
 impl Writer {
     pub(super) fn new(side: Side) -> Self {
-        Self { side, speech: Speech::AsHeard, heard: Kind::Text, deflates_from: None, midway: false }
+        Self {
+            side,
+            speech: Speech::AS_HEARD,
+            heard: Kind::Text,
+            deflates_from: None,
+            midway: None,
+            utf8: Utf8::default(),
+        }
     }
     /// Sends everything in `scratch`: each record is a message, and a rest without its end a fragment, unless it is the
     /// last. One header goes before what was said, which is copied or shared as it is; only a client's is masked.
-    pub(super) fn send<M>(&mut self, scratch: &mut Output, cx: &mut Cx<'_, M>, is_last: bool) {
+    ///
+    /// # Errors
+    /// A client's text is no UTF-8: nothing of that record is sent.
+    pub(super) fn send<M>(&mut self, scratch: &mut Output, cx: &mut Cx<'_, M>, is_last: bool) -> Result<(), NotText> {
         while !scratch.is_empty() {
             let fin = is_last || scratch.has_record();
             let len = scratch.record_len();
-            let opcode = match self.kind(scratch, fin) {
-                _ if self.midway => Opcode::Continuation,
-                Kind::Text => Opcode::Text,
-                Kind::Binary => Opcode::Binary,
+            let kind = self.midway.unwrap_or_else(|| self.kind(scratch, fin));
+            let opcode = match (self.midway, kind) {
+                (Some(_), _) => Opcode::Continuation,
+                (None, Kind::Text) => Opcode::Text,
+                (None, Kind::Binary) => Opcode::Binary,
             };
-            let compresses = fin && !self.midway && self.deflates_from.is_some_and(|least| len >= least);
-            self.midway = !fin;
+            if self.side == Side::Client && kind == Kind::Text && !self.goes_on_as_text(scratch, fin) {
+                scratch.clear();
+                return Err(NotText);
+            }
+            let compresses = fin && self.midway.is_none() && self.deflates_from.is_some_and(|least| len >= least);
+            self.midway = (!fin).then_some(kind);
             if compresses {
                 self.send_compressed(opcode, scratch, cx);
             } else {
@@ -65,6 +89,13 @@ impl Writer {
                 send_plain(&header, scratch, cx.out);
             }
         }
+        Ok(())
+    }
+    /// Whether the record at the front is text, or goes on with one.
+    fn goes_on_as_text(&mut self, scratch: &Output, fin: bool) -> bool {
+        let mut slices = Vec::new();
+        scratch.gather(&mut slices, usize::MAX);
+        slices.iter().all(|slice| self.utf8.push(slice)) && (!fin || self.utf8.is_whole())
     }
     /// Sends a control frame of at most 125 bytes.
     pub(super) fn control<M>(&self, opcode: Opcode, bytes: &[u8], cx: &mut Cx<'_, M>) {
@@ -95,10 +126,10 @@ impl Writer {
     }
     /// What the record at the front is sent as.
     fn kind(&self, scratch: &Output, fin: bool) -> Kind {
-        match (self.speech, self.heard) {
-            (Speech::Text, _) => Kind::Text,
-            (Speech::AsHeard, Kind::Text) if fin && is_text(scratch) => Kind::Text,
-            (Speech::Binary | Speech::AsHeard, _) => Kind::Binary,
+        match (self.speech.says, self.heard) {
+            (Some(kind), _) => kind,
+            (None, Kind::Text) if fin && is_text(scratch) => Kind::Text,
+            (None, _) => Kind::Binary,
         }
     }
     fn send_compressed<M>(&self, opcode: Opcode, scratch: &mut Output, cx: &mut Cx<'_, M>) {

@@ -197,8 +197,8 @@ fn a_client_checks_what_it_is_answered() {
         let chosen = GRANTED.replace("upgrade:", "Sec-WebSocket-Protocol: text.ircv3.net\r\nupgrade:");
         assert_eq!(hear(&chosen, size), (None, true));
         for (from, to, why) in [
-            ("101 Switching Protocols", "404 Not Found", "no WebSocket: the server answered 404 Not Found"),
-            ("101 Switching Protocols", "200", "no WebSocket: the server answered 200"),
+            ("101 Switching Protocols", "404 Not Found", "the server answered 404 Not Found"),
+            ("101 Switching Protocols", "200", "the server answered 200"),
             ("HTTP/1.1", "HTTP/1.0", "the server does not speak HTTP/1.1"),
             ("HTTP/1.1 101", "HTTP/1.1 1x1", "the server's answer is malformed"),
             ("HTTP/1.1", "SSH-2.0", "the server does not speak HTTP"),
@@ -220,7 +220,11 @@ fn a_client_checks_what_it_is_answered() {
             ("\r\nupgrade:", "\nupgrade:", "the server's answer is malformed"),
         ] {
             assert!(GRANTED.contains(from), "{from}");
-            assert_eq!(hear(&GRANTED.replacen(from, to, 1), size), (Some(Close::Protocol(why.into())), false), "{to}");
+            assert_eq!(
+                hear(&GRANTED.replacen(from, to, 1), size),
+                (Some(Close::Protocol(format!("WebSocket: {why}").into())), false),
+                "{to}"
+            );
         }
         let long = GRANTED.replace("upgrade:", &format!("A: {}\r\nupgrade:", "b".repeat(20_000)));
         assert_eq!(hear(&long, size.max(7)), (Some(Close::Limit("head_bytes_max")), false));

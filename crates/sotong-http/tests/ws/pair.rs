@@ -1,7 +1,7 @@
 //! Messages, ends, limits.
 use crate::common::{End, Order, Pair, Probe, SECOND, asked, client, closing, frame, options, probe, server, text};
 use proptest::prelude::*;
-use sotong_http::ws::{Breach, Code, Opcode, ServerOptions, Speech, WsLimits};
+use sotong_http::ws::{Breach, Code, Kind, Opcode, ServerOptions, Speech, WsLimits};
 use sotong_session::{Close, Marks};
 
 const DONE: (Option<Close>, Option<Close>) = (Some(Close::Done), Some(Close::Done));
@@ -46,8 +46,8 @@ fn an_answer_is_of_the_kind_that_was_heard() {
 #[test]
 fn who_speaks_text_takes_no_other() {
     for (speech, wrong, right, sent) in [
-        (Speech::Text, Opcode::Binary, Opcode::Text, &b"\x81\x02hi"[..]),
-        (Speech::Binary, Opcode::Text, Opcode::Binary, b"\x82\x02hi"),
+        (Speech::TEXT, Opcode::Binary, Opcode::Text, &b"\x81\x02hi"[..]),
+        (Speech::BINARY, Opcode::Text, Opcode::Binary, b"\x82\x02hi"),
     ] {
         let mut end = server(Probe::echo(), ServerOptions { speech, ..ServerOptions::default() });
         end.open();
@@ -72,6 +72,22 @@ fn a_record_in_parts_is_a_message_in_fragments() {
     let expect =
         [&b"\x02\x03"[..], "소".as_bytes(), b"\x8a\x01?\x80\x03", "통".as_bytes(), b"\x02\x04rest\x88\x02\x03\xe8"];
     assert_eq!(end.sent(), expect.concat());
+}
+
+#[test]
+fn a_client_sends_no_text_that_is_none() {
+    let mut ours = options();
+    ours.speech = Speech { says: Some(Kind::Text), takes: None };
+    let mut pair = Pair::new(client(Probe::ear(), ours), server(Probe::echo(), ServerOptions::default())).open();
+    let (begin, end) = "소통".as_bytes().split_at(4);
+    pair.client.mail(&Order::Begin(begin.to_vec()));
+    pair.flow();
+    pair.say(end);
+    assert_eq!(probe(&pair.client).heard, ["소통".as_bytes()]);
+    pair.say(&begin[..2]);
+    assert_eq!(probe(&pair.server).heard.len(), 1);
+    let why = "WebSocket: what was to be sent as text is not UTF-8";
+    assert_eq!(pair.closes(), (Some(Close::Protocol(why.into())), Some(Close::Done)));
 }
 
 #[test]
@@ -112,8 +128,8 @@ fn ends_of_either_side() {
         (None, Close::Done),
         (Some(1000), Close::Done),
         (Some(1001), Close::Done),
-        (Some(1008), Close::Protocol("the peer closed the WebSocket with 1008: \"why\"".into())),
-        (Some(4321), Close::Protocol("the peer closed the WebSocket with 4321: \"why\"".into())),
+        (Some(1008), Close::Protocol("WebSocket: the peer closed with 1008: \"why\"".into())),
+        (Some(4321), Close::Protocol("WebSocket: the peer closed with 4321: \"why\"".into())),
     ] {
         let payload = code.map_or(Vec::new(), |code: u16| [&code.to_be_bytes()[..], b"why"].concat());
         let mut end = asked(Probe::echo());
@@ -317,7 +333,7 @@ fn bombs_are_refused_where_compression_is_spoken() {
     pair.say(&[b'x'; 1001]);
     assert_eq!(probe(&pair.server).heard.len(), 1);
     assert_eq!(pair.server.close(), Some(&Close::Limit("message_bytes_max")));
-    let told = "the peer closed the WebSocket with 1009: \"a message that is too long\"";
+    let told = "WebSocket: the peer closed with 1009: \"a message that is too long\"";
     assert_eq!(pair.client.close(), Some(&Close::Protocol(told.into())));
     // Not where it is not.
     let mut ours = options();
