@@ -1,1 +1,188 @@
-//! The chat.
+//! The chat: people with IRC clients and people with `nc` in the same rooms, on one port.
+//!
+//! Nicks, rooms, modes and who is where have one owner, the hall: a state machine behind one short lock. A session parses a
+//! line, asks the hall while it is locked, and renders what it is told. What happens in a room is published through the
+//! room's topic under that same lock, so all hear a room in one order, which is the hall's. A line is rendered once for each
+//! set of capabilities that changes it, whoever many hear it, and one entry goes to each shard.
+//!
+//! What somebody does in a room comes back to him by the same way, at its place in that order; later answers, PONG included,
+//! wait for it. So whatever A has done is with B before the answer to anything B says later.
+//!
+//! The first bytes of a connection tell what is spoken: IRC, HTTP (answered with one plain document), or neither: then a
+//! person is asked for a name. So is one who says nothing for a second.
+//!
+//! # Example
+//!
+//! ```
+//! use sotong_chat::{ChatOptions, ChatService};
+//! use sotong_session::{Close, End, Service, Way, Wire, rig::Rig};
+//!
+//! let chat = ChatService::new(ChatOptions::default());
+//! let way = Way::new(End::Simulated(1), End::Simulated(2), Wire::Stream);
+//! let mut client = Rig::stream(chat.open(&way)?);
+//! client.open_as(&way);
+//! client.input("NICK 민수\r\nUSER m 0 * :Minsu\r\n".as_bytes());
+//! let welcome = String::from_utf8(client.sent()).expect("UTF-8");
+//! assert!(welcome.starts_with(":sotong.local 001 민수 :Welcome to the Sotong network, 민수!~m@"));
+//! # Ok::<(), Close>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod caps;
+mod client;
+mod door;
+mod flood;
+mod hall;
+mod news;
+mod options;
+mod seats;
+mod text;
+
+pub use news::Mail;
+pub use options::{ChatLimits, ChatOptions};
+
+use blake2::{Blake2s256, Digest};
+use door::Door;
+use flood::Doors;
+use hall::{Hall, Teller};
+use sotong_layers::{Handover, Sniff, SniffLimits};
+use sotong_session::{Address, Close, Cx, End, Event, Host, Service, Session, Stream, Wall, Wants, Way};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What all sessions share.
+pub(crate) struct Chat {
+    pub(crate) options: ChatOptions,
+    hall: Mutex<Hall>,
+    doors: Mutex<Doors>,
+}
+
+impl Chat {
+    /// The hall, for one command and the telling of it.
+    pub(crate) fn hall(&self) -> MutexGuard<'_, Hall> {
+        // A panic under the lock costs the session that had it; what it left is still a hall.
+        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Where somebody is from, as others are shown it: the same for the same address, and no way back to it.
+    pub(crate) fn cloak(&self, way: &Way) -> String {
+        match way.peer() {
+            End::Net(address) if address.ip().to_canonical().is_loopback() => "localhost".to_owned(),
+            End::Net(address) => {
+                let ip = address.ip().to_canonical();
+                let mut hash = Blake2s256::new();
+                hash.update(self.options.cloak_key);
+                match ip {
+                    IpAddr::V4(ip) => hash.update(ip.octets()),
+                    // A network, which is what one household has.
+                    IpAddr::V6(ip) => hash.update(&ip.octets()[..8]),
+                }
+                let hash = hash.finalize();
+                hash[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".cloak"
+            }
+            End::Unix { .. } => "unix".to_owned(),
+            End::Pipe => "pipe".to_owned(),
+            End::Simulated(number) => format!("sim-{number}"),
+        }
+    }
+}
+
+/// A chat. Clones are doors to the same one.
+///
+/// Needs a model whose shards share memory.
+#[derive(Clone)]
+pub struct ChatService {
+    chat: Arc<Chat>,
+    silence: Duration,
+}
+
+impl fmt::Debug for ChatService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatService").field("silence", &self.silence).finish_non_exhaustive()
+    }
+}
+
+impl ChatService {
+    /// A chat where nobody is yet.
+    pub fn new(options: ChatOptions) -> Self {
+        let (silence, hall) = (options.silence, Mutex::new(Hall::new(options.limits, &options.name)));
+        Self { chat: Arc::new(Chat { options, hall, doors: Mutex::default() }), silence }
+    }
+    /// A door to the same chat for those who have been silent already: they are greeted at once.
+    #[must_use]
+    pub fn for_the_silent(&self) -> Self {
+        Self { chat: Arc::clone(&self.chat), silence: Duration::ZERO }
+    }
+    /// People who have registered, rooms, and connections that have not registered.
+    pub fn count(&self) -> (usize, usize, usize) {
+        let hall = self.chat.hall();
+        (hall.users_len(), hall.rooms_len(), hall.newcomers)
+    }
+}
+
+impl Service for ChatService {
+    type Session = Guest;
+
+    fn open(&self, way: &Way) -> Result<Guest, Close> {
+        let limits = SniffLimits { silence: self.silence, ..SniffLimits::default() };
+        let door = Door { chat: Arc::clone(&self.chat) };
+        let ip = match way.peer() {
+            End::Net(address) => Some(address.ip().to_canonical()).filter(|ip| !ip.is_loopback()),
+            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
+        };
+        let counts = self.chat.options.limits.flood_control;
+        let place = Place { chat: Arc::clone(&self.chat), ip: ip.filter(|_| counts), is_counted: false };
+        Ok(Guest { session: Handover::new(Sniff::new(door, limits)), place })
+    }
+    fn lost(&self, who: Address, host: &mut dyn Host<Mail>) {
+        // Civil time is the driver's; what is told of a fault bears the beginning of the server.
+        let at: Wall = self.chat.options.created;
+        self.chat.hall().quit("Server fault", &mut Teller { me: who, at, host });
+    }
+}
+
+/// A connection of the chat, whatever it speaks.
+pub struct Guest {
+    session: Handover<Sniff<Door>>,
+    place: Place,
+}
+
+/// A connection's place among those of its address, which is free again when this is dropped.
+struct Place {
+    chat: Arc<Chat>,
+    ip: Option<IpAddr>,
+    is_counted: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ip) = self.ip.filter(|_| self.is_counted) {
+            self.chat.doors().leave(ip);
+        }
+    }
+}
+
+impl Session for Guest {
+    type Mail = Mail;
+    fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if let (Event::Open(_), Some(ip)) = (&event, self.place.ip) {
+            self.place.is_counted = true;
+            let entered = self.place.chat.doors().enter(ip, cx.now, &self.place.chat.options.limits);
+            if let Err(limit) = entered {
+                cx.out.put(b"ERROR :Closing link: too many connections from your address\r\n");
+                return Err(Close::Limit(limit));
+            }
+        }
+        self.session.handle(event, cx)
+    }
+    fn wants(&self) -> Wants {
+        self.session.wants()
+    }
+}
+impl Stream for Guest {}

@@ -77,7 +77,9 @@ mod tests {
         ] {
             assert!(covers(mask, text), "{mask} {text}");
         }
-        for (mask, text) in [("", "a"), ("a", ""), ("a?", "a"), ("?", "민수"), ("a*c", "acb"), ("*a*b", "ba"), ("*?", "")] {
+        for (mask, text) in
+            [("", "a"), ("a", ""), ("a?", "a"), ("?", "민수"), ("a*c", "acb"), ("*a*b", "ba"), ("*?", "")]
+        {
             assert!(!covers(mask, text), "{mask} {text}");
         }
     }

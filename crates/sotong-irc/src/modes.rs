@@ -7,6 +7,8 @@ pub enum Kind {
     List,
     /// A parameter always (B), as a member's rank has one.
     Always,
+    /// A parameter always (B); taking it away works without one, too.
+    Key,
     /// A parameter when it is set (C).
     WhenSet,
     /// No parameter (D).
@@ -60,6 +62,7 @@ pub fn read<'a>(words: &[&'a str], kind: impl Fn(char) -> Option<Kind>, steps_ma
             Some(Kind::WhenSet) if !sets => None,
             Some(kind) => match words.next().filter(|param| !param.is_empty()) {
                 Some(param) => Some(param),
+                None if kind == Kind::Key && !sets => None,
                 None => {
                     steps.push(if kind == Kind::List { Step::Ask(letter) } else { Step::Missing(letter) });
                     continue;
@@ -97,7 +100,8 @@ mod tests {
         Some(match letter {
             'b' => Kind::List,
             'o' | 'v' => Kind::Always,
-            'k' | 'l' => Kind::WhenSet,
+            'k' => Kind::Key,
+            'l' => Kind::WhenSet,
             'n' | 't' => Kind::Never,
             _ => return None,
         })
@@ -118,6 +122,11 @@ mod tests {
                 change(true, 'l', Some("10")),
                 change(false, 'l', None),
             ]
+        );
+        assert_eq!(read(&["-k"], kind, 20), [change(false, 'k', None)]);
+        assert_eq!(
+            read(&["-kv", "key", "bob"], kind, 20),
+            [change(false, 'k', Some("key")), change(false, 'v', Some("bob"))]
         );
         assert_eq!(read(&["b"], kind, 20), [Step::Ask('b')]);
         assert_eq!(read(&["-b"], kind, 20), [Step::Ask('b')]);

@@ -69,7 +69,8 @@ pub fn room(written: &str, chars_max: usize) -> Result<String, NameError> {
 /// Makes the user part of an address of what a client says of itself: signs and what nobody sees are left out, and what is
 /// left is cut after `chars_max` characters.
 pub fn user(written: &str, chars_max: usize) -> String {
-    let kept = written.nfc().filter(|c| !is_invisible(*c) && !c.is_whitespace() && !matches!(c, '!' | '@' | '*' | '?' | ':'));
+    let kept =
+        written.nfc().filter(|c| !is_invisible(*c) && !c.is_whitespace() && !matches!(c, '!' | '@' | '*' | '?' | ':'));
     let user: String = kept.take(chars_max).collect();
     if user.is_empty() { "user".to_owned() } else { user }
 }

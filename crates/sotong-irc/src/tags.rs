@@ -85,7 +85,8 @@ pub fn is_tag_key(key: &str) -> bool {
     let key = key.strip_prefix('+').unwrap_or(key);
     let (vendor, name) = key.rsplit_once('/').unwrap_or(("v", key));
     let is_word = |word: &str, more: &[u8]| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || more.contains(&byte))
+        !word.is_empty()
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || more.contains(&byte))
     };
     is_word(name, b"") && is_word(vendor, b".")
 }

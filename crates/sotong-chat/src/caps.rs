@@ -1,0 +1,56 @@
+//! Capabilities: what a client has asked for beyond the plain protocol.
+
+/// A set of capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Caps(u16);
+
+impl Caps {
+    pub(crate) const SERVER_TIME: Self = Self(1);
+    pub(crate) const MESSAGE_TAGS: Self = Self(1 << 1);
+    pub(crate) const EXTENDED_JOIN: Self = Self(1 << 2);
+    pub(crate) const ECHO_MESSAGE: Self = Self(1 << 3);
+    pub(crate) const LABELED_RESPONSE: Self = Self(1 << 4);
+    pub(crate) const BATCH: Self = Self(1 << 5);
+    pub(crate) const MULTI_PREFIX: Self = Self(1 << 6);
+    pub(crate) const USERHOST_IN_NAMES: Self = Self(1 << 7);
+    pub(crate) const AWAY_NOTIFY: Self = Self(1 << 8);
+    pub(crate) const SETNAME: Self = Self(1 << 9);
+    pub(crate) const INVITE_NOTIFY: Self = Self(1 << 10);
+    pub(crate) const CAP_NOTIFY: Self = Self(1 << 11);
+    pub(crate) const STANDARD_REPLIES: Self = Self(1 << 12);
+
+    /// Those that change how a line is rendered; the lowest bits.
+    pub(crate) const RENDERED: Self = Self(0b111);
+
+    /// All of them, as they are called, in the order of their names.
+    pub(crate) const ALL: [(&'static str, Self); 13] = [
+        ("away-notify", Self::AWAY_NOTIFY),
+        ("batch", Self::BATCH),
+        ("cap-notify", Self::CAP_NOTIFY),
+        ("echo-message", Self::ECHO_MESSAGE),
+        ("extended-join", Self::EXTENDED_JOIN),
+        ("invite-notify", Self::INVITE_NOTIFY),
+        ("labeled-response", Self::LABELED_RESPONSE),
+        ("message-tags", Self::MESSAGE_TAGS),
+        ("multi-prefix", Self::MULTI_PREFIX),
+        ("server-time", Self::SERVER_TIME),
+        ("setname", Self::SETNAME),
+        ("standard-replies", Self::STANDARD_REPLIES),
+        ("userhost-in-names", Self::USERHOST_IN_NAMES),
+    ];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, cap)| *cap)
+    }
+    pub(crate) fn has(self, cap: Self) -> bool {
+        self.0 & cap.0 == cap.0
+    }
+    pub(crate) fn set(&mut self, cap: Self, on: bool) {
+        self.0 = if on { self.0 | cap.0 } else { self.0 & !cap.0 };
+    }
+    /// Which of the forms of a line this set sees.
+    pub(crate) fn form(self) -> usize {
+        usize::from(self.0 & Self::RENDERED.0)
+    }
+    pub(crate) const FORMS: usize = 1 + Self::RENDERED.0 as usize;
+}

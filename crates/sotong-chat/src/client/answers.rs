@@ -1,0 +1,224 @@
+//! Answers in the order of their commands, though some wait for mail.
+use super::pages::Page;
+use sotong_irc::{Encoder, escape};
+use sotong_session::Output;
+use std::collections::VecDeque;
+
+/// Answers on their way out. What a command does in a room comes back to the one who did it by mail, at its place in the
+/// room's order; whatever is answered later, PONG included, waits for it. So does it for long lists, which are written as
+/// the output has room for them.
+///
+/// A command with a label is answered in one piece: `ACK`, one line, or a batch (IRCv3 labeled response).
+#[derive(Debug)]
+pub(crate) struct Answers {
+    server: Box<str>,
+    jobs: VecDeque<Job>,
+    /// Bytes that wait.
+    held: usize,
+    /// Whether the last job is that of the command that is being carried out.
+    is_current: bool,
+    batches: u64,
+}
+
+/// The answers to one command.
+#[derive(Debug)]
+struct Job {
+    label: Label,
+    pieces: VecDeque<Piece>,
+}
+
+#[derive(Debug)]
+enum Label {
+    None,
+    /// Nothing has been answered yet.
+    Asked(String),
+    /// The batch with this name has begun.
+    Batch(String),
+}
+
+#[derive(Debug)]
+enum Piece {
+    Lines(Vec<u8>),
+    /// A line that comes by mail.
+    Awaited,
+    Page(Page),
+}
+
+impl Answers {
+    pub(crate) fn new(server: &str) -> Self {
+        Self { server: server.into(), jobs: VecDeque::new(), held: 0, is_current: false, batches: 0 }
+    }
+    /// Begins to answer a command.
+    pub(crate) fn begin(&mut self, label: Option<String>) {
+        self.is_current = label.is_some() || !self.jobs.is_empty();
+        if self.is_current {
+            self.push(label.map_or(Label::None, Label::Asked));
+        }
+    }
+    /// The command has been carried out as far as it goes now.
+    pub(crate) fn end(&mut self, out: &mut Output) {
+        self.is_current = false;
+        self.flush(out);
+    }
+    /// Commands whose answers wait.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held
+    }
+    /// Writes a line of the answer.
+    pub(crate) fn write(&mut self, out: &mut Output, line: impl FnOnce(&mut Vec<u8>)) {
+        let Some(job) = self.jobs.back_mut().filter(|_| self.is_current) else { return out.render(line) };
+        if let Some(Piece::Lines(lines)) = job.pieces.back_mut() {
+            let before = lines.len();
+            line(lines);
+            self.held += lines.len() - before;
+            return;
+        }
+        let mut lines = Vec::new();
+        line(&mut lines);
+        self.held += lines.len();
+        job.pieces.push_back(Piece::Lines(lines));
+    }
+    /// The next `count` lines of the answer come by mail.
+    pub(crate) fn wait(&mut self, count: usize) {
+        for _ in 0..count {
+            self.add(Piece::Awaited);
+        }
+    }
+    /// A list follows, to be written as there is room.
+    pub(crate) fn page(&mut self, page: Page) {
+        self.add(Piece::Page(page));
+    }
+    /// A line has come that somebody waits for; an empty one where the client is not told. It is put out where nobody does.
+    pub(crate) fn came(&mut self, line: &[u8], out: &mut Output) {
+        let mut pieces = self.jobs.iter_mut().flat_map(|job| job.pieces.iter_mut());
+        let Some(piece) = pieces.find(|piece| matches!(piece, Piece::Awaited)) else { return out.put(line) };
+        *piece = Piece::Lines(line.to_vec());
+        self.held += line.len();
+        self.flush(out);
+    }
+    /// The list whose turn it is.
+    pub(crate) fn open_page(&mut self) -> Option<&mut Page> {
+        let job = self.jobs.front_mut().filter(|job| !is_waiting(job))?;
+        match job.pieces.front_mut() {
+            Some(Piece::Page(page)) => Some(page),
+            _ => None,
+        }
+    }
+    /// Some lines of the list whose turn it is, and whether it ends with them.
+    pub(crate) fn turn_page(&mut self, lines: &[u8], is_last: bool, out: &mut Output) {
+        let Some(job) = self.jobs.front_mut() else { return };
+        if let Label::Asked(label) = &job.label {
+            self.batches += 1;
+            job.label = open_batch(label, self.batches, &self.server, out);
+        }
+        put(lines, &job.label, out);
+        if is_last {
+            job.pieces.pop_front();
+            self.flush(out);
+        }
+    }
+
+    fn push(&mut self, label: Label) {
+        self.jobs.push_back(Job { label, pieces: VecDeque::new() });
+    }
+    fn add(&mut self, piece: Piece) {
+        if !std::mem::replace(&mut self.is_current, true) {
+            self.push(Label::None);
+        }
+        if let Some(job) = self.jobs.back_mut() {
+            job.pieces.push_back(piece);
+        }
+    }
+    /// Sends what waits for nothing any more.
+    fn flush(&mut self, out: &mut Output) {
+        while let Some(job) = self.jobs.front_mut() {
+            if is_waiting(job) && !matches!(job.label, Label::None) {
+                return;
+            }
+            if let Label::Asked(label) = &job.label {
+                let pages = job.pieces.iter().any(|piece| matches!(piece, Piece::Page(_)));
+                let count = job.pieces.iter().map(count_lines).sum::<usize>();
+                if count == 0 && !pages {
+                    let ack = |line: &mut Vec<u8>| {
+                        Encoder::new(line).tag("label", label).source(&self.server).word("ACK").end();
+                    };
+                    out.render(ack);
+                } else if count == 1 && !pages {
+                    let tag = format!("label={}", escape(label));
+                    for piece in job.pieces.drain(..) {
+                        if let Piece::Lines(line) = piece {
+                            self.held -= line.len();
+                            put_tagged(&line, &tag, out);
+                        }
+                    }
+                } else {
+                    self.batches += 1;
+                    job.label = open_batch(label, self.batches, &self.server, out);
+                }
+            }
+            while let Some(Piece::Lines(lines)) = job.pieces.front() {
+                self.held -= lines.len();
+                put(lines, &job.label, out);
+                job.pieces.pop_front();
+            }
+            if !job.pieces.is_empty() {
+                return;
+            }
+            if let Label::Batch(name) = &job.label {
+                let end = |line: &mut Vec<u8>| {
+                    Encoder::new(line).source(&self.server).word("BATCH").word(format_args!("-{name}")).end();
+                };
+                out.render(end);
+            }
+            self.jobs.pop_front();
+        }
+    }
+}
+
+fn is_waiting(job: &Job) -> bool {
+    job.pieces.iter().any(|piece| matches!(piece, Piece::Awaited))
+}
+fn count_lines(piece: &Piece) -> usize {
+    match piece {
+        Piece::Lines(lines) => lines.iter().filter(|byte| **byte == b'\n').count(),
+        Piece::Awaited | Piece::Page(_) => 0,
+    }
+}
+fn open_batch(label: &str, number: u64, server: &str, out: &mut Output) -> Label {
+    let name = format!("l{number}");
+    let begin = |line: &mut Vec<u8>| {
+        let encoder = Encoder::new(line).tag("label", label).source(server).word("BATCH");
+        encoder.word(format_args!("+{name}")).word("labeled-response").end();
+    };
+    out.render(begin);
+    Label::Batch(name)
+}
+fn put(lines: &[u8], label: &Label, out: &mut Output) {
+    match label {
+        Label::Batch(name) => put_tagged(lines, &format!("batch={name}"), out),
+        Label::None | Label::Asked(_) => out.put(lines),
+    }
+}
+/// Puts lines out with one tag more, in front of those they have.
+fn put_tagged(lines: &[u8], tag: &str, out: &mut Output) {
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        out.put(b"@");
+        out.put(tag.as_bytes());
+        match line.strip_prefix(b"@") {
+            Some(tagged) => {
+                out.put(b";");
+                out.put(tagged);
+            }
+            None => {
+                out.put(b" ");
+                out.put(line);
+            }
+        }
+    }
+}

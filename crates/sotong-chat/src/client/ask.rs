@@ -1,0 +1,49 @@
+//! AWAY, SETNAME, USERHOST and ISON.
+use super::Talk;
+use crate::options::cut;
+use sotong_irc::{Message, numeric};
+
+/// Nicks of one USERHOST.
+const USERHOST_MAX: usize = 5;
+
+impl Talk<'_, '_> {
+    pub(super) fn away(&mut self, message: &Message<'_>) {
+        let text = message.param(0).map(|text| cut(text, self.client.chat.options.limits.away_bytes_max));
+        let (hall, mut tell) = self.teller();
+        hall.set_away(text, &mut tell);
+        match text {
+            Some(_) => self.reply(numeric::RPL_NOWAWAY, &[], "You have been marked as being away"),
+            None => self.reply(numeric::RPL_UNAWAY, &[], "You are no longer marked as being away"),
+        }
+    }
+    pub(super) fn setname(&mut self, message: &Message<'_>) {
+        let Some(text) = message.param(0) else { return self.needs_more("SETNAME") };
+        if text.len() > self.client.chat.options.limits.real_bytes_max {
+            return self.fail("SETNAME", "INVALID_REALNAME", "That name is too long");
+        }
+        let (hall, mut tell) = self.teller();
+        hall.set_real(text, &mut tell);
+        self.client.answers.wait(1);
+    }
+    pub(super) fn userhost(&mut self, message: &Message<'_>) {
+        if message.param(0).is_none() {
+            return self.needs_more("USERHOST");
+        }
+        let asked = message.params().iter().take(USERHOST_MAX).filter_map(|nick| self.hall.find(nick));
+        let told: Vec<String> = asked
+            .map(|(_, user)| {
+                let away = if user.away.is_some() { '-' } else { '+' };
+                format!("{}={away}{}@{}", user.nick, user.user, user.host)
+            })
+            .collect();
+        self.reply(numeric::RPL_USERHOST, &[], told.join(" "));
+    }
+    pub(super) fn ison(&mut self, message: &Message<'_>) {
+        if message.param(0).is_none() {
+            return self.needs_more("ISON");
+        }
+        let asked = message.params().iter().flat_map(|nicks| nicks.split(' ')).filter(|nick| !nick.is_empty());
+        let here: Vec<String> = asked.filter_map(|nick| Some(self.hall.find(nick)?.1.nick.to_string())).collect();
+        self.reply(numeric::RPL_ISON, &[], here.join(" "));
+    }
+}

@@ -1,0 +1,178 @@
+//! JOIN, PART, KICK, INVITE, TOPIC, NAMES and LIST.
+use super::{
+    Talk,
+    pages::{Page, Query},
+};
+use crate::hall::{Left, Refusal};
+use sotong_irc::{Message, Numeric, names, numeric};
+use std::sync::Arc;
+
+impl Talk<'_, '_> {
+    pub(super) fn join(&mut self, message: &Message<'_>) {
+        let Some(rooms) = message.param(0) else { return self.needs_more("JOIN") };
+        if rooms == "0" {
+            let rooms = self.hall.user(self.me()).map(|user| user.rooms.clone()).unwrap_or_default();
+            let rooms: Vec<_> = rooms.iter().filter_map(|id| Some(Arc::clone(&self.hall.room_by(*id)?.name))).collect();
+            for room in rooms {
+                self.part_one(&room, None);
+            }
+            return;
+        }
+        let mut keys = message.param(1).unwrap_or("").split(',');
+        for room in rooms.split(',').filter(|room| !room.is_empty()) {
+            self.join_one(room, keys.next().unwrap_or(""));
+        }
+    }
+    fn join_one(&mut self, written: &str, key: &str) {
+        let Ok(name) = names::room(written, self.client.chat.options.limits.room_chars_max) else {
+            return self.no_such_room(written);
+        };
+        let (hall, mut tell) = self.teller();
+        match hall.join(&name, key, &mut tell) {
+            Ok(None) => {}
+            Ok(Some((id, stay))) => {
+                self.client.seats.begin(id, stay);
+                self.client.answers.wait(1);
+                self.tell_topic(&name, false);
+                let shown = self.hall.room_by(id).map_or_else(|| name.into(), |room| Arc::clone(&room.name));
+                self.client.answers.page(Page::names(id, &shown, self.nick()));
+            }
+            Err(why) => self.refuse_join(&name, why),
+        }
+    }
+    fn refuse_join(&mut self, room: &str, why: Refusal) {
+        let (number, text) = match why {
+            Refusal::TooManyRooms => (numeric::ERR_TOOMANYCHANNELS, "You have joined too many channels"),
+            Refusal::BadKey => (numeric::ERR_BADCHANNELKEY, "Cannot join channel (+k)"),
+            Refusal::InviteOnly => (numeric::ERR_INVITEONLYCHAN, "Cannot join channel (+i)"),
+            Refusal::Banned => (numeric::ERR_BANNEDFROMCHAN, "Cannot join channel (+b)"),
+            Refusal::Full => (numeric::ERR_CHANNELISFULL, "Cannot join channel (+l)"),
+            _ => (numeric::ERR_NOSUCHCHANNEL, "No such channel"),
+        };
+        self.reply(number, &[&room], text);
+    }
+    pub(super) fn part(&mut self, message: &Message<'_>) {
+        let Some(rooms) = message.param(0) else { return self.needs_more("PART") };
+        for room in rooms.split(',').filter(|room| !room.is_empty()) {
+            self.part_one(room, message.param(1));
+        }
+    }
+    fn part_one(&mut self, room: &str, reason: Option<&str>) {
+        let (hall, mut tell) = self.teller();
+        match hall.leave(room, &Left::Parts(reason), &mut tell) {
+            Ok(()) => self.client.answers.wait(1),
+            Err(why) => self.refuse(why, room, ""),
+        }
+    }
+    pub(super) fn kick(&mut self, message: &Message<'_>) {
+        let (Some(room), Some(nicks)) = (message.param(0), message.param(1)) else { return self.needs_more("KICK") };
+        let nicks: Vec<&str> = nicks.split(',').filter(|nick| !nick.is_empty()).collect();
+        if nicks.len() > self.client.chat.options.limits.targets_max {
+            return self.reply(numeric::ERR_TOOMANYTARGETS, &[&room], "Too many targets");
+        }
+        for nick in nicks {
+            let own = self.nick();
+            let reason = message.param(2).unwrap_or(&own);
+            let whom = self.hall.find(nick).map(|(who, _)| who);
+            let (hall, mut tell) = self.teller();
+            let done = match whom {
+                // Whether there is such a room, and one is in it, comes first.
+                Some(whom) => hall.leave(room, &Left::Kicked { whom, reason }, &mut tell),
+                None => match hall.room_for(tell.me, room).map(|room| room.seats.contains_key(&tell.me)) {
+                    None => Err(Refusal::NoSuchRoom),
+                    Some(false) => Err(Refusal::NotIn),
+                    Some(true) => Err(Refusal::NoSuchNick),
+                },
+            };
+            match done {
+                Ok(()) => self.client.answers.wait(1),
+                Err(why) => self.refuse(why, room, nick),
+            }
+        }
+    }
+    pub(super) fn invite(&mut self, message: &Message<'_>) {
+        let Some(nick) = message.param(0) else {
+            let invites = self.hall.user(self.me()).map(|user| user.invites.clone()).unwrap_or_default();
+            let rooms: Vec<_> =
+                invites.iter().filter_map(|id| Some(Arc::clone(&self.hall.room_by(*id)?.name))).collect();
+            for room in rooms {
+                self.reply_words(numeric::RPL_INVITELIST, &[&room]);
+            }
+            return self.reply(numeric::RPL_ENDOFINVITELIST, &[], "End of INVITE list");
+        };
+        let Some(room) = message.param(1) else { return self.needs_more("INVITE") };
+        let (hall, mut tell) = self.teller();
+        match hall.invite(nick, room, &mut tell) {
+            Ok(away) => {
+                self.reply_words(numeric::RPL_INVITING, &[&nick, &room]);
+                if let Some(away) = away {
+                    self.reply(numeric::RPL_AWAY, &[&nick], away);
+                }
+            }
+            Err(why) => self.refuse(why, room, nick),
+        }
+    }
+    pub(super) fn topic(&mut self, message: &Message<'_>) {
+        let Some(room) = message.param(0) else { return self.needs_more("TOPIC") };
+        let Some(text) = message.params().get(1) else {
+            let is_seen = self.hall.room_for(self.cx.me, room).is_some();
+            return if is_seen { self.tell_topic(room, true) } else { self.no_such_room(room) };
+        };
+        let (hall, mut tell) = self.teller();
+        match hall.set_topic(room, text, &mut tell) {
+            Ok(()) => self.client.answers.wait(1),
+            Err(why) => self.refuse(why, room, ""),
+        }
+    }
+    /// The topic, and who set it; where there is none, that too if it was asked for.
+    fn tell_topic(&mut self, room: &str, is_asked: bool) {
+        let Some(room) = self.hall.room(room) else { return };
+        let (name, topic) = (Arc::clone(&room.name), room.topic.clone());
+        match topic {
+            Some(topic) => {
+                self.reply(numeric::RPL_TOPIC, &[&name], &topic.text);
+                self.reply_words(numeric::RPL_TOPICWHOTIME, &[&name, &topic.by, &topic.at.0.div_euclid(1000)]);
+            }
+            None if is_asked => self.reply(numeric::RPL_NOTOPIC, &[&name], "No topic is set"),
+            None => {}
+        }
+    }
+    pub(super) fn names(&mut self, message: &Message<'_>) {
+        let Some(rooms) = message.param(0) else {
+            return self.reply(numeric::RPL_ENDOFNAMES, &[&"*"], "End of NAMES list");
+        };
+        for name in rooms.split(',').filter(|room| !room.is_empty()) {
+            let seen = self.hall.room_for(self.cx.me, name);
+            match seen.map(|room| (room.id, Arc::clone(&room.name))) {
+                Some((id, name)) => self.client.answers.page(Page::names(id, &name, self.nick())),
+                None => self.reply(numeric::RPL_ENDOFNAMES, &[&name], "End of NAMES list"),
+            }
+        }
+    }
+    pub(super) fn list(&mut self, message: &Message<'_>) {
+        let query = Query::read(message.param(0).unwrap_or(""), self.cx.wall);
+        self.reply(numeric::RPL_LISTSTART, &[&"Channel"], "Users  Name");
+        self.client.answers.page(Page::list(query, self.nick()));
+    }
+    /// Why something was not done in a room, by its number.
+    pub(super) fn refuse(&mut self, why: Refusal, room: &str, nick: &str) {
+        let (number, text): (Numeric, &str) = match why {
+            Refusal::NoSuchNick => return self.no_such_nick(nick),
+            Refusal::NoSuchRoom => return self.no_such_room(room),
+            Refusal::TheyNotIn => {
+                return self.reply(numeric::ERR_USERNOTINCHANNEL, &[&nick, &room], "They aren't on that channel");
+            }
+            Refusal::TheyAreIn => {
+                return self.reply(numeric::ERR_USERONCHANNEL, &[&nick, &room], "is already on channel");
+            }
+            Refusal::NotIn => (numeric::ERR_NOTONCHANNEL, "You're not on that channel"),
+            Refusal::NeedsOp => (numeric::ERR_CHANOPRIVSNEEDED, "You're not a channel operator"),
+            Refusal::CannotSpeak => (numeric::ERR_CANNOTSENDTOCHAN, "Cannot send to channel"),
+            Refusal::Full | Refusal::InviteOnly | Refusal::Banned | Refusal::BadKey | Refusal::TooManyRooms => {
+                return self.refuse_join(room, why);
+            }
+            Refusal::ListFull => (numeric::ERR_BANLISTFULL, "Channel list is full"),
+        };
+        self.reply(number, &[&room], text);
+    }
+}

@@ -1,0 +1,402 @@
+//! A connection that speaks IRC.
+mod answers;
+mod ask;
+mod joining;
+mod modes;
+mod monitor;
+mod pages;
+mod register;
+mod server;
+mod talk;
+mod who;
+
+use crate::{
+    Chat,
+    caps::Caps,
+    flood::Bucket,
+    hall::{Hall, Teller},
+    news::{Mail, News},
+    options::cut,
+    seats::Seats,
+};
+pub(crate) use answers::Answers;
+use register::Newcomer;
+use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
+use sotong_session::{Address, Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
+use std::{fmt::Display, sync::Arc};
+
+/// One client: parses lines, asks the hall, renders what is told.
+///
+/// Memory: what it has said of itself, the rooms it hears, and the answers that wait, which are bounded in number and bytes.
+pub(crate) struct Client {
+    chat: Arc<Chat>,
+    stage: Stage,
+    caps: Caps,
+    /// Understands values of capabilities, and that they come and go.
+    cap_version: u32,
+    seats: Seats,
+    answers: Answers,
+    bucket: Bucket,
+    /// When the next command may be taken, where there were too many.
+    resume: Option<Moment>,
+    /// Where it is from, as others are shown it.
+    host: Box<str>,
+    is_secure: bool,
+    /// When it was last heard of, and whether it has been asked since.
+    heard: Moment,
+    is_asked: bool,
+    /// The rest of a line that is too long is thrown away.
+    skips: bool,
+    /// What is left to do when all answers are out.
+    leaving: Option<Leaving>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Registers, until this moment.
+    New(Box<Newcomer>),
+    Here,
+    Over,
+}
+
+#[derive(Debug)]
+enum Leaving {
+    /// It said QUIT.
+    Quit(Box<str>),
+    /// It has ended its direction.
+    End,
+}
+
+/// Bytes of answers that may wait, beyond which no more commands are taken: the output's high mark.
+const HELD_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an unfinished line.
+const UNFINISHED_BYTES_MAX: usize = CLIENT_TAG_BYTES_MAX + LINE_BYTES_MAX;
+
+impl Client {
+    pub(crate) fn new(chat: Arc<Chat>) -> Self {
+        let answers = Answers::new(&chat.options.name);
+        Self {
+            chat,
+            stage: Stage::Over,
+            caps: Caps::default(),
+            cap_version: 0,
+            seats: Seats::default(),
+            answers,
+            bucket: Bucket::default(),
+            resume: None,
+            host: "".into(),
+            is_secure: false,
+            heard: Moment::START,
+            is_asked: false,
+            skips: false,
+            leaving: None,
+        }
+    }
+
+    fn open(&mut self, way: &Way, cx: &Cx<'_, Mail>) {
+        self.host = self.chat.cloak(way).into();
+        self.is_secure = way.tls.is_some();
+        self.heard = cx.now;
+        self.chat.hall().newcomers += 1;
+        self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options.limits.registration)));
+    }
+
+    // Input.
+
+    fn input(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        while cx.takes(self.wants()) {
+            let Some(end) = memchr::memchr(b'\n', input.bytes()) else {
+                if input.bytes().len() > UNFINISHED_BYTES_MAX {
+                    input.take_all();
+                    if !std::mem::replace(&mut self.skips, true) {
+                        self.complain(ParseError::TooLong, cx);
+                    }
+                } else if self.skips {
+                    input.take_all();
+                }
+                return Ok(());
+            };
+            if std::mem::take(&mut self.skips) {
+                input.take(end + 1);
+                continue;
+            }
+            let result = self.line(&input.bytes()[..end], cx);
+            input.take(end + 1);
+            result?;
+        }
+        Ok(())
+    }
+    fn line(&mut self, line: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        self.heard = cx.now;
+        self.is_asked = false;
+        if matches!(line, b"" | b"\r") {
+            return Ok(());
+        }
+        let limits = &self.chat.options.limits;
+        // Registration has a limit of its own.
+        if limits.flood_control && matches!(self.stage, Stage::Here) {
+            self.resume = self.bucket.take(cx.now, limits);
+        }
+        if let Stage::New(newcomer) = &mut self.stage {
+            newcomer.lines += 1;
+            if newcomer.lines > limits.registration_lines_max {
+                return Err(self.farewell(
+                    "Too many lines before registration",
+                    Close::Limit("registration_lines_max"),
+                    cx,
+                ));
+            }
+        }
+        match Message::parse(line) {
+            Ok(message) => self.command(&message, cx),
+            Err(why) => {
+                self.complain(why, cx);
+                Ok(())
+            }
+        }
+    }
+    /// A line that is no message.
+    fn complain(&mut self, why: ParseError, cx: &mut Cx<'_, Mail>) {
+        self.answers.begin(None);
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        let mut talk = Talk { client: self, hall: &mut hall, cx };
+        match why {
+            ParseError::TooLong => talk.reply(numeric::ERR_INPUTTOOLONG, &[], "Input line was too long"),
+            ParseError::NotUtf8 => talk.fail("*", "INVALID_UTF8", "Your line was not taken: it is not UTF-8"),
+            ParseError::Control => {
+                talk.reply(numeric::ERR_UNKNOWNERROR, &[&"*"], "There is a NUL or a CR in that line");
+            }
+            ParseError::NoCommand => {}
+        }
+        drop(hall);
+        self.answers.end(cx.out);
+    }
+    fn command(&mut self, message: &Message<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let has_labels = self.caps.has(Caps::LABELED_RESPONSE) && self.caps.has(Caps::BATCH);
+        let label = message.tags.get("label").filter(|label| has_labels && !label.is_empty() && label.len() <= 64);
+        self.answers.begin(label);
+        let chat = Arc::clone(&self.chat);
+        // The whole command is carried out, and told, before anybody else's.
+        let mut hall = chat.hall();
+        let done = Talk { client: self, hall: &mut hall, cx }.run(message);
+        drop(hall);
+        self.answers.end(cx.out);
+        self.turn_pages(cx);
+        done?;
+        self.leave_if_done(cx)
+    }
+    /// Writes lists for as long as there is room.
+    fn turn_pages(&mut self, cx: &mut Cx<'_, Mail>) {
+        if self.answers.open_page().is_none() || cx.out.is_full() {
+            return;
+        }
+        let chat = Arc::clone(&self.chat);
+        let hall = chat.hall();
+        let mut lines = Vec::new();
+        while !cx.out.is_full() {
+            let Some(page) = self.answers.open_page() else { return };
+            lines.clear();
+            let is_last = page.next(&hall, cx.me, self.caps, &mut lines);
+            self.answers.turn_page(&lines, is_last, cx.out);
+        }
+    }
+
+    // Mail.
+
+    fn mail(&mut self, mail: &Mail, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let is_shown = self.seats.hears(mail, cx.me, cx.host);
+        let own = mail.news.by == Some(cx.me);
+        let is_told = is_shown && mail.news.is_for(self.caps, own);
+        if own {
+            let line: &[u8] = if is_told { mail.news.line(self.caps) } else { b"" };
+            self.answers.came(line, cx.out);
+            self.turn_pages(cx);
+            return self.leave_if_done(cx);
+        }
+        if is_told {
+            News::put(mail.news.line(self.caps), cx.out);
+        }
+        Ok(())
+    }
+
+    // Leaving.
+
+    /// Says goodbye.
+    fn farewell(&mut self, why: &str, close: Close, cx: &mut Cx<'_, Mail>) -> Close {
+        self.go(why, cx);
+        let host = &self.host;
+        cx.out.render(|line| Encoder::new(line).word("ERROR").text(format_args!("Closing link: {host} ({why})")).end());
+        close
+    }
+    /// Out of the hall, once.
+    fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::New(_) => self.chat.hall().newcomers -= 1,
+            Stage::Here => {
+                let why = cut(why, self.chat.options.limits.reason_bytes_max);
+                self.chat.hall().quit(why, &mut Teller { me: cx.me, at: cx.wall, host: cx.host });
+            }
+            Stage::Over => {}
+        }
+    }
+    fn leave_if_done(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if !self.answers.is_empty() {
+            return Ok(());
+        }
+        match self.leaving.take() {
+            None => Ok(()),
+            Some(Leaving::Quit(why)) => Err(self.farewell(&why, Close::Done, cx)),
+            Some(Leaving::End) => {
+                cx.out.finish();
+                Ok(())
+            }
+        }
+    }
+
+    // Time.
+
+    fn deadline(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if self.resume.is_some_and(|at| at <= cx.now) {
+            self.resume = None;
+        }
+        let limits = self.chat.options.limits;
+        match &self.stage {
+            Stage::New(newcomer) if newcomer.until <= cx.now => {
+                return Err(self.farewell("Registration timed out", Close::Idle, cx));
+            }
+            Stage::Here if self.heard + limits.cut_after <= cx.now => {
+                let seconds = limits.cut_after.as_secs();
+                return Err(self.farewell(&format!("Ping timeout: {seconds} seconds"), Close::Idle, cx));
+            }
+            Stage::Here if !self.is_asked && self.heard + limits.ping_after <= cx.now => {
+                self.is_asked = true;
+                let name = &self.chat.options.name;
+                cx.out.render(|line| Encoder::new(line).word("PING").text(name).end());
+            }
+            Stage::New(_) | Stage::Here | Stage::Over => {}
+        }
+        Ok(())
+    }
+}
+
+impl Session for Client {
+    type Mail = Mail;
+    fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        match event {
+            Event::Open(way) => self.open(way, cx),
+            Event::Input(mut input) => return self.input(&mut input, cx),
+            Event::Mail(mail) => return self.mail(mail, cx),
+            Event::Deadline => return self.deadline(cx),
+            Event::Drained => {
+                self.turn_pages(cx);
+                return self.leave_if_done(cx);
+            }
+            Event::End => {
+                self.go("Connection closed", cx);
+                self.leaving = Some(Leaving::End);
+                return self.leave_if_done(cx);
+            }
+            Event::Stop => return Err(self.farewell("Server is leaving", Close::Stop, cx)),
+            Event::Gone(why) => self.go(reason(why), cx),
+            Event::Again => {}
+        }
+        Ok(())
+    }
+    fn wants(&self) -> Wants {
+        let limits = &self.chat.options.limits;
+        let waits = self.resume.is_some()
+            || self.leaving.is_some()
+            || self.answers.len() >= limits.held_answers_max
+            || self.answers.held_bytes() > HELD_BYTES_MAX;
+        let deadline = match &self.stage {
+            Stage::New(newcomer) => Some(newcomer.until),
+            Stage::Here if self.is_asked => Some(self.heard + limits.cut_after),
+            Stage::Here => Some(self.heard + limits.ping_after.min(limits.cut_after)),
+            Stage::Over => None,
+        };
+        Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline }.by(self.resume)
+    }
+}
+impl Stream for Client {}
+
+/// What others are told of somebody who went without a word.
+pub(crate) fn reason(why: &Close) -> &'static str {
+    match why {
+        Close::Slow => "Send queue exceeded",
+        Close::Idle => "Timed out",
+        Close::Reset | Close::Io(_) => "Connection reset",
+        Close::Stop => "Server is leaving",
+        Close::Limit(_) | Close::Protocol(_) => "Protocol error",
+        Close::Fault(_) => "Server fault",
+        _ => "Connection closed",
+    }
+}
+
+/// One command being carried out: the client, the locked hall, the world.
+pub(crate) struct Talk<'t, 'c> {
+    pub(crate) client: &'t mut Client,
+    pub(crate) hall: &'t mut Hall,
+    pub(crate) cx: &'t mut Cx<'c, Mail>,
+}
+
+impl Talk<'_, '_> {
+    pub(crate) fn me(&self) -> Address {
+        self.cx.me
+    }
+    pub(crate) fn teller(&mut self) -> (&mut Hall, Teller<'_>) {
+        (&mut *self.hall, Teller { me: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host })
+    }
+    /// The nick as it is addressed: `*` before there is one.
+    fn nick(&self) -> Arc<str> {
+        match &self.client.stage {
+            Stage::New(newcomer) => newcomer.nick.as_deref().unwrap_or("*").into(),
+            Stage::Here | Stage::Over => {
+                self.hall.user(self.cx.me).map_or_else(|| "*".into(), |user| Arc::clone(&user.nick))
+            }
+        }
+    }
+    /// An answer by number, to the client's nick, with words and a text.
+    pub(crate) fn reply(&mut self, number: Numeric, words: &[&dyn Display], text: impl Display) {
+        let nick = self.nick();
+        let Client { chat, answers, .. } = &mut *self.client;
+        answers.write(self.cx.out, |line| {
+            let begun = Encoder::new(line).source(&chat.options.name).word(number).word(nick);
+            words.iter().fold(begun, Encoder::word).text(text).end();
+        });
+    }
+    /// The same without a text.
+    pub(crate) fn reply_words(&mut self, number: Numeric, words: &[&dyn Display]) {
+        let nick = self.nick();
+        let Client { chat, answers, .. } = &mut *self.client;
+        answers.write(self.cx.out, |line| {
+            let begun = Encoder::new(line).source(&chat.options.name).word(number).word(nick);
+            words.iter().fold(begun, Encoder::word).end();
+        });
+    }
+    /// Another line of the server's.
+    pub(crate) fn say(&mut self, words: &[&dyn Display], text: Option<&dyn Display>) {
+        let Client { chat, answers, .. } = &mut *self.client;
+        answers.write(self.cx.out, |line| {
+            let begun = Encoder::new(line).source(&chat.options.name);
+            let encoder = words.iter().fold(begun, Encoder::word);
+            match text {
+                Some(text) => encoder.text(text).end(),
+                None => encoder.end(),
+            }
+        });
+    }
+    /// A refusal that has no number (IRCv3 standard replies).
+    pub(crate) fn fail(&mut self, command: &str, code: &str, text: &str) {
+        self.say(&[&"FAIL", &command, &code], Some(&text));
+    }
+    pub(crate) fn needs_more(&mut self, command: &str) {
+        self.reply(numeric::ERR_NEEDMOREPARAMS, &[&command], "Not enough parameters");
+    }
+    pub(crate) fn no_such_nick(&mut self, nick: &str) {
+        self.reply(numeric::ERR_NOSUCHNICK, &[&nick], "No such nick");
+    }
+    pub(crate) fn no_such_room(&mut self, room: &str) {
+        self.reply(numeric::ERR_NOSUCHCHANNEL, &[&room], "No such channel");
+    }
+}

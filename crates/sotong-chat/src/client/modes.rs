@@ -1,0 +1,170 @@
+//! MODE.
+use super::Talk;
+use crate::{
+    hall::{Flag, List, Rank, Refusal},
+    options::cut,
+};
+use sotong_irc::{
+    Message,
+    modes::{self, Change, Kind, Step},
+    numeric,
+};
+use std::{fmt::Display, sync::Arc};
+
+/// Bytes of a parameter of a mode.
+const PARAM_BYTES_MAX: usize = 200;
+
+fn kind(letter: char) -> Option<Kind> {
+    if List::of(letter).is_some() {
+        return Some(Kind::List);
+    }
+    if Rank::of(letter).is_some() {
+        return Some(Kind::Always);
+    }
+    if Flag::of(letter).is_some() {
+        return Some(Kind::Never);
+    }
+    match letter {
+        'k' => Some(Kind::Key),
+        'l' => Some(Kind::WhenSet),
+        _ => None,
+    }
+}
+
+impl Talk<'_, '_> {
+    pub(super) fn mode(&mut self, message: &Message<'_>) {
+        let Some(target) = message.param(0) else { return self.needs_more("MODE") };
+        if target.starts_with('#') {
+            self.room_mode(target, &message.params()[1..]);
+        } else {
+            self.user_mode(target, message.param(1));
+        }
+    }
+    fn room_mode(&mut self, target: &str, words: &[&str]) {
+        let me = self.me();
+        let Some(room) = self.hall.room_for(me, target) else { return self.no_such_room(target) };
+        let (name, is_in) = (Arc::clone(&room.name), room.seats.contains_key(&me));
+        if words.is_empty() {
+            let (modes, made) = (room.modes(is_in), room.created.0.div_euclid(1000));
+            let mut all: Vec<&dyn Display> = vec![&name];
+            let words: Vec<&str> = modes.split(' ').collect();
+            all.extend(words.iter().map(|word| word as &dyn Display));
+            self.reply_words(numeric::RPL_CHANNELMODEIS, &all);
+            return self.reply_words(numeric::RPL_CREATIONTIME, &[&name, &made]);
+        }
+        let mut changes: Vec<Change<'_>> = Vec::new();
+        let mut asked: Vec<char> = Vec::new();
+        let steps = modes::read(words, kind, self.client.chat.options.limits.modes_max);
+        for step in steps {
+            match step {
+                Step::Change(change) => match self.wrong_param(&change) {
+                    Some(why) => {
+                        let param = cut(change.param.unwrap_or("*"), 64).to_owned();
+                        let param = if param.is_empty() { "*".to_owned() } else { param };
+                        self.reply(numeric::ERR_INVALIDMODEPARAM, &[&name, &change.letter, &param], why);
+                    }
+                    None => changes.push(change),
+                },
+                // Each list once, however often it is asked for.
+                Step::Ask(letter) if !asked.contains(&letter) => asked.push(letter),
+                Step::Ask(_) => {}
+                Step::Missing(letter) => {
+                    self.reply(numeric::ERR_INVALIDMODEPARAM, &[&name, &letter, &"*"], "You must give a parameter");
+                }
+                Step::Unknown(letter) => {
+                    self.reply(numeric::ERR_UNKNOWNMODE, &[&letter], "is unknown mode char to me");
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.change_modes(&name, &changes);
+        }
+        for letter in asked {
+            self.tell_list(&name, letter);
+        }
+    }
+    fn wrong_param(&self, change: &Change<'_>) -> Option<&'static str> {
+        let param = change.param?;
+        match change.letter {
+            _ if param.len() > PARAM_BYTES_MAX || param.contains(' ') => Some("That is too long, or has a blank in it"),
+            'k' if param.contains(',') || param.starts_with(':') => Some("A key has no comma in it"),
+            'l' if !param.parse::<u32>().is_ok_and(|limit| limit > 0) => Some("A limit is a number from 1 on"),
+            _ => None,
+        }
+    }
+    fn change_modes(&mut self, room: &str, changes: &[Change<'_>]) {
+        let (hall, mut tell) = self.teller();
+        match hall.change_modes(room, changes, &mut tell) {
+            Ok(moded) => {
+                self.client.answers.wait(moded.lines);
+                let mut needed = false;
+                for (letter, param, why) in moded.refused {
+                    match why {
+                        // Said once for a line of many.
+                        Refusal::NeedsOp if std::mem::replace(&mut needed, true) => {}
+                        Refusal::ListFull => {
+                            self.reply(numeric::ERR_BANLISTFULL, &[&room, &letter], "Channel list is full");
+                        }
+                        why => self.refuse(why, room, &param),
+                    }
+                }
+            }
+            Err(why) => self.refuse(why, room, ""),
+        }
+    }
+    /// A list. Who is kept out is no secret; who may come in nevertheless is told to those in charge.
+    fn tell_list(&mut self, name: &str, letter: char) {
+        let (entry, end, word) = match letter {
+            'b' => (numeric::RPL_BANLIST, numeric::RPL_ENDOFBANLIST, "End of channel ban list"),
+            'e' => (numeric::RPL_EXCEPTLIST, numeric::RPL_ENDOFEXCEPTLIST, "End of channel exception list"),
+            _ => (numeric::RPL_INVEXLIST, numeric::RPL_ENDOFINVEXLIST, "End of channel invite exception list"),
+        };
+        let (Some(list), Some(room)) = (List::of(letter), self.hall.room(name)) else { return };
+        let rank = room.rank(self.cx.me).unwrap_or_default();
+        if list != List::Ban && !rank.is_at_least(Rank::HALF) {
+            return self.refuse(Refusal::NeedsOp, name, "");
+        }
+        for masked in room.list(list).to_vec() {
+            self.reply_words(entry, &[&name, &masked.mask, &masked.by, &masked.at.0.div_euclid(1000)]);
+        }
+        self.reply(end, &[&name], word);
+    }
+
+    fn user_mode(&mut self, target: &str, letters: Option<&str>) {
+        let me = self.me();
+        match self.hall.find(target) {
+            None => return self.no_such_nick(target),
+            Some((who, _)) if who != me => {
+                return self.reply(numeric::ERR_USERSDONTMATCH, &[], "Cant change mode for other users");
+            }
+            Some(_) => {}
+        }
+        let Some(letters) = letters else {
+            let is_invisible = self.hall.user(me).is_some_and(|user| user.is_invisible);
+            return self.reply_words(numeric::RPL_UMODEIS, &[&if is_invisible { "+i" } else { "+" }]);
+        };
+        let known = |letter: char| (letter == 'i').then_some(Kind::Never);
+        let (mut changed, mut unknown) = (Vec::new(), false);
+        for step in modes::read(&[letters], known, self.client.chat.options.limits.modes_max) {
+            match (step, self.hall.user_mut(me)) {
+                (Step::Change(change), Some(user)) => {
+                    if std::mem::replace(&mut user.is_invisible, change.sets) != change.sets {
+                        changed.push(change);
+                    }
+                }
+                _ => unknown = true,
+            }
+        }
+        if !changed.is_empty() {
+            let (changes, nick) = (modes::write(changed), self.nick());
+            let source = self.hall.user(me).map(|user| Arc::clone(&user.source)).unwrap_or_default();
+            let super::Client { answers, .. } = &mut *self.client;
+            answers.write(self.cx.out, |line| {
+                sotong_irc::Encoder::new(line).source(source).word("MODE").word(nick).word(changes).end();
+            });
+        }
+        if unknown {
+            self.reply(numeric::ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Lists that may be long: written a piece at a time, as the output has room.
+use super::who::{Fields, who_line};
+use crate::{
+    caps::Caps,
+    hall::{Hall, Room},
+};
+use sotong_irc::{Encoder, mask, names, numeric};
+use sotong_session::{Address, Topic, Wall};
+use std::sync::Arc;
+
+/// A list that is being written. It goes on behind what was written last, so it needs no copy of what is listed.
+#[derive(Debug)]
+pub(crate) struct Page {
+    nick: Arc<str>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Who is in a room.
+    Names {
+        room: Topic,
+        name: Box<str>,
+        after: Option<Address>,
+    },
+    /// Rooms.
+    List {
+        query: Query,
+        after: String,
+    },
+    /// People by a mask, or all in a room.
+    Who {
+        mask: Box<str>,
+        shown: Box<str>,
+        fields: Option<Fields>,
+        after: String,
+    },
+    WhoRoom {
+        room: Topic,
+        shown: Box<str>,
+        fields: Option<Fields>,
+        after: Option<Address>,
+    },
+}
+
+/// Which rooms are to be listed (ELIST).
+#[derive(Debug, Default)]
+pub(crate) struct Query {
+    names: Vec<String>,
+    not_names: Vec<String>,
+    more_than: Option<usize>,
+    less_than: Option<usize>,
+    /// Made, and topic set, before or after these moments.
+    made: (Option<i64>, Option<i64>),
+    topic: (Option<i64>, Option<i64>),
+}
+
+impl Query {
+    pub(super) fn read(written: &str, now: Wall) -> Self {
+        let mut query = Self::default();
+        let minutes_ago = |count: &str| Some(now.0 - count.parse::<u32>().ok().map(i64::from)? * 60_000);
+        for word in written.split(',').filter(|word| !word.is_empty()) {
+            let mut chars = word.chars();
+            match (chars.next(), chars.as_str().chars().next()) {
+                (Some('>'), _) => query.more_than = word[1..].parse().ok(),
+                (Some('<'), _) => query.less_than = word[1..].parse().ok(),
+                (Some('C' | 'c'), Some('>')) => query.made.0 = minutes_ago(&word[2..]),
+                (Some('C' | 'c'), Some('<')) => query.made.1 = minutes_ago(&word[2..]),
+                (Some('T' | 't'), Some('>')) => query.topic.0 = minutes_ago(&word[2..]),
+                (Some('T' | 't'), Some('<')) => query.topic.1 = minutes_ago(&word[2..]),
+                (Some('!'), _) => query.not_names.push(names::fold(&word[1..])),
+                _ => query.names.push(names::fold(word)),
+            }
+        }
+        query
+    }
+    fn covers(&self, key: &str, room: &Room) -> bool {
+        let within = |at: i64, (before, after): (Option<i64>, Option<i64>)| {
+            before.is_none_or(|before| at < before) && after.is_none_or(|after| at > after)
+        };
+        let topic = room.topic.as_ref().map(|topic| topic.at.0);
+        let count = room.seats.len();
+        (self.names.is_empty() || self.names.iter().any(|mask| mask::covers(mask, key)))
+            && !self.not_names.iter().any(|mask| mask::covers(mask, key))
+            && self.more_than.is_none_or(|most| count > most)
+            && self.less_than.is_none_or(|least| count < least)
+            && within(room.created.0, self.made)
+            && (self.topic == (None, None) || topic.is_some_and(|at| within(at, self.topic)))
+    }
+}
+
+impl Page {
+    pub(super) fn names(room: Topic, name: &str, nick: Arc<str>) -> Self {
+        Self { nick, what: What::Names { room, name: name.into(), after: None } }
+    }
+    pub(super) fn list(query: Query, nick: Arc<str>) -> Self {
+        Self { nick, what: What::List { query, after: String::new() } }
+    }
+    pub(super) fn who(mask: &str, fields: Option<Fields>, nick: Arc<str>) -> Self {
+        let (shown, mask) = (mask.into(), names::fold(mask).into());
+        Self { nick, what: What::Who { mask, shown, fields, after: String::new() } }
+    }
+    pub(super) fn who_room(room: Topic, shown: &str, fields: Option<Fields>, nick: Arc<str>) -> Self {
+        Self { nick, what: What::WhoRoom { room, shown: shown.into(), fields, after: None } }
+    }
+    /// Writes at least one line. True with the last.
+    pub(super) fn next(&mut self, hall: &Hall, me: Address, caps: Caps, lines: &mut Vec<u8>) -> bool {
+        let nick = &self.nick;
+        match &mut self.what {
+            What::Names { room, name, after } => names_line(hall, (me, caps), nick, (*room, name), after, lines),
+            What::List { query, after } => {
+                let seen = |room: &Room| hall.sees_room(me, room);
+                let found = hall.rooms_after(after).find(|(key, room)| seen(room) && query.covers(key, room));
+                let Some((key, room)) = found else {
+                    end(hall, nick, numeric::RPL_LISTEND, None, "End of LIST", lines);
+                    return true;
+                };
+                let topic = room.topic.as_ref().map_or("", |topic| &topic.text);
+                let encoder = Encoder::new(lines).source(&hall.server).word(numeric::RPL_LIST).word(nick);
+                encoder.word(&room.name).word(room.seats.len()).text(topic).end();
+                *after = key.to_owned();
+                false
+            }
+            What::Who { mask, shown, fields, after } => {
+                let visible = |who: Address, user: &crate::hall::User| {
+                    who == me || !user.is_invisible || hall.share_a_room(me, who)
+                };
+                let found = hall.users_after(after).find(|(key, user)| {
+                    let who = hall.find(key).map(|(who, _)| who);
+                    who.is_some_and(|who| visible(who, user)) && is_meant(mask, user)
+                });
+                let Some((key, user)) = found else {
+                    end(hall, nick, numeric::RPL_ENDOFWHO, Some(shown), "End of WHO list", lines);
+                    return true;
+                };
+                who_line(hall, (me, caps), nick, (None, user), fields.as_ref(), lines);
+                *after = key.to_owned();
+                false
+            }
+            What::WhoRoom { room, shown, fields, after } => {
+                let room = hall.room_by(*room).filter(|room| hall.sees_room(me, room));
+                let found =
+                    room.and_then(|room| next_seen(hall, room, me, *after).map(|(who, user)| (room, who, user)));
+                let Some((room, who, user)) = found else {
+                    end(hall, nick, numeric::RPL_ENDOFWHO, Some(shown), "End of WHO list", lines);
+                    return true;
+                };
+                let rank = room.rank(who).unwrap_or_default();
+                who_line(hall, (me, caps), nick, (Some((room, rank)), user), fields.as_ref(), lines);
+                *after = Some(who);
+                false
+            }
+        }
+    }
+}
+
+fn is_meant(mask: &str, user: &crate::hall::User) -> bool {
+    let of = |text: &str| mask::covers(mask, &names::fold(text));
+    mask == "0" || of(&user.nick) || of(&user.user) || of(&user.host) || of(&user.real)
+}
+/// The next in a room that `me` may see there.
+fn next_seen<'h>(
+    hall: &'h Hall,
+    room: &'h Room,
+    me: Address,
+    after: Option<Address>,
+) -> Option<(Address, &'h crate::hall::User)> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let is_in = room.seats.contains_key(&me);
+    let behind = room.seats.range((after.map_or(Unbounded, Excluded), Unbounded));
+    let mut users = behind.filter_map(|(who, _)| Some((*who, hall.user(*who)?)));
+    users.find(|(_, user)| is_in || !user.is_invisible)
+}
+fn names_line(
+    hall: &Hall,
+    (me, caps): (Address, Caps),
+    nick: &Arc<str>,
+    (room, name): (Topic, &str),
+    after: &mut Option<Address>,
+    lines: &mut Vec<u8>,
+) -> bool {
+    let mut text = String::new();
+    if let Some(room) = hall.room_by(room).filter(|room| hall.sees_room(me, room)) {
+        let left = 400_usize.saturating_sub(nick.len() + room.name.len() + hall.server.len());
+        while let Some((who, user)) = next_seen(hall, room, me, *after) {
+            let signs = room.rank(who).unwrap_or_default().signs(caps.has(Caps::MULTI_PREFIX));
+            let named = if caps.has(Caps::USERHOST_IN_NAMES) { &user.source } else { &user.nick };
+            if !text.is_empty() && text.len() + signs.len() + named.len() > left {
+                break;
+            }
+            text.extend([signs.as_str(), &**named, " "]);
+            *after = Some(who);
+        }
+        if !text.is_empty() {
+            let sign = if room.has(crate::hall::Flag::Secret) { '@' } else { '=' };
+            let encoder = Encoder::new(lines).source(&hall.server).word(numeric::RPL_NAMREPLY).word(nick);
+            encoder.word(sign).word(&room.name).text(text.trim_end()).end();
+            return false;
+        }
+    }
+    end(hall, nick, numeric::RPL_ENDOFNAMES, Some(name), "End of NAMES list", lines);
+    true
+}
+fn end(hall: &Hall, nick: &str, number: sotong_irc::Numeric, word: Option<&str>, text: &str, lines: &mut Vec<u8>) {
+    let encoder = Encoder::new(lines).source(&hall.server).word(number).word(nick);
+    word.into_iter().fold(encoder, Encoder::word).text(text).end();
+}

@@ -1,0 +1,228 @@
+//! Registration: CAP, PASS, NICK, USER; and NICK and CAP later.
+use super::{Leaving, Stage, Talk};
+use crate::{
+    caps::Caps,
+    hall::{Taken, Teller, User},
+    options::cut,
+};
+use sotong_irc::{Encoder, Message, names, numeric};
+use sotong_session::{Close, Moment};
+
+/// What somebody has said of himself before he is let in.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) until: Moment,
+    pub(super) lines: u32,
+    pub(super) nick: Option<String>,
+    user: Option<(String, String)>,
+    password: Option<String>,
+    /// Whether it agrees on capabilities first.
+    negotiates: bool,
+}
+
+impl Newcomer {
+    pub(super) fn new(until: Moment) -> Self {
+        Self { until, lines: 0, nick: None, user: None, password: None, negotiates: false }
+    }
+}
+
+impl Talk<'_, '_> {
+    /// Carries a command out.
+    pub(super) fn run(&mut self, message: &Message<'_>) -> Result<(), Close> {
+        let command = message.command.to_ascii_uppercase();
+        match command.as_str() {
+            "CAP" => self.cap(message),
+            "PING" => self.ping(message),
+            "PONG" => {}
+            "QUIT" => self.quit(message),
+            "NICK" => self.nick_command(message),
+            "USER" | "PASS" if matches!(self.client.stage, Stage::Here) => {
+                self.reply(numeric::ERR_ALREADYREGISTERED, &[], "You may not reregister");
+            }
+            "USER" => self.user(message),
+            "PASS" => self.pass(message),
+            _ if matches!(self.client.stage, Stage::New(_)) => {
+                self.reply(numeric::ERR_NOTREGISTERED, &[], "You have not registered");
+            }
+            command => self.registered(command, message),
+        }
+        self.register()
+    }
+    fn registered(&mut self, command: &str, message: &Message<'_>) {
+        match command {
+            "PRIVMSG" | "NOTICE" | "TAGMSG" => self.speak(command, message),
+            "JOIN" => self.join(message),
+            "PART" => self.part(message),
+            "KICK" => self.kick(message),
+            "INVITE" => self.invite(message),
+            "TOPIC" => self.topic(message),
+            "NAMES" => self.names(message),
+            "LIST" => self.list(message),
+            "MODE" => self.mode(message),
+            "WHO" => self.who(message),
+            "WHOIS" => self.whois(message),
+            "WHOWAS" => self.whowas(message),
+            "AWAY" => self.away(message),
+            "SETNAME" => self.setname(message),
+            "USERHOST" => self.userhost(message),
+            "ISON" => self.ison(message),
+            "MONITOR" => self.monitor(message),
+            "MOTD" | "VERSION" | "TIME" | "ADMIN" | "INFO" | "LUSERS" | "LINKS" => self.about(command, message),
+            "HELP" => self.help(message),
+            "OPER" if message.params().len() < 2 => self.needs_more(command),
+            "OPER" => self.reply(numeric::ERR_NOOPERHOST, &[], "Nobody is an operator of this server"),
+            "KILL" | "REHASH" | "WALLOPS" | "CONNECT" | "SQUIT" => {
+                self.reply(numeric::ERR_NOPRIVILEGES, &[], "Permission denied: you are no operator");
+            }
+            unknown => self.reply(numeric::ERR_UNKNOWNCOMMAND, &[&unknown], "Unknown command"),
+        }
+    }
+
+    fn ping(&mut self, message: &Message<'_>) {
+        let Some(token) = message.param(0) else {
+            return self.reply(numeric::ERR_NOORIGIN, &[], "No origin specified");
+        };
+        let name = self.client.chat.options.name.clone();
+        self.say(&[&"PONG", &name], Some(&token));
+    }
+    fn quit(&mut self, message: &Message<'_>) {
+        let said = message.param(0).map(|said| cut(said, self.client.chat.options.limits.reason_bytes_max));
+        let why = said.map_or_else(|| "Client quit".to_owned(), |said| format!("Quit: {said}"));
+        if let Stage::Here = self.client.stage {
+            let (hall, mut tell) = self.teller();
+            hall.quit(&why, &mut tell);
+            self.client.stage = Stage::Over;
+        }
+        self.client.leaving = Some(Leaving::Quit(why.into()));
+    }
+
+    fn nick_command(&mut self, message: &Message<'_>) {
+        let Some(written) = message.param(0) else {
+            return self.reply(numeric::ERR_NONICKNAMEGIVEN, &[], "No nickname given");
+        };
+        let nick = match names::nick(written, self.client.chat.options.limits.nick_chars_max) {
+            Ok(nick) => nick,
+            Err(why) => return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&cut(written, 64)], why),
+        };
+        if !self.hall.is_free(self.me(), &nick) {
+            return self.in_use(&nick);
+        }
+        if let Stage::New(newcomer) = &mut self.client.stage {
+            newcomer.nick = Some(nick);
+            return;
+        }
+        if self.hall.user(self.me()).is_none_or(|user| *user.nick == *nick) {
+            return;
+        }
+        let (hall, mut tell) = self.teller();
+        match hall.rename(&nick, &mut tell) {
+            Ok(()) => self.client.answers.wait(1),
+            Err(Taken) => self.in_use(&nick),
+        }
+    }
+    fn in_use(&mut self, nick: &str) {
+        self.reply(numeric::ERR_NICKNAMEINUSE, &[&nick], "Nickname is already in use");
+    }
+    fn user(&mut self, message: &Message<'_>) {
+        let Stage::New(newcomer) = &mut self.client.stage else { return };
+        let (Some(user), Some(real)) = (message.param(0), message.param(3)) else { return self.needs_more("USER") };
+        let real = cut(real, self.client.chat.options.limits.real_bytes_max).to_owned();
+        newcomer.user = Some((format!("~{}", names::user(user, USER_CHARS_MAX - 1)), real));
+    }
+    fn pass(&mut self, message: &Message<'_>) {
+        let Stage::New(newcomer) = &mut self.client.stage else { return };
+        match message.param(0) {
+            Some(password) => newcomer.password = Some(password.to_owned()),
+            None => self.needs_more("PASS"),
+        }
+    }
+
+    // Capabilities.
+
+    fn cap(&mut self, message: &Message<'_>) {
+        let Some(asked) = message.param(0) else { return self.needs_more("CAP") };
+        let asked = asked.to_ascii_uppercase();
+        if let (Stage::New(newcomer), "LS" | "REQ") = (&mut self.client.stage, asked.as_str()) {
+            newcomer.negotiates = true;
+        }
+        match asked.as_str() {
+            "LS" => {
+                let version = message.param(1).and_then(|version| version.parse().ok()).unwrap_or(0);
+                self.client.cap_version = self.client.cap_version.max(version);
+                if version >= 302 {
+                    self.client.caps.set(Caps::CAP_NOTIFY, true);
+                }
+                let all: Vec<&str> = Caps::ALL.iter().map(|(name, _)| *name).collect();
+                self.cap_answer("LS", &all.join(" "));
+            }
+            "LIST" => {
+                let caps = self.client.caps;
+                let set: Vec<&str> =
+                    Caps::ALL.iter().filter(|(_, cap)| caps.has(*cap)).map(|(name, _)| *name).collect();
+                self.cap_answer("LIST", &set.join(" "));
+            }
+            "REQ" => self.cap_req(message.param(1).unwrap_or("")),
+            "END" => {
+                if let Stage::New(newcomer) = &mut self.client.stage {
+                    newcomer.negotiates = false;
+                }
+            }
+            _ => self.reply(numeric::ERR_INVALIDCAPCMD, &[&cut(&asked, 32)], "Invalid CAP command"),
+        }
+    }
+    /// All that is asked for, or nothing of it.
+    fn cap_req(&mut self, asked: &str) {
+        let mut caps = self.client.caps;
+        for word in asked.split_ascii_whitespace() {
+            let (name, on) = word.strip_prefix('-').map_or((word, true), |name| (name, false));
+            let known = Caps::named(name).filter(|cap| on || *cap != Caps::CAP_NOTIFY || self.client.cap_version < 302);
+            match known {
+                Some(cap) => caps.set(cap, on),
+                None => return self.cap_answer("NAK", asked),
+            }
+        }
+        self.client.caps = caps;
+        self.cap_answer("ACK", asked);
+    }
+    fn cap_answer(&mut self, what: &str, caps: &str) {
+        let nick = self.nick();
+        self.say(&[&"CAP", &nick, &what], Some(&caps));
+    }
+
+    // In.
+
+    /// Lets somebody in who has said all that is needed.
+    fn register(&mut self) -> Result<(), Close> {
+        let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
+        if newcomer.negotiates || newcomer.user.is_none() || self.client.leaving.is_some() {
+            return Ok(());
+        }
+        let (Some(nick), Some((user, real))) = (newcomer.nick.clone(), newcomer.user.clone()) else { return Ok(()) };
+        let options = &self.client.chat.options;
+        if options.password.is_some() && options.password != newcomer.password {
+            self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Password incorrect");
+            self.hall.newcomers -= 1;
+            self.client.stage = Stage::Over;
+            let (host, out) = (&self.client.host, &mut *self.cx.out);
+            out.render(|line| {
+                Encoder::new(line).word("ERROR").text(format_args!("Closing link: {host} (Bad password)")).end();
+            });
+            return Err(Close::Protocol("bad password".into()));
+        }
+        let mut user = User::new(&nick, &user, &self.client.host, &real, (self.cx.now, self.cx.wall));
+        user.is_secure = self.client.is_secure;
+        let tell = &mut Teller { me: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
+        if self.hall.enter(user, tell) == Err(Taken) {
+            newcomer.nick = None;
+            self.in_use(&nick);
+            return Ok(());
+        }
+        self.hall.newcomers -= 1;
+        self.client.stage = Stage::Here;
+        self.welcome();
+        Ok(())
+    }
+}
+
+/// Characters of the user part of an address.
+pub(super) const USER_CHARS_MAX: usize = 18;

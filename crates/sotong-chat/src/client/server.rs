@@ -1,0 +1,159 @@
+//! What the server says of itself.
+use super::{Talk, register::USER_CHARS_MAX};
+use crate::news::time_tag;
+use sotong_irc::{Message, mask, names, numeric};
+use std::sync::Arc;
+
+/// What 005 tells in one line.
+const TOKENS_A_LINE: usize = 12;
+const TEXT_HELP: [(&str, &str); 12] = [
+    ("JOIN", "JOIN #room[,#room…] [key[,key…]]: go into rooms; a new room is yours"),
+    ("PART", "PART #room [:reason]: leave a room"),
+    ("PRIVMSG", "PRIVMSG #room|nick :words: say something"),
+    ("NICK", "NICK name: be called otherwise"),
+    ("TOPIC", "TOPIC #room [:words]: see or set what a room is about"),
+    ("NAMES", "NAMES #room: who is in a room"),
+    ("LIST", "LIST [mask]: which rooms there are"),
+    ("MODE", "MODE #room [+b mask …]: see or set what a room allows"),
+    ("INVITE", "INVITE nick #room: ask somebody in"),
+    ("KICK", "KICK #room nick [:reason]: put somebody out"),
+    ("WHOIS", "WHOIS nick: who somebody is"),
+    ("QUIT", "QUIT [:reason]: leave"),
+];
+
+impl Talk<'_, '_> {
+    pub(super) fn welcome(&mut self) {
+        let chat = Arc::clone(&self.client.chat);
+        let options = &chat.options;
+        let source = self.hall.user(self.me()).map(|user| Arc::clone(&user.source)).unwrap_or_default();
+        let (name, version) = (&options.name, &options.version);
+        let welcome = format!("Welcome to the {} network, {source}", options.network);
+        self.reply(numeric::RPL_WELCOME, &[], welcome);
+        self.reply(numeric::RPL_YOURHOST, &[], format_args!("Your host is {name}, running version {version}"));
+        self.reply(numeric::RPL_CREATED, &[], format_args!("This server was created {}", time_tag(options.created)));
+        self.reply_words(numeric::RPL_MYINFO, &[name, version, &"i", &"Ibehiklmnostv", &"Ibehklov"]);
+        self.isupport();
+        self.lusers();
+        self.motd();
+    }
+    fn isupport(&mut self) {
+        let chat = Arc::clone(&self.client.chat);
+        let (limits, network) = (&chat.options.limits, &chat.options.network);
+        let reasons = limits.reason_bytes_max;
+        let tokens = [
+            format!("AWAYLEN={}", limits.away_bytes_max),
+            "CASEMAPPING=ascii".to_owned(),
+            format!("CHANLIMIT=#:{}", limits.rooms_max),
+            "CHANMODES=Ibe,k,l,imnst".to_owned(),
+            format!("CHANNELLEN={}", limits.room_chars_max),
+            "CHANTYPES=#".to_owned(),
+            "ELIST=CMNTU".to_owned(),
+            "EXCEPTS=e".to_owned(),
+            "INVEX=I".to_owned(),
+            format!("KEYLEN={}", limits.key_bytes_max),
+            format!("KICKLEN={reasons}"),
+            format!("MAXLIST=Ibe:{}", limits.list_modes_max),
+            format!("MODES={}", limits.modes_max),
+            format!("MONITOR={}", limits.monitor_max),
+            format!("NAMELEN={}", limits.real_bytes_max),
+            format!("NETWORK={network}"),
+            format!("NICKLEN={}", limits.nick_chars_max),
+            "PREFIX=(ohv)@%+".to_owned(),
+            "SAFELIST".to_owned(),
+            "STATUSMSG=@%+".to_owned(),
+            format!(
+                "TARGMAX=JOIN:,KICK:{0},LIST:,NAMES:,NOTICE:{0},PART:,PRIVMSG:{0},TAGMSG:{0},WHOIS:1",
+                limits.targets_max
+            ),
+            format!("TOPICLEN={}", limits.topic_bytes_max),
+            format!("USERLEN={USER_CHARS_MAX}"),
+            "UTF8ONLY".to_owned(),
+            "WHOX".to_owned(),
+        ];
+        for line in tokens.chunks(TOKENS_A_LINE) {
+            let words: Vec<&dyn std::fmt::Display> = line.iter().map(|token| token as _).collect();
+            self.reply(numeric::RPL_ISUPPORT, &words, "are supported by this server");
+        }
+    }
+    /// The commands that ask a server about itself; there is this one alone.
+    pub(super) fn about(&mut self, command: &str, message: &Message<'_>) {
+        let name = self.client.chat.options.name.clone();
+        let target = message.param(0).filter(|_| command != "LUSERS" && command != "LINKS");
+        if let Some(target) = target
+            && !mask::covers(&names::fold(target), &names::fold(&name))
+            && self.hall.find(target).is_none()
+        {
+            return self.reply(numeric::ERR_NOSUCHSERVER, &[&target], "No such server");
+        }
+        match command {
+            "MOTD" => self.motd(),
+            "VERSION" => {
+                let version = self.client.chat.options.version.clone();
+                self.reply(numeric::RPL_VERSION, &[&version, &name], "IRC and plain text in the same rooms");
+                self.isupport();
+            }
+            "TIME" => {
+                let (at, seconds) = (time_tag(self.cx.wall), self.cx.wall.0.div_euclid(1000));
+                self.reply(numeric::RPL_TIME, &[&name, &seconds, &"+0000"], at);
+            }
+            "ADMIN" => {
+                let network = self.client.chat.options.network.clone();
+                self.reply(numeric::RPL_ADMINME, &[&name], "Administrative info");
+                self.reply(numeric::RPL_ADMINLOC1, &[], network);
+                self.reply(numeric::RPL_ADMINLOC2, &[], "Sotong chat");
+                self.reply(numeric::RPL_ADMINEMAIL, &[], "Nobody has been named");
+            }
+            "INFO" => {
+                let version = self.client.chat.options.version.clone();
+                self.reply(numeric::RPL_INFO, &[], version);
+                self.reply(numeric::RPL_INFO, &[], "One server, one port, one room for everybody.");
+                self.reply(numeric::RPL_ENDOFINFO, &[], "End of INFO list");
+            }
+            "LINKS" => {
+                let network = self.client.chat.options.network.clone();
+                self.reply(numeric::RPL_LINKS, &[&name, &name], format_args!("0 {network}"));
+                self.reply(numeric::RPL_ENDOFLINKS, &[&"*"], "End of LINKS list");
+            }
+            _ => self.lusers(),
+        }
+    }
+    fn motd(&mut self) {
+        let chat = Arc::clone(&self.client.chat);
+        if chat.options.motd.is_empty() {
+            return self.reply(numeric::ERR_NOMOTD, &[], "There is no message of the day");
+        }
+        self.reply(numeric::RPL_MOTDSTART, &[], format_args!("- {} Message of the day -", chat.options.name));
+        for line in &chat.options.motd {
+            self.reply(numeric::RPL_MOTD, &[], format_args!("- {line}"));
+        }
+        self.reply(numeric::RPL_ENDOFMOTD, &[], "End of MOTD");
+    }
+    fn lusers(&mut self) {
+        let (users, most, new) = (self.hall.users_len(), self.hall.users_most, self.hall.newcomers);
+        let hidden = self.hall.users().filter(|(_, user)| user.is_invisible).count();
+        let seen = users - hidden;
+        let text = format!("There are {seen} users and {hidden} invisible on 1 server");
+        self.reply(numeric::RPL_LUSERCLIENT, &[], text);
+        self.reply(numeric::RPL_LUSEROP, &[&0], "operator(s) online");
+        self.reply(numeric::RPL_LUSERUNKNOWN, &[&new], "unknown connection(s)");
+        let rooms = self.hall.rooms_len();
+        self.reply(numeric::RPL_LUSERCHANNELS, &[&rooms], "channels formed");
+        self.reply(numeric::RPL_LUSERME, &[], format_args!("I have {users} clients and 0 servers"));
+        let text = format!("Current local users {users}, max {most}");
+        self.reply(numeric::RPL_LOCALUSERS, &[&users, &most], text);
+        let text = format!("Current global users {users}, max {most}");
+        self.reply(numeric::RPL_GLOBALUSERS, &[&users, &most], text);
+    }
+    pub(super) fn help(&mut self, message: &Message<'_>) {
+        let subject = message.param(0).unwrap_or("*").to_ascii_uppercase();
+        let lines: Vec<_> = TEXT_HELP.iter().filter(|(command, _)| subject == "*" || *command == subject).collect();
+        if lines.is_empty() {
+            return self.reply(numeric::ERR_HELPNOTFOUND, &[&subject], "There is no help on that");
+        }
+        self.reply(numeric::RPL_HELPSTART, &[&subject], "What can be done here");
+        for (_, line) in lines {
+            self.reply(numeric::RPL_HELPTXT, &[&subject], line);
+        }
+        self.reply(numeric::RPL_ENDOFHELP, &[&subject], "End of HELP");
+    }
+}

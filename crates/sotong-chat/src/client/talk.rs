@@ -1,0 +1,82 @@
+//! PRIVMSG, NOTICE and TAGMSG.
+use super::Talk;
+use crate::{
+    caps::Caps,
+    hall::{Refusal, Words, ranked},
+    news::Verb,
+};
+use sotong_irc::{Message, is_tag_key, numeric};
+
+impl Talk<'_, '_> {
+    pub(super) fn speak(&mut self, command: &str, message: &Message<'_>) {
+        let verb = match command {
+            "PRIVMSG" => Verb::Privmsg,
+            "NOTICE" => Verb::Notice,
+            _ => Verb::Tagmsg,
+        };
+        // A notice is never answered.
+        let is_silent = verb == Verb::Notice;
+        let Some(targets) = message.param(0) else {
+            if !is_silent {
+                self.reply(numeric::ERR_NORECIPIENT, &[], format_args!("No recipient given ({command})"));
+            }
+            return;
+        };
+        let text = if verb == Verb::Tagmsg { "" } else { message.param(1).unwrap_or("") };
+        if text.is_empty() && verb != Verb::Tagmsg {
+            if !is_silent {
+                self.reply(numeric::ERR_NOTEXTTOSEND, &[], "No text to send");
+            }
+            return;
+        }
+        let tags: Vec<(Box<str>, Box<str>)> = if self.client.caps.has(Caps::MESSAGE_TAGS) {
+            let own = message.tags.iter().filter(|tag| tag.key.starts_with('+') && is_tag_key(tag.key));
+            own.map(|tag| (tag.key.into(), tag.value().into())).collect()
+        } else {
+            Vec::new()
+        };
+        if tags.is_empty() && verb == Verb::Tagmsg {
+            return;
+        }
+        let echo = self.client.caps.has(Caps::ECHO_MESSAGE);
+        let words = Words { verb, text, tags: &tags, echo };
+        let mut targets: Vec<&str> = targets.split(',').filter(|target| !target.is_empty()).collect();
+        targets.dedup();
+        if targets.len() > self.client.chat.options.limits.targets_max {
+            if !is_silent {
+                self.reply(numeric::ERR_TOOMANYTARGETS, &[&targets[0]], "Too many targets");
+            }
+            return;
+        }
+        let now = self.cx.now;
+        if let Some(user) = self.hall.user_mut(self.cx.me) {
+            user.spoke = now;
+        }
+        for target in targets {
+            self.speak_to(target, words, is_silent);
+        }
+    }
+    fn speak_to(&mut self, target: &str, words: Words<'_>, is_silent: bool) {
+        let is_room = ranked(target).1.starts_with('#');
+        let (hall, mut tell) = self.teller();
+        if is_room {
+            match hall.say_in_room(target, words, &mut tell) {
+                Ok(comes_back) => self.client.answers.wait(usize::from(comes_back)),
+                Err(_) if is_silent => {}
+                Err(why) => self.refuse(why, ranked(target).1, target),
+            }
+            return;
+        }
+        match hall.say_to(target, words, &mut tell) {
+            Ok((away, own)) => {
+                self.client.answers.wait(own);
+                if let Some(away) = away.filter(|_| words.verb == Verb::Privmsg) {
+                    self.reply(numeric::RPL_AWAY, &[&target], away);
+                }
+            }
+            Err(_) if is_silent => {}
+            Err(Refusal::NoSuchNick) => self.no_such_nick(target),
+            Err(why) => self.refuse(why, target, target),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! WHO, WHOIS and WHOWAS.
+use super::{Talk, pages::Page};
+use crate::{
+    caps::Caps,
+    hall::{Hall, Rank, Room, User},
+    news::time_tag,
+};
+use sotong_irc::{Encoder, Message, numeric};
+use sotong_session::Address;
+use std::sync::Arc;
+
+/// What WHOX asks for: letters of fields, and a token that comes back.
+#[derive(Debug)]
+pub(super) struct Fields {
+    letters: String,
+    token: Box<str>,
+}
+
+/// The fields there are, in the order in which they are told.
+const FIELDS: &str = "tcuihsnfdlaor";
+
+impl Fields {
+    fn read(written: &str) -> Option<Self> {
+        let (letters, token) = written.strip_prefix('%')?.split_once(',').unwrap_or((&written[1..], ""));
+        let asked = |letter: &char| letters.contains(*letter);
+        // A token is a number of up to three digits.
+        let is_token = (1..=3).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_digit());
+        let token = if is_token { token } else { "0" };
+        Some(Self { letters: FIELDS.chars().filter(asked).collect(), token: token.into() })
+    }
+}
+
+/// One person, as 352 tells, or as WHOX asks for.
+pub(super) fn who_line(
+    hall: &Hall,
+    (me, caps): (Address, Caps),
+    nick: &str,
+    (place, user): (Option<(&Room, Rank)>, &User),
+    fields: Option<&Fields>,
+    lines: &mut Vec<u8>,
+) {
+    let name = place.map_or("*", |(room, _)| &room.name);
+    let away = if user.away.is_some() { "G" } else { "H" };
+    let signs = place.map(|(_, rank)| rank.signs(caps.has(Caps::MULTI_PREFIX))).unwrap_or_default();
+    let flags = format!("{away}{signs}");
+    let Some(fields) = fields else {
+        let encoder = Encoder::new(lines).source(&hall.server).word(numeric::RPL_WHOREPLY).word(nick);
+        let encoder = encoder.word(name).word(&user.user).word(&user.host).word(&hall.server);
+        return encoder.word(&user.nick).word(flags).text(format_args!("0 {}", user.real)).end();
+    };
+    let own = hall.user(me).is_some_and(|own| own.nick == user.nick);
+    let mut encoder = Encoder::new(lines).source(&hall.server).word(numeric::RPL_WHOSPCRPL).word(nick);
+    for letter in fields.letters.chars() {
+        encoder = match letter {
+            't' => encoder.word(&fields.token),
+            'c' => encoder.word(name),
+            'u' => encoder.word(&user.user),
+            // Where he is really from is nobody's business.
+            'i' => encoder.word("255.255.255.255"),
+            'h' => encoder.word(&user.host),
+            's' => encoder.word(&hall.server),
+            'n' => encoder.word(&user.nick),
+            'f' => encoder.word(&flags),
+            'd' | 'a' => encoder.word("0"),
+            'l' => encoder.word(if own { 0 } else { user.idle_seconds(hall.now) }),
+            'o' => encoder.word("n/a"),
+            _ => encoder.text(&user.real),
+        };
+    }
+    encoder.end();
+}
+
+impl Talk<'_, '_> {
+    pub(super) fn who(&mut self, message: &Message<'_>) {
+        let Some(mask) = message.param(0) else { return self.needs_more("WHO") };
+        let fields = message.param(1).and_then(Fields::read);
+        self.hall.now = self.cx.now;
+        // Nobody is an operator of the server.
+        if message.param(1).is_some_and(|word| word.eq_ignore_ascii_case("o")) {
+            return self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list");
+        }
+        let nick = self.nick();
+        if mask.starts_with('#') {
+            let seen = self.hall.room_for(self.cx.me, mask).map(|room| room.id);
+            return match seen {
+                Some(room) => self.client.answers.page(Page::who_room(room, mask, fields, nick)),
+                None => self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list"),
+            };
+        }
+        if let Some((_, user)) = self.hall.find(mask) {
+            // Whoever knows the nick may ask for it.
+            let mut line = Vec::new();
+            who_line(self.hall, (self.cx.me, self.client.caps), &nick, (None, user), fields.as_ref(), &mut line);
+            self.client.answers.write(self.cx.out, |out| out.extend_from_slice(&line));
+            return self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list");
+        }
+        self.client.answers.page(Page::who(mask, fields, nick));
+    }
+
+    pub(super) fn whois(&mut self, message: &Message<'_>) {
+        let asked = message.param(1).or(message.param(0)).and_then(|nicks| nicks.split(',').next());
+        let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+            return self.reply(numeric::ERR_NONICKNAMEGIVEN, &[], "No nickname given");
+        };
+        let Some((who, user)) = self.hall.find(asked) else {
+            self.no_such_nick(asked);
+            return self.reply(numeric::RPL_ENDOFWHOIS, &[&asked], "End of WHOIS list");
+        };
+        let me = self.cx.me;
+        let (nick, name, host, real) = (user.nick.clone(), user.user.clone(), user.host.clone(), user.real.clone());
+        let (away, is_secure) = (user.away.clone(), user.is_secure);
+        let idle = self.cx.now.since(user.spoke).as_secs();
+        let since = user.signed_on.0.div_euclid(1000);
+        let is_hidden = user.is_invisible && who != me;
+        let multi = self.client.caps.has(Caps::MULTI_PREFIX);
+        let rooms = user.rooms.iter().filter_map(|id| self.hall.room_by(*id));
+        // A secret room is told of to those in it; an invisible person's rooms to those who share them.
+        let seen = rooms.filter(|room| room.seats.contains_key(&me) || !is_hidden && self.hall.sees_room(me, room));
+        let rooms: Vec<String> =
+            seen.map(|room| room.rank(who).unwrap_or_default().signs(multi) + &room.name).collect();
+        let server = Arc::clone(&self.hall.server);
+        let network = self.client.chat.options.network.clone();
+
+        self.reply(numeric::RPL_WHOISUSER, &[&nick, &name, &host, &"*"], real);
+        for rooms in wrapped(&rooms) {
+            self.reply(numeric::RPL_WHOISCHANNELS, &[&nick], rooms);
+        }
+        self.reply(numeric::RPL_WHOISSERVER, &[&nick, &server], network);
+        if is_secure {
+            self.reply(numeric::RPL_WHOISSECURE, &[&nick], "is using a secure connection");
+        }
+        if let Some(away) = away {
+            self.reply(numeric::RPL_AWAY, &[&nick], away);
+        }
+        self.reply(numeric::RPL_WHOISIDLE, &[&nick, &idle, &since], "seconds idle, signon time");
+        self.reply(numeric::RPL_ENDOFWHOIS, &[&nick], "End of WHOIS list");
+    }
+
+    pub(super) fn whowas(&mut self, message: &Message<'_>) {
+        let Some(asked) = message.param(0) else {
+            return self.reply(numeric::ERR_NONICKNAMEGIVEN, &[], "No nickname given");
+        };
+        let most = message.param(1).and_then(|count| count.parse::<usize>().ok()).filter(|count| *count > 0);
+        let past = self.hall.past(asked).take(most.unwrap_or(usize::MAX));
+        let past: Vec<_> = past
+            .map(|past| (past.nick.clone(), past.user.clone(), past.host.clone(), past.real.clone(), past.until))
+            .collect();
+        if past.is_empty() {
+            self.reply(numeric::ERR_WASNOSUCHNICK, &[&asked], "There was no such nickname");
+        }
+        let server = Arc::clone(&self.hall.server);
+        for (nick, user, host, real, until) in past {
+            self.reply(numeric::RPL_WHOWASUSER, &[&nick, &user, &host, &"*"], real);
+            self.reply(numeric::RPL_WHOISSERVER, &[&nick, &server], time_tag(until));
+        }
+        self.reply(numeric::RPL_ENDOFWHOWAS, &[&asked], "End of WHOWAS");
+    }
+}
+
+/// Words in lines of about 300 bytes.
+fn wrapped(words: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut().filter(|line| line.len() + word.len() < 300) {
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.clone()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_in_their_order() {
+        let fields = Fields::read("%nuht,42").expect("fields");
+        assert_eq!((fields.letters.as_str(), &*fields.token), ("tuhn", "42"));
+        let fields = Fields::read("%zn,abcd").expect("fields");
+        assert_eq!((fields.letters.as_str(), &*fields.token), ("n", "0"));
+        assert!(Fields::read("o").is_none());
+    }
+}

@@ -1,0 +1,288 @@
+//! Who is here, under which name, in which rooms: the one owner of all of it.
+//!
+//! A command takes effect and is told while the hall is locked. So the order of commands, the order in which everybody is
+//! told of them, and each room's order are one.
+mod room;
+mod rooms;
+mod user;
+mod watch;
+
+use room::Masked;
+pub(crate) use room::{Flag, List, Rank, Room};
+pub(crate) use rooms::{Left, Refusal, Words, ranked};
+pub(crate) use user::{Past, User};
+
+use crate::{
+    ChatLimits,
+    news::{Mail, News, What},
+};
+use sotong_irc::names;
+use sotong_session::{Address, Host, Map, Moment, Topic, Wall};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// Everybody and everything of a chat.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    pub(crate) limits: ChatLimits,
+    /// What the server calls itself.
+    pub(crate) server: Arc<str>,
+    /// When somebody last asked who is here, for how long others have been silent.
+    pub(crate) now: Moment,
+    users: Map<Address, User>,
+    /// Whose each nick is, by [`names::fold`].
+    nicks: Map<String, Address>,
+    /// Who has a nick that looks so ([`names::looks`]).
+    looks: Map<String, BTreeSet<Address>>,
+    rooms: Map<Topic, Room>,
+    room_names: Map<String, Topic>,
+    /// Who watches a nick, by its fold.
+    watchers: Map<String, BTreeSet<Address>>,
+    past: VecDeque<Past>,
+    /// Connections that have not registered.
+    pub(crate) newcomers: usize,
+    pub(crate) users_most: usize,
+    next_room: u64,
+    next_stay: u64,
+    place: u64,
+    /// Makes the names of messages differ from those of an earlier run.
+    salt: Option<u64>,
+}
+
+/// What telling needs: who does something, when, and the way to the others.
+pub(crate) struct Teller<'a> {
+    pub(crate) me: Address,
+    pub(crate) at: Wall,
+    pub(crate) host: &'a mut dyn Host<Mail>,
+}
+
+/// Somebody else has the nick, or one that looks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken;
+
+impl Hall {
+    pub(crate) fn new(limits: ChatLimits, server: &str) -> Self {
+        Self {
+            limits,
+            server: server.into(),
+            now: Moment::START,
+            users: Map::new(),
+            nicks: Map::new(),
+            looks: Map::new(),
+            rooms: Map::new(),
+            room_names: Map::new(),
+            watchers: Map::new(),
+            past: VecDeque::new(),
+            newcomers: 0,
+            users_most: 0,
+            next_room: 1,
+            next_stay: 1,
+            place: 0,
+            salt: None,
+        }
+    }
+
+    // Looking.
+
+    pub(crate) fn user(&self, who: Address) -> Option<&User> {
+        self.users.get(&who)
+    }
+    pub(crate) fn user_mut(&mut self, who: Address) -> Option<&mut User> {
+        self.users.get_mut(&who)
+    }
+    pub(crate) fn users(&self) -> impl Iterator<Item = (Address, &User)> {
+        self.users.iter().map(|(who, user)| (*who, user))
+    }
+    /// Those whose nicks come behind `after`, in their order.
+    pub(crate) fn users_after(&self, after: &str) -> impl Iterator<Item = (&str, &User)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let behind = self.nicks.range::<str, _>((Excluded(after), Unbounded));
+        behind.filter_map(|(key, who)| Some((key.as_str(), self.users.get(who)?)))
+    }
+    pub(crate) fn users_len(&self) -> usize {
+        self.users.len()
+    }
+    /// Who has this nick.
+    pub(crate) fn find(&self, nick: &str) -> Option<(Address, &User)> {
+        let who = *self.nicks.get(&names::fold(nick))?;
+        Some((who, self.users.get(&who)?))
+    }
+    pub(crate) fn room(&self, name: &str) -> Option<&Room> {
+        self.rooms.get(self.room_names.get(&names::fold(name))?)
+    }
+    pub(crate) fn room_by(&self, id: Topic) -> Option<&Room> {
+        self.rooms.get(&id)
+    }
+    /// Rooms whose names come behind `after`, in their order.
+    pub(crate) fn rooms_after(&self, after: &str) -> impl Iterator<Item = (&str, &Room)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let behind = self.room_names.range::<str, _>((Excluded(after), Unbounded));
+        behind.filter_map(|(key, id)| Some((key.as_str(), self.rooms.get(id)?)))
+    }
+    pub(crate) fn rooms_len(&self) -> usize {
+        self.rooms.len()
+    }
+    /// Whether `who` may know that `room` is there.
+    pub(crate) fn sees_room(&self, who: Address, room: &Room) -> bool {
+        !room.has(Flag::Secret) || room.seats.contains_key(&who)
+    }
+    /// The room of this name, if `who` may know that it is there.
+    pub(crate) fn room_for(&self, who: Address, name: &str) -> Option<&Room> {
+        self.room(name).filter(|room| self.sees_room(who, room))
+    }
+    /// Whether two are in a room together.
+    pub(crate) fn share_a_room(&self, one: Address, other: Address) -> bool {
+        let Some(user) = self.users.get(&one) else { return false };
+        user.rooms.iter().filter_map(|id| self.rooms.get(id)).any(|room| room.seats.contains_key(&other))
+    }
+    /// Those who had this nick before, the latest first.
+    pub(crate) fn past(&self, nick: &str) -> impl Iterator<Item = &Past> {
+        let key = names::fold(nick);
+        self.past.iter().rev().filter(move |past| names::fold(&past.nick) == key)
+    }
+
+    // Coming, being called, going.
+
+    /// Whether `who` could have this nick now.
+    pub(crate) fn is_free(&self, who: Address, nick: &str) -> bool {
+        if self.nicks.get(&names::fold(nick)).is_some_and(|owner| *owner != who) {
+            return false;
+        }
+        let alike = self.looks.get(&names::looks(nick)).into_iter().flatten().filter(|other| **other != who);
+        let mut alike = alike.filter_map(|other| self.users.get(other));
+        // Names of ASCII alone are told apart by everybody.
+        alike.all(|other| nick.is_ascii() && other.nick.is_ascii())
+    }
+    /// Somebody has registered.
+    pub(crate) fn enter(&mut self, mut user: User, tell: &mut Teller<'_>) -> Result<(), Taken> {
+        if !self.is_free(tell.me, &user.nick) {
+            return Err(Taken);
+        }
+        user.name();
+        self.claim(tell.me, &user.nick);
+        let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
+        self.users.insert(tell.me, user);
+        self.users_most = self.users_most.max(self.users.len());
+        self.tell_watchers(&nick, Some(&source), tell);
+        Ok(())
+    }
+    /// Somebody takes another nick. Told to all who are in a room with him, and to himself.
+    pub(crate) fn rename(&mut self, nick: &str, tell: &mut Teller<'_>) -> Result<(), Taken> {
+        if !self.is_free(tell.me, nick) {
+            return Err(Taken);
+        }
+        let Some(user) = self.users.get(&tell.me) else { return Ok(()) };
+        let (before, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
+        let is_other = names::fold(&before) != names::fold(nick);
+        self.remember(tell.me, tell.at);
+        self.disclaim(tell.me, &before);
+        self.claim(tell.me, nick);
+        let nick: Arc<str> = nick.into();
+        if let Some(user) = self.users.get_mut(&tell.me) {
+            user.nick = Arc::clone(&nick);
+            user.name();
+        }
+        let news = self.news(source, What::Renamed { to: Arc::clone(&nick) }, tell);
+        self.publish_to_rooms(&news, tell);
+        post(tell.me, news, tell);
+        if is_other {
+            self.tell_watchers(&before, None, tell);
+            let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source));
+            self.tell_watchers(&nick, source.as_ref(), tell);
+        }
+        Ok(())
+    }
+    /// Somebody has gone, whether or not he said so.
+    pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) {
+        let Some(user) = self.users.get(&tell.me) else { return };
+        let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
+        let news = self.news(source, What::Quit { reason: reason.into() }, tell);
+        self.publish_to_rooms(&news, tell);
+        self.remember(tell.me, tell.at);
+        self.disclaim(tell.me, &nick);
+        self.unwatch_all(tell.me);
+        let Some(user) = self.users.remove(&tell.me) else { return };
+        for id in user.rooms {
+            self.unseat(id, tell.me);
+        }
+        self.tell_watchers(&nick, None, tell);
+    }
+    pub(crate) fn set_away(&mut self, text: Option<&str>, tell: &mut Teller<'_>) {
+        let text: Option<Arc<str>> = text.map(Into::into);
+        let Some(user) = self.users.get_mut(&tell.me) else { return };
+        if user.away == text {
+            return;
+        }
+        user.away.clone_from(&text);
+        let source = Arc::clone(&user.source);
+        let news = self.news(source, What::Away { text }, tell);
+        self.publish_to_rooms(&news, tell);
+    }
+    /// Another real name. Told to all who are in a room with him, and to himself.
+    pub(crate) fn set_real(&mut self, text: &str, tell: &mut Teller<'_>) {
+        let text: Arc<str> = text.into();
+        let Some(user) = self.users.get_mut(&tell.me) else { return };
+        user.real = Arc::clone(&text);
+        let source = Arc::clone(&user.source);
+        let news = self.news(source, What::Real { text }, tell);
+        self.publish_to_rooms(&news, tell);
+        post(tell.me, news, tell);
+    }
+
+    fn claim(&mut self, who: Address, nick: &str) {
+        self.nicks.insert(names::fold(nick), who);
+        self.looks.entry(names::looks(nick)).or_default().insert(who);
+    }
+    fn disclaim(&mut self, who: Address, nick: &str) {
+        self.nicks.remove(&names::fold(nick));
+        let looks = names::looks(nick);
+        if let Some(alike) = self.looks.get_mut(&looks) {
+            alike.remove(&who);
+            if alike.is_empty() {
+                self.looks.remove(&looks);
+            }
+        }
+    }
+    fn remember(&mut self, who: Address, at: Wall) {
+        let Some(user) = self.users.get(&who) else { return };
+        if self.limits.whowas_max == 0 {
+            return;
+        }
+        while self.past.len() >= self.limits.whowas_max {
+            self.past.pop_front();
+        }
+        self.past.push_back(Past::of(user, at));
+    }
+
+    // Telling.
+
+    /// A new place in the order, and what is told there.
+    fn news(&mut self, source: Arc<str>, what: What, tell: &Teller<'_>) -> Arc<News> {
+        self.place += 1;
+        Arc::new(News::new(self.place, Some(tell.me), source, tell.at, what))
+    }
+    /// Names a message.
+    fn msgid(&mut self, host: &mut dyn Host<Mail>) -> Box<str> {
+        let salt = *self.salt.get_or_insert_with(|| {
+            let mut bytes = [0; 8];
+            host.random(&mut bytes);
+            u64::from_le_bytes(bytes)
+        });
+        format!("{salt:016x}-{}", self.place).into()
+    }
+    /// Tells everybody who is in a room with `tell.me` but him: once each, though they may share several rooms, for a
+    /// session knows the place of what it has been told last.
+    fn publish_to_rooms(&self, news: &Arc<News>, tell: &mut Teller<'_>) {
+        let Some(user) = self.users.get(&tell.me) else { return };
+        for id in &user.rooms {
+            tell.host.publish(*id, Some(tell.me), Mail { room: Some(*id), news: Arc::clone(news) });
+        }
+    }
+}
+
+/// Tells one person.
+fn post(to: Address, news: Arc<News>, tell: &mut Teller<'_>) {
+    tell.host.post(to, Mail { room: None, news });
+}

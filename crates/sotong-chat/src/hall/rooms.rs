@@ -1,0 +1,417 @@
+//! What people do in rooms.
+use super::{
+    Flag, Hall, List, Masked, Rank, Room, Teller, User,
+    room::{Said, Seat},
+};
+use crate::{
+    news::{Mail, News, Verb, What},
+    options::cut,
+};
+use sotong_irc::{
+    mask,
+    modes::{self, Change},
+    names,
+};
+use sotong_session::{Address, Topic};
+use std::sync::Arc;
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NoSuchNick,
+    NoSuchRoom,
+    /// The one who asks is not in the room.
+    NotIn,
+    /// The one who is meant is not in it.
+    TheyNotIn,
+    TheyAreIn,
+    NeedsOp,
+    CannotSpeak,
+    Full,
+    InviteOnly,
+    Banned,
+    BadKey,
+    TooManyRooms,
+    ListFull,
+}
+
+/// How somebody leaves a room.
+pub(crate) enum Left<'a> {
+    Parts(Option<&'a str>),
+    Kicked { whom: Address, reason: &'a str },
+}
+
+/// Bytes of a line of modes, so that with source and room it fits into one.
+const MODE_BYTES_MAX: usize = 280;
+
+impl Hall {
+    /// Sits down in a room, which is made if it is not there. The room; none if he was in it already.
+    pub(crate) fn join(
+        &mut self,
+        name: &str,
+        key: &str,
+        tell: &mut Teller<'_>,
+    ) -> Result<Option<(Topic, u64)>, Refusal> {
+        let me = tell.me;
+        let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
+        let folded = names::fold(name);
+        let known = self.room_names.get(&folded).copied();
+        if let Some(room) = known.and_then(|id| self.rooms.get(&id)) {
+            if room.seats.contains_key(&me) {
+                return Ok(None);
+            }
+            let is_invited = user.invites.contains(&room.id);
+            may_join(room, user, key, is_invited)?;
+        }
+        if user.rooms.len() >= self.limits.rooms_max {
+            return Err(Refusal::TooManyRooms);
+        }
+        let (source, real) = (Arc::clone(&user.source), Arc::clone(&user.real));
+        let away = user.away.clone();
+        let id = known.unwrap_or_else(|| {
+            let id = Topic(self.next_room);
+            self.next_room += 1;
+            self.room_names.insert(folded, id);
+            self.rooms.insert(id, Room::new(id, name.into(), tell.at));
+            id
+        });
+        let stay = self.next_stay;
+        self.next_stay += 1;
+        let Some(room) = self.rooms.get_mut(&id) else { return Err(Refusal::NoSuchRoom) };
+        let rank = if room.seats.is_empty() { Rank::OP } else { Rank::NONE };
+        room.seats.insert(me, Seat { rank, stay });
+        let shown = Arc::clone(&room.name);
+        if let Some(user) = self.users.get_mut(&me) {
+            user.rooms.push(id);
+            user.invites.remove(&id);
+        }
+        tell.host.join(id, me);
+        let news = self.news(Arc::clone(&source), What::Joined { room: shown, real }, tell);
+        publish(id, None, news, tell);
+        if away.is_some() {
+            let news = self.news(source, What::Away { text: away }, tell);
+            publish(id, Some(me), news, tell);
+        }
+        Ok(Some((id, stay)))
+    }
+    /// Leaves a room, or makes somebody leave it. Whoever leaves hears the room to this place in its order: his session
+    /// leaves its topic then.
+    pub(crate) fn leave(&mut self, name: &str, how: &Left<'_>, tell: &mut Teller<'_>) -> Result<(), Refusal> {
+        let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
+        let (id, shown) = (room.id, Arc::clone(&room.name));
+        let mine = room.rank(tell.me).ok_or(Refusal::NotIn)?;
+        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        let most = self.limits.reason_bytes_max;
+        let (whom, what) = match how {
+            Left::Parts(reason) => {
+                let stay = room.seats.get(&tell.me).map_or(0, |seat| seat.stay);
+                (tell.me, What::Parted { room: shown, reason: reason.map(|reason| cut(reason, most).into()), stay })
+            }
+            Left::Kicked { whom, reason } => {
+                let seat = room.seats.get(whom).ok_or(Refusal::TheyNotIn)?;
+                if !mine.is_at_least(Rank::HALF) || seat.rank.is_at_least(Rank::OP) && !mine.is_at_least(Rank::OP) {
+                    return Err(Refusal::NeedsOp);
+                }
+                let nick = self.users.get(whom).map(|user| Arc::clone(&user.nick)).ok_or(Refusal::NoSuchNick)?;
+                let reason = cut(reason, most).into();
+                (*whom, What::Kicked { room: shown, whom: *whom, nick, reason, stay: seat.stay })
+            }
+        };
+        let news = self.news(source, what, tell);
+        publish(id, None, news, tell);
+        if let Some(user) = self.users.get_mut(&whom) {
+            user.rooms.retain(|room| *room != id);
+        }
+        self.unseat(id, whom);
+        Ok(())
+    }
+    /// Takes a place away; the room goes with its last one.
+    pub(super) fn unseat(&mut self, id: Topic, who: Address) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        room.seats.remove(&who);
+        if !room.seats.is_empty() {
+            return;
+        }
+        self.room_names.remove(&names::fold(&room.name));
+        self.rooms.remove(&id);
+    }
+    /// Says something in a room; `to` is its name with the sign of a rank in front, where only those are to hear it.
+    /// True if the one who says it is told of it as well, by mail.
+    pub(crate) fn say_in_room(&mut self, to: &str, words: Words<'_>, tell: &mut Teller<'_>) -> Result<bool, Refusal> {
+        let me = tell.me;
+        let (least, name) = ranked(to);
+        let room = self.room(name).ok_or(Refusal::NoSuchRoom)?;
+        let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
+        if !room.hears(me, user) {
+            return Err(if self.sees_room(me, room) { Refusal::CannotSpeak } else { Refusal::NoSuchRoom });
+        }
+        let (id, is_in) = (room.id, room.seats.contains_key(&me));
+        let sign = if least == Rank::NONE { String::new() } else { to.chars().take(1).collect() };
+        let to: Arc<str> = if sign.is_empty() { Arc::clone(&room.name) } else { (sign + &room.name).into() };
+        let source = Arc::clone(&user.source);
+        let news = self.said(source, to, words, tell);
+        let echo = words.echo;
+        if least == Rank::NONE {
+            // His own copy comes by the same way as everybody's, so he sees the room's order too.
+            let comes_back = echo && is_in;
+            publish(id, (!comes_back).then_some(me), Arc::clone(&news), tell);
+            if echo && !is_in {
+                tell.host.post(me, Mail { room: None, news });
+            }
+        } else if let Some(room) = self.rooms.get(&id) {
+            let heard = room.seats.iter().filter(|(who, seat)| seat.rank.is_at_least(least) && **who != me);
+            for who in heard.map(|(who, _)| *who).chain(echo.then_some(me)) {
+                tell.host.post(who, Mail { room: None, news: Arc::clone(&news) });
+            }
+        }
+        Ok(echo)
+    }
+    /// Says something to one person. His away text, if he is away; and how many pieces of mail bring it to the one who says it.
+    pub(crate) fn say_to(
+        &mut self,
+        nick: &str,
+        words: Words<'_>,
+        tell: &mut Teller<'_>,
+    ) -> Result<(Option<Arc<str>>, usize), Refusal> {
+        let (whom, other) = self.find(nick).ok_or(Refusal::NoSuchNick)?;
+        let (to, away) = (Arc::clone(&other.nick), other.away.clone());
+        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        let news = self.said(source, to, words, tell);
+        tell.host.post(whom, Mail { room: None, news: Arc::clone(&news) });
+        // Somebody who talks to himself hears it as he said it, and as he was told it.
+        if words.echo {
+            tell.host.post(tell.me, Mail { room: None, news });
+        }
+        Ok((away, usize::from(words.echo) + usize::from(whom == tell.me)))
+    }
+    fn said(&mut self, source: Arc<str>, to: Arc<str>, words: Words<'_>, tell: &mut Teller<'_>) -> Arc<News> {
+        let what = What::Said { verb: words.verb, to, text: words.text.into() };
+        self.place += 1;
+        let mut news = News::new(self.place, Some(tell.me), source, tell.at, what);
+        news.msgid = Some(self.msgid(tell.host));
+        news.tags = words.tags.to_vec();
+        Arc::new(news)
+    }
+    pub(crate) fn set_topic(&mut self, name: &str, text: &str, tell: &mut Teller<'_>) -> Result<(), Refusal> {
+        let text = cut(text, self.limits.topic_bytes_max);
+        let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
+        let rank = room.rank(tell.me).ok_or(Refusal::NotIn)?;
+        if room.has(Flag::TopicByOps) && !rank.is_at_least(Rank::HALF) {
+            return Err(Refusal::NeedsOp);
+        }
+        let (id, shown) = (room.id, Arc::clone(&room.name));
+        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        if let Some(room) = self.rooms.get_mut(&id) {
+            let said = Said { text: text.into(), by: Arc::clone(&source), at: tell.at };
+            room.topic = (!text.is_empty()).then_some(said);
+        }
+        let news = self.news(source, What::Topic { room: shown, text: text.into() }, tell);
+        publish(id, None, news, tell);
+        Ok(())
+    }
+    /// Asks somebody in. Told to him, and to those of rank who want to hear of it.
+    pub(crate) fn invite(
+        &mut self,
+        nick: &str,
+        name: &str,
+        tell: &mut Teller<'_>,
+    ) -> Result<Option<Arc<str>>, Refusal> {
+        let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
+        let rank = room.rank(tell.me).ok_or(Refusal::NotIn)?;
+        let (whom, other) = self.find(nick).ok_or(Refusal::NoSuchNick)?;
+        if room.seats.contains_key(&whom) {
+            return Err(Refusal::TheyAreIn);
+        }
+        if room.has(Flag::InviteOnly) && !rank.is_at_least(Rank::HALF) {
+            return Err(Refusal::NeedsOp);
+        }
+        let (id, shown) = (room.id, Arc::clone(&room.name));
+        let (nick, away) = (Arc::clone(&other.nick), other.away.clone());
+        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        let heard: Vec<Address> = room
+            .seats
+            .iter()
+            .filter(|(who, seat)| seat.rank.is_at_least(Rank::HALF) && **who != tell.me)
+            .map(|(who, _)| *who)
+            .collect();
+        let most = self.limits.rooms_max;
+        if let Some(user) = self.users.get_mut(&whom) {
+            if user.invites.len() >= most && !user.invites.contains(&id) {
+                user.invites.pop_first();
+            }
+            user.invites.insert(id);
+        }
+        let news = self.news(source, What::Invited { whom: nick, room: shown }, tell);
+        for who in heard.into_iter().chain([whom]) {
+            tell.host.post(who, Mail { room: None, news: Arc::clone(&news) });
+        }
+        Ok(away)
+    }
+    /// Changes a room's modes by steps, as far as he may; what was changed is told in as few lines as it fits into. What was
+    /// refused comes back, with how many lines tell of the change.
+    pub(crate) fn change_modes(
+        &mut self,
+        name: &str,
+        changes: &[Change<'_>],
+        tell: &mut Teller<'_>,
+    ) -> Result<Moded, Refusal> {
+        let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
+        let (id, shown) = (room.id, Arc::clone(&room.name));
+        let rank = room.rank(tell.me);
+        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        let mut moded = Moded::default();
+        let mut done: Vec<(bool, char, Option<String>)> = Vec::new();
+        for change in changes {
+            match self.change_mode(id, rank.unwrap_or_default(), change, tell, &source) {
+                Ok(Some(param)) => done.push((change.sets, change.letter, param)),
+                Ok(None) => {}
+                Err(why) => moded.refused.push((change.letter, change.param.unwrap_or("").to_owned(), why)),
+            }
+        }
+        let mut rest = &done[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|(_, _, param)| {
+                bytes += 3 + param.as_ref().map_or(0, String::len);
+                bytes <= MODE_BYTES_MAX
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            let steps = now.iter().map(|(sets, letter, param)| Change {
+                sets: *sets,
+                letter: *letter,
+                param: param.as_deref(),
+            });
+            let changes = modes::write(steps);
+            let news = self.news(Arc::clone(&source), What::Moded { target: Arc::clone(&shown), changes }, tell);
+            publish(id, None, news, tell);
+            moded.lines += 1;
+            rest = later;
+        }
+        Ok(moded)
+    }
+    /// One change: its parameter as it is told; nothing if it was so already.
+    fn change_mode(
+        &mut self,
+        id: Topic,
+        mine: Rank,
+        change: &Change<'_>,
+        tell: &Teller<'_>,
+        by: &Arc<str>,
+    ) -> Result<Option<Option<String>>, Refusal> {
+        let Change { sets, letter, param } = *change;
+        if let Some(rank) = Rank::of(letter) {
+            return self.change_rank(id, mine, rank, change, tell);
+        }
+        if !mine.is_at_least(Rank::HALF) {
+            return Err(Refusal::NeedsOp);
+        }
+        let list_max = self.limits.list_modes_max;
+        let key_max = self.limits.key_bytes_max;
+        let room = self.rooms.get_mut(&id).ok_or(Refusal::NoSuchRoom)?;
+        if let Some(list) = List::of(letter) {
+            let mask = mask::whole(param.unwrap_or(""));
+            let list = room.list_mut(list);
+            let known = list.iter().position(|entry| *entry.mask == mask);
+            match (sets, known) {
+                (true, None) if list.len() >= list_max => return Err(Refusal::ListFull),
+                (true, None) => list.push(Masked { mask: mask.clone().into(), by: Arc::clone(by), at: tell.at }),
+                (false, Some(at)) => drop(list.remove(at)),
+                (true, Some(_)) | (false, None) => return Ok(None),
+            }
+            return Ok(Some(Some(mask)));
+        }
+        if let Some(flag) = Flag::of(letter) {
+            return Ok(room.set(flag, sets).then_some(None));
+        }
+        match (letter, sets) {
+            ('k', true) => {
+                let key = cut(param.unwrap_or(""), key_max);
+                room.key = Some(key.into());
+                Ok(Some(Some(key.to_owned())))
+            }
+            // A key may be taken away without being known, and is not told.
+            ('k', false) => Ok(room.key.take().map(|_| Some("*".to_owned()))),
+            ('l', true) => {
+                let limit = param.and_then(|limit| limit.parse::<u32>().ok()).filter(|limit| *limit > 0);
+                let Some(limit) = limit else { return Ok(None) };
+                room.limit = Some(limit as usize);
+                Ok(Some(Some(limit.to_string())))
+            }
+            ('l', false) => Ok(room.limit.take().map(|_| None)),
+            _ => Ok(None),
+        }
+    }
+    fn change_rank(
+        &mut self,
+        id: Topic,
+        mine: Rank,
+        rank: Rank,
+        change: &Change<'_>,
+        tell: &Teller<'_>,
+    ) -> Result<Option<Option<String>>, Refusal> {
+        let (whom, other) = self.find(change.param.unwrap_or("")).ok_or(Refusal::NoSuchNick)?;
+        let nick = other.nick.to_string();
+        let room = self.rooms.get_mut(&id).ok_or(Refusal::NoSuchRoom)?;
+        let seat = room.seats.get_mut(&whom).ok_or(Refusal::TheyNotIn)?;
+        // Everybody may give up what he has; a half-op gives and takes voices.
+        let needed = if rank == Rank::VOICE { Rank::HALF } else { Rank::OP };
+        let gives_up = whom == tell.me && !change.sets;
+        if !mine.is_at_least(needed) && !gives_up {
+            return Err(Refusal::NeedsOp);
+        }
+        let before = seat.rank;
+        seat.rank.set(rank, change.sets);
+        Ok((seat.rank != before).then_some(Some(nick)))
+    }
+}
+
+/// What became of a change of modes.
+#[derive(Debug, Default)]
+pub(crate) struct Moded {
+    /// Lines that tell of it.
+    pub(crate) lines: usize,
+    pub(crate) refused: Vec<(char, String, Refusal)>,
+}
+
+/// What somebody says, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words<'a> {
+    pub(crate) verb: Verb,
+    pub(crate) text: &'a str,
+    pub(crate) tags: &'a [(Box<str>, Box<str>)],
+    /// Whether he is told of it himself.
+    pub(crate) echo: bool,
+}
+
+/// The rank that a target asks for, and the room behind it.
+pub(crate) fn ranked(to: &str) -> (Rank, &str) {
+    let mut chars = to.chars();
+    match chars.next().and_then(Rank::of_sign) {
+        Some(rank) => (rank, chars.as_str()),
+        None => (Rank::NONE, to),
+    }
+}
+
+fn may_join(room: &Room, user: &User, key: &str, is_invited: bool) -> Result<(), Refusal> {
+    // Whoever was asked in comes in.
+    if is_invited {
+        return Ok(());
+    }
+    if room.key.as_deref().is_some_and(|needed| needed != key) {
+        return Err(Refusal::BadKey);
+    }
+    if room.has(Flag::InviteOnly) && !room.covers(List::Invite, user) {
+        return Err(Refusal::InviteOnly);
+    }
+    if room.bans(user) {
+        return Err(Refusal::Banned);
+    }
+    if room.limit.is_some_and(|limit| room.seats.len() >= limit) {
+        return Err(Refusal::Full);
+    }
+    Ok(())
+}
+
+fn publish(id: Topic, except: Option<Address>, news: Arc<News>, tell: &mut Teller<'_>) {
+    tell.host.publish(id, except, Mail { room: Some(id), news });
+}

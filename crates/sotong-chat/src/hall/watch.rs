@@ -1,0 +1,55 @@
+//! Who watches whom (IRCv3 MONITOR).
+use super::{Hall, Teller, post};
+use crate::news::{News, What};
+use sotong_irc::names;
+use sotong_session::Address;
+use std::sync::Arc;
+
+impl Hall {
+    /// Begins to watch a nick. False if that would be more than allowed.
+    pub(crate) fn watch(&mut self, who: Address, nick: &str) -> bool {
+        let most = self.limits.monitor_max;
+        let Some(user) = self.users.get_mut(&who) else { return false };
+        let key = names::fold(nick);
+        if !user.watches.contains_key(&key) {
+            if user.watches.len() >= most {
+                return false;
+            }
+            user.watches.insert(key.clone(), nick.into());
+            self.watchers.entry(key).or_default().insert(who);
+        }
+        true
+    }
+    pub(crate) fn unwatch(&mut self, who: Address, nick: &str) {
+        let key = names::fold(nick);
+        let Some(user) = self.users.get_mut(&who) else { return };
+        if user.watches.remove(&key).is_some() {
+            self.forget_watcher(&key, who);
+        }
+    }
+    pub(crate) fn unwatch_all(&mut self, who: Address) {
+        let Some(user) = self.users.get_mut(&who) else { return };
+        for key in std::mem::take(&mut user.watches).into_keys() {
+            self.forget_watcher(&key, who);
+        }
+    }
+    fn forget_watcher(&mut self, key: &str, who: Address) {
+        if let Some(watchers) = self.watchers.get_mut(key) {
+            watchers.remove(&who);
+            if watchers.is_empty() {
+                self.watchers.remove(key);
+            }
+        }
+    }
+    /// Tells those who watch a nick that somebody has it now (his source), or nobody.
+    pub(super) fn tell_watchers(&mut self, nick: &Arc<str>, source: Option<&Arc<str>>, tell: &mut Teller<'_>) {
+        let Some(watchers) = self.watchers.get(&names::fold(nick)) else { return };
+        self.place += 1;
+        for watcher in watchers {
+            let Some(by) = self.users.get(watcher).map(|user| Arc::clone(&user.nick)) else { continue };
+            let what = What::Watched { here: source.is_some(), who: source.unwrap_or(nick).clone(), by };
+            let news = News::new(self.place, None, Arc::clone(&self.server), tell.at, what);
+            post(*watcher, Arc::new(news), tell);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What happens in the hall, as it is told to those it concerns: rendered once for each form that somebody needs.
+use crate::{caps::Caps, text};
+use bytes::Bytes;
+use sotong_http::date::Civil;
+use sotong_irc::{Encoder, TAG_BYTES_MAX};
+use sotong_session::{Address, Output, Topic, Wall};
+use std::sync::{Arc, OnceLock};
+
+/// What sessions of the chat send each other.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The room through whose topic it comes; none where it is for one person alone.
+    pub(crate) room: Option<Topic>,
+    pub(crate) news: Arc<News>,
+}
+
+/// One thing that has happened.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// Its place in the hall's one order.
+    pub(crate) place: u64,
+    /// Who did it.
+    pub(crate) by: Option<Address>,
+    /// Who did it, as it is told: `nick!user@host`.
+    pub(crate) source: Arc<str>,
+    /// When, for people.
+    pub(crate) at: Wall,
+    /// Its name, where others can refer to it.
+    pub(crate) msgid: Option<Box<str>>,
+    /// Tags of the client that said it: names and values.
+    pub(crate) tags: Vec<(Box<str>, Box<str>)>,
+    pub(crate) what: What,
+    forms: [OnceLock<Bytes>; Caps::FORMS],
+    text: OnceLock<Bytes>,
+}
+
+/// What has happened. A `stay` numbers somebody's time in a room: who leaves and comes back begins another.
+#[derive(Debug)]
+pub(crate) enum What {
+    Said {
+        verb: Verb,
+        to: Arc<str>,
+        text: Box<str>,
+    },
+    Joined {
+        room: Arc<str>,
+        real: Arc<str>,
+    },
+    Parted {
+        room: Arc<str>,
+        reason: Option<Box<str>>,
+        stay: u64,
+    },
+    Kicked {
+        room: Arc<str>,
+        whom: Address,
+        nick: Arc<str>,
+        reason: Box<str>,
+        stay: u64,
+    },
+    Quit {
+        reason: Box<str>,
+    },
+    Renamed {
+        to: Arc<str>,
+    },
+    Topic {
+        room: Arc<str>,
+        text: Box<str>,
+    },
+    Moded {
+        target: Arc<str>,
+        changes: String,
+    },
+    Away {
+        text: Option<Arc<str>>,
+    },
+    Real {
+        text: Arc<str>,
+    },
+    Invited {
+        whom: Arc<str>,
+        room: Arc<str>,
+    },
+    /// Somebody who is watched has come (with his source) or gone (with his nick).
+    Watched {
+        here: bool,
+        who: Arc<str>,
+        by: Arc<str>,
+    },
+}
+
+/// How something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Privmsg,
+    Notice,
+    Tagmsg,
+}
+
+impl Verb {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Privmsg => "PRIVMSG",
+            Self::Notice => "NOTICE",
+            Self::Tagmsg => "TAGMSG",
+        }
+    }
+}
+
+impl News {
+    pub(crate) fn new(place: u64, by: Option<Address>, source: Arc<str>, at: Wall, what: What) -> Self {
+        let (forms, text) = (std::array::from_fn(|_| OnceLock::new()), OnceLock::new());
+        Self { place, by, source, at, msgid: None, tags: Vec::new(), what, forms, text }
+    }
+    /// What a client must have asked for to be told of this; `own` tells whether it is about what the client itself did.
+    pub(crate) fn is_for(&self, caps: Caps, own: bool) -> bool {
+        match &self.what {
+            What::Said { verb: Verb::Tagmsg, .. } => caps.has(Caps::MESSAGE_TAGS),
+            What::Away { .. } => caps.has(Caps::AWAY_NOTIFY) && !own,
+            What::Real { .. } => caps.has(Caps::SETNAME),
+            _ => true,
+        }
+    }
+    /// The line, in the form that a client with these capabilities gets.
+    pub(crate) fn line(&self, caps: Caps) -> &Bytes {
+        self.forms[caps.form()].get_or_init(|| {
+            let mut line = Vec::with_capacity(128);
+            self.render(caps, &mut line);
+            line.into()
+        })
+    }
+    /// What a person with a terminal is told; nothing for much of it.
+    pub(crate) fn text(&self) -> &Bytes {
+        self.text.get_or_init(|| text::told(self).into_bytes().into())
+    }
+    /// Puts a line out. Counting a reference that all shards share costs more than copying a short line.
+    pub(crate) fn put(line: &Bytes, out: &mut Output) {
+        if line.len() <= COPY_BYTES_MAX { out.put(line) } else { out.share(line.clone()) }
+    }
+
+    fn render(&self, caps: Caps, line: &mut Vec<u8>) {
+        let mut encoder = Encoder::new(line);
+        if caps.has(Caps::SERVER_TIME) {
+            encoder = encoder.tag("time", &time_tag(self.at));
+        }
+        if caps.has(Caps::MESSAGE_TAGS) {
+            if let Some(msgid) = &self.msgid {
+                encoder = encoder.tag("msgid", msgid);
+            }
+            for (key, value) in &self.tags {
+                encoder = encoder.tag(key, value);
+            }
+        }
+        let encoder = encoder.source(&*self.source);
+        match &self.what {
+            What::Said { verb: Verb::Tagmsg, to, .. } => encoder.word("TAGMSG").word(to).end(),
+            What::Said { verb, to, text } => encoder.word(verb.word()).word(to).text(text).end(),
+            What::Joined { room, real } if caps.has(Caps::EXTENDED_JOIN) => {
+                encoder.word("JOIN").word(room).word("*").text(real).end();
+            }
+            What::Joined { room, .. } => encoder.word("JOIN").word(room).end(),
+            What::Parted { room, reason: Some(reason), .. } => encoder.word("PART").word(room).text(reason).end(),
+            What::Parted { room, reason: None, .. } => encoder.word("PART").word(room).end(),
+            What::Kicked { room, nick, reason, .. } => encoder.word("KICK").word(room).word(nick).text(reason).end(),
+            What::Quit { reason } => encoder.word("QUIT").text(reason).end(),
+            What::Renamed { to } => encoder.word("NICK").word(to).end(),
+            What::Topic { room, text } => encoder.word("TOPIC").word(room).text(text).end(),
+            What::Moded { target, changes } => {
+                let words = changes.split(' ');
+                words.fold(encoder.word("MODE").word(target), Encoder::word).end();
+            }
+            What::Away { text: Some(text) } => encoder.word("AWAY").text(text).end(),
+            What::Away { text: None } => encoder.word("AWAY").end(),
+            What::Real { text } => encoder.word("SETNAME").text(text).end(),
+            What::Invited { whom, room } => encoder.word("INVITE").word(whom).word(room).end(),
+            What::Watched { here, who, by } => {
+                let number = if *here { "730" } else { "731" };
+                encoder.word(number).word(by).text(who).end();
+            }
+        }
+        debug_assert!(line.len() <= TAG_BYTES_MAX + 512);
+    }
+}
+
+/// As an output does it.
+const COPY_BYTES_MAX: usize = 512;
+
+/// Civil time as a tag has it: `2026-11-26T04:55:02.123Z`.
+pub(crate) fn time_tag(at: Wall) -> String {
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::new(at.0.div_euclid(1000));
+    let thousandths = at.0.rem_euclid(1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{thousandths:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_as_a_tag() {
+        assert_eq!(time_tag(Wall(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time_tag(Wall(951_782_400_123)), "2000-02-29T00:00:00.123Z");
+        assert_eq!(time_tag(Wall(1_795_668_902_999)), "2026-11-26T04:55:02.999Z");
+    }
+
+    #[test]
+    fn a_line_is_rendered_once_for_each_form() {
+        let what = What::Said { verb: Verb::Privmsg, to: "#a".into(), text: "hi".into() };
+        let mut news = News::new(1, None, "a!b@c".into(), Wall(0), what);
+        news.msgid = Some("m1".into());
+        let mut caps = Caps::default();
+        assert_eq!(&**news.line(caps), b":a!b@c PRIVMSG #a :hi\r\n");
+        caps.set(Caps::SERVER_TIME, true);
+        caps.set(Caps::AWAY_NOTIFY, true);
+        assert_eq!(&**news.line(caps), b"@time=1970-01-01T00:00:00.000Z :a!b@c PRIVMSG #a :hi\r\n");
+        assert_eq!(news.line(caps).as_ptr(), news.line(caps).as_ptr());
+        caps.set(Caps::MESSAGE_TAGS, true);
+        caps.set(Caps::SERVER_TIME, false);
+        assert_eq!(&**news.line(caps), b"@msgid=m1 :a!b@c PRIVMSG #a :hi\r\n");
+    }
+}

@@ -1,0 +1,504 @@
+//! A person with a terminal: `nc`, and nothing more.
+use crate::{
+    Chat,
+    client::{Answers, Client, reason},
+    flood::Bucket,
+    hall::{Left, Refusal, Taken, Teller, User, Words},
+    news::{Mail, News, Verb, What},
+    seats::Seats,
+};
+use sotong_irc::names::{self, NameError};
+use sotong_layers::{First, Handover, Successor};
+use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
+use std::{borrow::Cow, sync::Arc};
+
+/// A person with a terminal: asked for a name, in one room at a time; lines are words, and `/` begins a command.
+///
+/// Somebody who answers the question for a name in IRC is an IRC client that was slow to begin: it gets the connection.
+pub(crate) struct Person {
+    chat: Arc<Chat>,
+    stage: Stage,
+    seats: Seats,
+    answers: Answers,
+    bucket: Bucket,
+    resume: Option<Moment>,
+    host: Box<str>,
+    is_secure: bool,
+    /// The room he is in; none between two.
+    room: Option<Arc<str>>,
+    is_leaving: bool,
+    /// The connection speaks IRC after all.
+    is_client: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Asked { tries_left: u32, until: Moment },
+    Here,
+    Over,
+}
+
+const QUESTION: &str = "What is your name?";
+const HELP: [&str; 6] = [
+    "/who lists who is here",
+    "/join #ROOM goes to another room",
+    "/msg NAME WORDS says something to one person alone",
+    "/nick NEW changes your name",
+    "/quit leaves",
+    "everything else is said to all in the room",
+];
+/// Bytes of a line; what is longer is not sent.
+const LINE_BYTES_MAX: usize = 2048;
+/// Bytes of a message: a longer line is sent as several, each of which fits into a line of IRC.
+const MESSAGE_BYTES_MAX: usize = 350;
+/// Names in one list: who asks in a full room is not sent all.
+const ROLL_NAMES_MAX: usize = 100;
+/// Words that only a client begins with.
+const CLIENT_WORDS: [&str; 5] = ["CAP ", "NICK ", "USER ", "PASS ", "WEBIRC "];
+
+impl Person {
+    pub(crate) fn new(chat: Arc<Chat>) -> Self {
+        let answers = Answers::new(&chat.options.name);
+        Self {
+            chat,
+            stage: Stage::Over,
+            seats: Seats::default(),
+            answers,
+            bucket: Bucket::default(),
+            resume: None,
+            host: "".into(),
+            is_secure: false,
+            room: None,
+            is_leaving: false,
+            is_client: false,
+        }
+    }
+    fn open(&mut self, way: &Way, cx: &mut Cx<'_, Mail>) {
+        let limits = &self.chat.options.limits;
+        self.host = self.chat.cloak(way).into();
+        self.is_secure = way.tls.is_some();
+        self.stage = Stage::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
+        self.chat.hall().newcomers += 1;
+        self.tell(QUESTION, cx);
+    }
+    /// A line of the server's to him alone, in its turn among the answers.
+    fn tell(&mut self, text: &str, cx: &mut Cx<'_, Mail>) {
+        self.answers.write(cx.out, |out| {
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'\n');
+        });
+    }
+
+    fn input(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        while cx.takes(self.wants()) {
+            let Some(end) = memchr::memchr(b'\n', input.bytes()) else {
+                if input.bytes().len() > LINE_BYTES_MAX {
+                    self.tell("* That line is too long. Goodbye.", cx);
+                    return Err(Close::Limit("line_bytes_max"));
+                }
+                return Ok(());
+            };
+            let line = &input.bytes()[..end];
+            if matches!(self.stage, Stage::Asked { .. }) && is_of_a_client(line) {
+                self.is_client = true;
+                return Ok(());
+            }
+            self.answers.begin(None);
+            let result = self.line(line.strip_suffix(b"\r").unwrap_or(line), cx);
+            self.answers.end(cx.out);
+            input.take(end + 1);
+            result?;
+            self.leave_if_done(cx)?;
+        }
+        Ok(())
+    }
+    fn line(&mut self, line: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let text = match std::str::from_utf8(line) {
+            Ok(text) if line.len() <= LINE_BYTES_MAX => without_controls(text),
+            wrong => {
+                let why = if wrong.is_ok() { "too long" } else { "not UTF-8" };
+                self.tell(&format!("* That line was not sent: it is {why}."), cx);
+                return Ok(());
+            }
+        };
+        if let Stage::Asked { .. } = self.stage {
+            return self.answer(text.trim(), cx);
+        }
+        let limits = &self.chat.options.limits;
+        if limits.flood_control {
+            // A long line costs as much as the messages it becomes.
+            for _ in 0..=text.len() / MESSAGE_BYTES_MAX {
+                self.resume = self.bucket.take(cx.now, limits);
+            }
+        }
+        match text.strip_prefix('/') {
+            Some(command) => self.command(command, cx),
+            None if text.trim().is_empty() => {}
+            None => self.say(None, &text, cx),
+        }
+        Ok(())
+    }
+
+    // The name.
+
+    fn answer(&mut self, text: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        match text {
+            "/quit" => {
+                self.is_leaving = true;
+                return Ok(());
+            }
+            "/help" => {
+                self.help(cx);
+                self.tell(QUESTION, cx);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let name = match names::nick(text, self.chat.options.limits.nick_chars_max) {
+            Ok(name) => name,
+            Err(why) => return self.ask_again(&say_why(why), cx),
+        };
+        let mut user = User::new(&name, "text", &self.host, &name, (cx.now, cx.wall));
+        user.is_secure = self.is_secure;
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        let entered = hall.enter(user, &mut Teller { me: cx.me, at: cx.wall, host: cx.host });
+        if entered == Err(Taken) {
+            drop(hall);
+            return self.ask_again("That name is taken.", cx);
+        }
+        hall.newcomers -= 1;
+        drop(hall);
+        self.stage = Stage::Here;
+        self.tell(&format!("* Welcome, {name}. /help lists the commands."), cx);
+        let room = self.chat.options.room.clone();
+        self.join(&room, cx);
+        Ok(())
+    }
+    fn ask_again(&mut self, why: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let Stage::Asked { tries_left, .. } = &mut self.stage else { return Ok(()) };
+        *tries_left = tries_left.saturating_sub(1);
+        if *tries_left == 0 {
+            self.tell(&format!("* {why} Too many tries. Goodbye."), cx);
+            return Err(Close::Limit("name_tries_max"));
+        }
+        self.tell(&format!("* {why}"), cx);
+        self.tell(QUESTION, cx);
+        Ok(())
+    }
+
+    // Commands.
+
+    fn command(&mut self, command: &str, cx: &mut Cx<'_, Mail>) {
+        let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let rest = rest.trim();
+        match word {
+            "who" => self.who(cx),
+            "nick" => self.rename(rest, cx),
+            "join" => self.move_to(rest, cx),
+            "msg" => match rest.split_once(char::is_whitespace) {
+                Some((name, words)) if !words.trim().is_empty() => self.say(Some(name), words.trim(), cx),
+                _ => self.tell("* Say it so: /msg NAME WORDS", cx),
+            },
+            "help" => self.help(cx),
+            "quit" => {
+                self.go("Quit", cx);
+                self.is_leaving = true;
+            }
+            unknown => {
+                let word: String = unknown.chars().take(32).collect();
+                self.tell(&format!("* There is no command /{word}. /help lists those there are."), cx);
+            }
+        }
+    }
+    fn help(&mut self, cx: &mut Cx<'_, Mail>) {
+        for text in HELP {
+            self.tell(&format!("* {text}"), cx);
+        }
+    }
+    fn who(&mut self, cx: &mut Cx<'_, Mail>) {
+        let Some(room) = self.room.clone() else {
+            return self.tell("* You are in no room. /join #ROOM goes to one.", cx);
+        };
+        let text = self.roll(&room, cx);
+        self.tell(&text, cx);
+    }
+    /// Who is in a room, but for himself.
+    fn roll(&self, room: &str, cx: &Cx<'_, Mail>) -> String {
+        let hall = self.chat.hall();
+        let Some(room) = hall.room(room) else { return String::new() };
+        let others = room.seats.keys().filter(|who| **who != cx.me);
+        let mut names: Vec<&str> =
+            others.filter_map(|who| Some(&*hall.user(*who)?.nick)).take(ROLL_NAMES_MAX).collect();
+        let more = (room.seats.len() - 1).saturating_sub(names.len());
+        names.sort_unstable();
+        match (names.is_empty(), more) {
+            (true, _) => format!("* Nobody else is in {}.", room.name),
+            (false, 0) => format!("* In {}: {}", room.name, names.join(", ")),
+            (false, more) => format!("* In {}: {} and {more} more", room.name, names.join(", ")),
+        }
+    }
+    fn rename(&mut self, typed: &str, cx: &mut Cx<'_, Mail>) {
+        let name = match names::nick(typed, self.chat.options.limits.nick_chars_max) {
+            Ok(name) => name,
+            Err(why) => return self.tell(&format!("* {}", say_why(why)), cx),
+        };
+        let tell = &mut Teller { me: cx.me, at: cx.wall, host: cx.host };
+        let renamed = self.chat.hall().rename(&name, tell);
+        match renamed {
+            Ok(()) => {
+                self.answers.wait(1);
+                self.tell(&format!("* You are called {name} from now on."), cx);
+            }
+            Err(Taken) => self.tell("* That name is taken.", cx),
+        }
+    }
+    fn move_to(&mut self, typed: &str, cx: &mut Cx<'_, Mail>) {
+        let Ok(name) = names::room(typed, self.chat.options.limits.room_chars_max) else {
+            return self.tell("* A room's name begins with #, and has no blanks in it.", cx);
+        };
+        if self.room.as_deref().is_some_and(|room| names::fold(room) == names::fold(&name)) {
+            return self.tell(&format!("* You are in {name}."), cx);
+        }
+        self.join(&name, cx);
+    }
+    /// Goes into a room; out of the one before, once that has worked.
+    fn join(&mut self, name: &str, cx: &mut Cx<'_, Mail>) {
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        let tell = &mut Teller { me: cx.me, at: cx.wall, host: cx.host };
+        match hall.join(name, "", tell) {
+            Ok(Some((id, stay))) => {
+                self.seats.begin(id, stay);
+                self.answers.wait(1);
+                let shown = hall.room_by(id).map_or_else(|| name.into(), |room| Arc::clone(&room.name));
+                if let Some(before) = self.room.replace(Arc::clone(&shown)) {
+                    // He was in it: there is nothing to refuse.
+                    let left = hall.leave(&before, &Left::Parts(None), tell);
+                    self.answers.wait(usize::from(left.is_ok()));
+                }
+                let topic = hall.room_by(id).and_then(|room| room.topic.clone());
+                drop(hall);
+                let roll = self.roll(&shown, cx);
+                self.tell(&roll, cx);
+                if let Some(topic) = topic {
+                    self.tell(&format!("* This is about: {}", without_controls(&topic.text)), cx);
+                }
+            }
+            Ok(None) => {}
+            Err(why) => {
+                drop(hall);
+                let why = match why {
+                    Refusal::BadKey => "it has a key",
+                    Refusal::InviteOnly => "only those who are asked may come in",
+                    Refusal::Banned => "you are kept out",
+                    Refusal::Full => "it is full",
+                    _ => "there is no such room",
+                };
+                self.tell(&format!("* You cannot go to {name}: {why}."), cx);
+            }
+        }
+    }
+    /// Says something to the room, or to one person.
+    fn say(&mut self, to: Option<&str>, text: &str, cx: &mut Cx<'_, Mail>) {
+        let Some(target) = to.map(Arc::from).or_else(|| self.room.clone()) else {
+            return self.tell("* You are in no room. /join #ROOM goes to one.", cx);
+        };
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        let mut failed = None;
+        if let Some(user) = hall.user_mut(cx.me) {
+            user.spoke = cx.now;
+        }
+        for text in pieces(text) {
+            let tell = &mut Teller { me: cx.me, at: cx.wall, host: cx.host };
+            let words = Words { verb: Verb::Privmsg, text, tags: &[], echo: false };
+            let done = match to {
+                None => hall.say_in_room(&target, words, tell).map(usize::from),
+                Some(_) => hall.say_to(&target, words, tell).map(|(_, own)| own),
+            };
+            match done {
+                Ok(own) => self.answers.wait(own),
+                Err(why) => failed = Some(why),
+            }
+        }
+        drop(hall);
+        match failed {
+            None => {}
+            Some(Refusal::NoSuchNick) => self.tell(&format!("* Nobody is called {target}."), cx),
+            Some(_) => self.tell("* You cannot speak here now: that was not sent.", cx),
+        }
+    }
+
+    // Mail and the end.
+
+    fn mail(&mut self, mail: &Mail, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let is_shown = self.seats.hears(mail, cx.me, cx.host);
+        if is_shown
+            && let What::Kicked { whom, room, .. } = &mail.news.what
+            && *whom == cx.me
+        {
+            if self.room.as_ref() == Some(room) {
+                self.room = None;
+            }
+            let line = mail.news.text().clone();
+            cx.out.put(&line);
+            cx.out.put(b"* You are in no room now. /join #ROOM goes to one.\n");
+            return Ok(());
+        }
+        if mail.news.by != Some(cx.me) {
+            if is_shown {
+                News::put(mail.news.text(), cx.out);
+            }
+            return Ok(());
+        }
+        // What he says to himself is heard; what he does is answered.
+        let is_heard = is_shown && matches!(mail.news.what, What::Said { .. });
+        let line: &[u8] = if is_heard { mail.news.text() } else { b"" };
+        self.answers.came(line, cx.out);
+        self.leave_if_done(cx)
+    }
+    fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Asked { .. } => self.chat.hall().newcomers -= 1,
+            Stage::Here => self.chat.hall().quit(why, &mut Teller { me: cx.me, at: cx.wall, host: cx.host }),
+            Stage::Over => {}
+        }
+    }
+    fn leave_if_done(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if !self.is_leaving || !self.answers.is_empty() {
+            return Ok(());
+        }
+        self.go("Quit", cx);
+        cx.out.put(b"* Goodbye.\n");
+        Err(Close::Done)
+    }
+}
+
+impl Session for Person {
+    type Mail = Mail;
+    fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        match event {
+            Event::Open(way) => self.open(way, cx),
+            Event::Input(mut input) => return self.input(&mut input, cx),
+            Event::Mail(mail) => return self.mail(mail, cx),
+            Event::Deadline => {
+                if self.resume.is_some_and(|at| at <= cx.now) {
+                    self.resume = None;
+                }
+                if matches!(self.stage, Stage::Asked { until, .. } if until <= cx.now) {
+                    let seconds = self.chat.options.limits.name_time.as_secs_f64();
+                    cx.out.put(format!("* No name within {seconds} s. Goodbye.\n").as_bytes());
+                    return Err(Close::Idle);
+                }
+            }
+            Event::End => {
+                self.go("Connection closed", cx);
+                cx.out.finish();
+            }
+            Event::Stop => {
+                self.go("Server is leaving", cx);
+                cx.out.put(b"* The server is leaving. Goodbye.\n");
+                return Err(Close::Stop);
+            }
+            Event::Gone(why) => self.go(reason(why), cx),
+            Event::Again | Event::Drained => {}
+        }
+        Ok(())
+    }
+    fn wants(&self) -> Wants {
+        let waits =
+            self.resume.is_some() || self.is_leaving || self.answers.len() >= self.chat.options.limits.held_answers_max;
+        let until = if let Stage::Asked { until, .. } = self.stage { Some(until) } else { None };
+        Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }.by(self.resume)
+    }
+}
+impl Stream for Person {}
+impl First for Person {
+    fn successor(&mut self) -> Option<Successor<Mail>> {
+        let session = std::mem::take(&mut self.is_client).then(|| Client::new(Arc::clone(&self.chat)))?;
+        Some(Successor { session: Box::new(session), early: Vec::new() })
+    }
+}
+
+/// A person's session, as the front door hands it out.
+pub(crate) fn person(chat: Arc<Chat>) -> Handover<Person> {
+    Handover::new(Person::new(chat))
+}
+
+fn is_of_a_client(line: &[u8]) -> bool {
+    CLIENT_WORDS
+        .iter()
+        .any(|word| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes())))
+}
+fn say_why(why: NameError) -> String {
+    match why {
+        NameError::Invisible => "A name has no blanks in it, and nothing that cannot be seen.".to_owned(),
+        why => format!("{why}."),
+    }
+}
+/// A line as messages, cut between characters, and between words where that is near.
+fn pieces(mut text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    while text.len() > MESSAGE_BYTES_MAX {
+        let piece = crate::options::cut(text, MESSAGE_BYTES_MAX);
+        let at = piece.rfind(' ').filter(|at| *at > MESSAGE_BYTES_MAX / 2).map_or(piece.len(), |at| at + 1);
+        let (piece, rest) = text.split_at(at);
+        pieces.push(piece);
+        text = rest;
+    }
+    pieces.push(text);
+    pieces
+}
+/// Control characters but the tab are taken out: an escape sequence shows as harmless text.
+fn without_controls(text: &str) -> Cow<'_, str> {
+    let is_bad = |c: char| c.is_control() && c != '\t';
+    if text.contains(is_bad) { text.replace(is_bad, "").into() } else { text.into() }
+}
+
+/// What a person with a terminal is told of news: a line, or nothing.
+pub(crate) fn told(news: &News) -> String {
+    let by = news.source.split('!').next().unwrap_or_default();
+    let because = |reason: Option<&str>| match reason.map(without_controls) {
+        Some(reason) if !reason.is_empty() => format!(" ({reason})"),
+        _ => String::new(),
+    };
+    match &news.what {
+        What::Said { verb: Verb::Tagmsg, .. } | What::Away { .. } | What::Real { .. } | What::Watched { .. } => {
+            String::new()
+        }
+        What::Said { to, text, .. } => {
+            let to = if to.contains('#') { "" } else { " (to you)" };
+            match text.strip_prefix("\u{1}ACTION ") {
+                Some(action) => format!("* {by}{to} {}\n", without_controls(action)),
+                None => format!("{by}{to}: {}\n", without_controls(text)),
+            }
+        }
+        What::Joined { .. } => format!("* {by} has joined\n"),
+        What::Parted { reason, .. } => format!("* {by} has left{}\n", because(reason.as_deref())),
+        What::Kicked { nick, reason, .. } => format!("* {by} has put {nick} out{}\n", because(Some(reason))),
+        What::Quit { reason } => format!("* {by} has left{}\n", because(Some(reason))),
+        What::Renamed { to } => format!("* {by} is called {to} from now on\n"),
+        What::Topic { text, .. } if text.is_empty() => format!("* {by} has taken the topic away\n"),
+        What::Topic { text, .. } => format!("* {by} says what this is about: {}\n", without_controls(text)),
+        What::Moded { changes, .. } => format!("* {by} has set {changes}\n"),
+        What::Invited { whom, room } => format!("* {by} asks {whom} into {room}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let text = "가".repeat(500);
+        let all = pieces(&text);
+        assert!(all.len() == 5 && all.iter().all(|piece| piece.len() <= MESSAGE_BYTES_MAX));
+        assert_eq!(all.concat(), text);
+        let text = "word ".repeat(200);
+        assert!(pieces(&text).iter().all(|piece| piece.ends_with(' ') || piece.ends_with("word")));
+        assert_eq!(pieces(&text).concat(), text);
+        assert_eq!(pieces("short"), ["short"]);
+    }
+}

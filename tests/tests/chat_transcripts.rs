@@ -1,0 +1,251 @@
+//! What clients and people of the chat see, word for word: script in, transcript out.
+//!
+//! A file in `transcripts/chat` is both. A line `name> words` says them, `name< words` is what is heard then, by all in the
+//! order of their names. `+ name` comes with a client and registers, `+ name caps` asks for these capabilities before; `t name`
+//! comes with a terminal; `~ 5` lets so many seconds pass; `- name` ends its direction; `! name` resets it; `name#` tells why a
+//! connection ended. `SOTONG_BLESS=1` writes down what is said by now.
+//!
+//! Each runs whole, and again with every line cut into bytes.
+use sotong_chat::{ChatLimits, ChatOptions, ChatService};
+use sotong_session::{Close, End, Kind, Limits, Moment, Wall, Way, Wire};
+use sotong_shard::{Exchange, Shard, Silent, Step, Wake};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
+
+struct Nobody;
+impl Wake for Nobody {
+    fn wake(&self) {}
+}
+
+/// One shard with a chat, and people on it.
+struct World {
+    shard: Shard<ChatService, ()>,
+    people: BTreeMap<String, Person>,
+    now: Moment,
+    wall: i64,
+    by_bytes: bool,
+}
+
+struct Person {
+    slot: u32,
+    heard: Vec<u8>,
+    closed: Option<Close>,
+}
+
+/// 2026-11-26T00:00:00Z.
+const BEGIN: i64 = 1_795_651_200_000;
+
+impl World {
+    fn new(limits: ChatLimits, by_bytes: bool) -> Self {
+        let options =
+            ChatOptions { limits, created: Wall(BEGIN), motd: vec!["안녕".to_owned()], ..ChatOptions::default() };
+        let exchange = Exchange::new(1);
+        exchange.enter(0, Arc::new(Nobody));
+        let shard = Shard::new(0, ChatService::new(options), exchange, Limits::default(), Arc::new(Silent), 1);
+        Self { shard, people: BTreeMap::new(), now: Moment::START + Duration::from_secs(1000), wall: BEGIN, by_bytes }
+    }
+    fn come(&mut self, name: &str) {
+        self.shard.begin_turn(self.now, Wall(self.wall));
+        let number = self.people.len() as u32 + 1;
+        let way = Way::new(End::Simulated(0), End::Simulated(number), Wire::Stream);
+        let slot = self.shard.open(&way, (), Kind::Socket).map_err(|(why, ())| why).expect("it is let in");
+        self.people.insert(name.to_owned(), Person { slot, heard: Vec::new(), closed: None });
+        self.turn();
+    }
+    fn say(&mut self, name: &str, bytes: &[u8]) {
+        let slot = self.people[name].slot;
+        let size = if self.by_bytes { 1 } else { bytes.len() };
+        for piece in bytes.chunks(size) {
+            self.shard.input(slot, &mut piece.to_vec());
+            self.turn();
+        }
+    }
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.shard.next_deadline().filter(|at| *at <= until) {
+            self.go_to(at.max(self.now));
+        }
+        self.go_to(until);
+    }
+    fn go_to(&mut self, at: Moment) {
+        self.wall += at.since(self.now).as_millis() as i64;
+        self.now = at;
+        self.shard.begin_turn(self.now, Wall(self.wall));
+        self.shard.expire();
+        self.turn();
+    }
+    /// Until nothing is left to do.
+    fn turn(&mut self) {
+        loop {
+            let mut moved = self.shard.deliver();
+            while let Some(slot) = self.shard.touched() {
+                moved |= self.act(slot);
+            }
+            if !moved {
+                return;
+            }
+            self.shard.begin_turn(self.now, Wall(self.wall));
+        }
+    }
+    fn act(&mut self, slot: u32) -> bool {
+        let mut moved = false;
+        loop {
+            match self.shard.next(slot) {
+                Step::Send => {
+                    let Some((out, ())) = self.shard.output(slot) else { return moved };
+                    let mut slices = Vec::new();
+                    out.gather(&mut slices, usize::MAX);
+                    let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+                    self.shard.sent(slot, bytes.len());
+                    if let Some(person) =
+                        self.people.values_mut().find(|person| person.slot == slot && person.closed.is_none())
+                    {
+                        person.heard.extend_from_slice(&bytes);
+                    }
+                    moved = true;
+                }
+                Step::HalfClose => {
+                    self.shard.half_closed(slot);
+                    moved = true;
+                }
+                Step::Close => {
+                    let person = self.people.values_mut().find(|person| person.slot == slot && person.closed.is_none());
+                    if let Some(person) = person {
+                        person.closed = Some(Close::Done);
+                    }
+                    self.shard.remove(slot);
+                    return true;
+                }
+                Step::SendFile | Step::SendRecord | Step::Wait => return moved,
+            }
+        }
+    }
+    /// What everybody has heard since, and who is no longer there.
+    fn heard(&mut self, transcript: &mut String) {
+        let mut gone = Vec::new();
+        for (name, person) in &mut self.people {
+            let heard = std::mem::take(&mut person.heard);
+            for line in heard.split_inclusive(|byte| *byte == b'\n') {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let _ = writeln!(transcript, "{name}< {}", String::from_utf8_lossy(line));
+            }
+            if person.closed.is_some() {
+                gone.push(name.clone());
+            }
+        }
+        for name in gone {
+            let _ = writeln!(transcript, "{name}#");
+            self.people.remove(&name);
+        }
+    }
+}
+
+fn run(script: &str, limits: ChatLimits, by_bytes: bool) -> String {
+    let mut world = World::new(limits, by_bytes);
+    let mut transcript = String::new();
+    for line in script.lines() {
+        let is_heard =
+            line.split_once(' ').map_or(line, |(word, _)| word).ends_with(['<', '#']) && !line.starts_with('#');
+        if is_heard {
+            continue;
+        }
+        let _ = writeln!(transcript, "{line}");
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = rest.split(' ');
+        let first = words.next().unwrap_or("");
+        match word {
+            "+" => {
+                world.come(first);
+                let caps: Vec<&str> = words.collect();
+                if !caps.is_empty() {
+                    world.say(first, format!("CAP LS 302\r\nCAP REQ :{}\r\n", caps.join(" ")).as_bytes());
+                }
+                world.say(first, format!("NICK {first}\r\nUSER {first} 0 * :{first}'s name\r\n").as_bytes());
+                if !caps.is_empty() {
+                    world.say(first, b"CAP END\r\n");
+                }
+                // What everybody is told at first has a transcript of its own.
+                if let Some(person) = world.people.get_mut(first) {
+                    person.heard.clear();
+                }
+            }
+            "c" => world.come(first),
+            "t" => {
+                world.come(first);
+                world.pass(Duration::from_secs(1));
+            }
+            "~" => world.pass(Duration::from_secs_f64(first.parse().expect("seconds"))),
+            "-" => {
+                let slot = world.people[first].slot;
+                world.shard.end(slot);
+                world.turn();
+            }
+            "!" => {
+                let slot = world.people[first].slot;
+                world.shard.fail(slot, Close::Reset);
+                world.turn();
+            }
+            said => {
+                let name = said.strip_suffix('>').unwrap_or_else(|| panic!("what is {line:?}?"));
+                let end = if rest.ends_with('\\') { "" } else { "\r\n" };
+                let text = rest.strip_suffix('\\').unwrap_or(rest);
+                world.say(
+                    name,
+                    format!("{text}{end}")
+                        .replace("\\n", "\r\n")
+                        .replace("\\0", "\0")
+                        .replace("\\1", "\u{1}")
+                        .as_bytes(),
+                );
+            }
+        }
+        world.heard(&mut transcript);
+    }
+    transcript
+}
+
+fn check(name: &str, limits: ChatLimits) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat").join(name).with_extension("txt");
+    let script = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let heard = run(&script, limits, false);
+    if std::env::var_os("SOTONG_BLESS").is_some() {
+        fs::write(&path, &heard).expect("it can be written");
+    } else {
+        for (number, (is, was)) in (1..).zip(heard.lines().zip(script.lines())) {
+            assert_eq!(is, was, "{name}, line {number}");
+        }
+        assert_eq!(heard.lines().count(), script.lines().count(), "{name}");
+    }
+    assert_eq!(run(&script, limits, true), heard, "{name}, byte by byte");
+}
+
+macro_rules! transcripts {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name), ChatLimits { flood_control: false, ..ChatLimits::default() });
+        })*
+        /// A transcript nobody runs would prove nothing.
+        #[test]
+        fn every_transcript_is_run() {
+            let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
+            let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
+            let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+            let run = [$(stringify!($name)),*, "flood"].map(str::to_owned).into_iter().collect();
+            assert_eq!(names, run);
+        }
+    };
+}
+
+transcripts! {
+    registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
+    statusmsg echo labels who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks
+}
+
+#[test]
+fn flood() {
+    check("flood", ChatLimits::default());
+}
