@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Bulk data from a file through `sotong connect` and `sotong listen` into a file, beside a pair of socat.
 
-With --tls over TLS on both sides: the same certificate, checked by both clients. Interleaved rounds; every copy is compared byte for byte. Prints the CPU seconds (user + system) of both ends together.
+With --tls over TLS on both sides: the same certificate, checked by both clients; and 16 KiB messages to an echo over TLS.
+Interleaved rounds; every copy is compared byte for byte. Prints the CPU seconds (user + system) of both ends together.
 Traffic stays on 127.0.0.1; ports are picked by the kernel.
 """
 import argparse
@@ -9,10 +10,13 @@ import filecmp
 import os
 import re
 import shutil
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 LIMIT_SECONDS = 300
@@ -83,6 +87,55 @@ def socat(source, sink, identity):
     return finish(connect, "socat") + finish(listen, "socat")
 
 
+def spent(process):
+    """CPU seconds of a process so far, by its own clock."""
+    return time.clock_gettime((~process.pid << 3) | 2)
+
+
+def echo(command, pattern, cafile, messages):
+    """CPU seconds for each 16 KiB message that a TLS server says back, one on the way at a time."""
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        port = int(port_of(server, pattern))
+        # Nothing that it says later may stop it.
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+        context = ssl.create_default_context(cafile=cafile)
+        message = os.urandom(16 << 10)
+        with socket.create_connection(("127.0.0.1", port)) as tcp:
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with context.wrap_socket(tcp, server_hostname="127.0.0.1") as stream:
+                before = None
+                for number in range(messages + 50):
+                    if number == 50:
+                        before = spent(server)
+                    stream.sendall(message)
+                    back = bytearray()
+                    while len(back) < len(message):
+                        more = stream.recv(len(message) - len(back))
+                        if not more:
+                            sys.exit("the echo ended")
+                        back += more
+                    if back != message:
+                        sys.exit("the echo differs")
+                return (spent(server) - before) / messages
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def compare_echo(binary, identity, rounds, messages):
+    cert, key = identity
+    ours = [binary, "echo", "tls://127.0.0.1:0", "--cert", cert, "--key", key, "--lang", "en"]
+    theirs = ["socat", "-d", "-d", "-b65536", f"OPENSSL-LISTEN:0,pf=ip4,bind=127.0.0.1,cert={cert},key={key},verify=0", "PIPE"]
+    ratios = []
+    for _ in range(rounds):
+        mine = echo(ours, r"tls://127\.0\.0\.1:(\d+)", cert, messages)
+        other = echo(theirs, r"listening on .*:(\d+)", cert, messages)
+        ratios.append(mine / other)
+    print(f"16 KiB echo over TLS, {rounds} rounds of {messages}: CPU of the server, sotong to socat, "
+          f"median {statistics.median(ratios):.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=1024)
@@ -115,6 +168,8 @@ def main():
         ratios = [mine / max(other, 1e-9) for mine, other in zip(ours, theirs)]
         print(f"{options.mebibytes} MiB{' over TLS' if identity else ''}, {options.rounds} rounds, byte for byte: "
               f"CPU of both ends, sotong to socat, median {statistics.median(ratios):.2f}")
+        if identity:
+            compare_echo(binary, identity, options.rounds, 300 if options.mebibytes < 1024 else 3000)
 
 
 if __name__ == "__main__":
