@@ -58,6 +58,9 @@ pub(crate) enum Next {
     End,
 }
 
+/// Bytes of output that are sent at once and not with all others at the end of the turn.
+pub(crate) const LARGE_BYTES: usize = 8 << 10;
+
 pub(crate) struct Loop<S: Service, P: Poller> {
     pub(crate) poller: P,
     context: Arc<Context<S>>,
@@ -269,9 +272,11 @@ impl<S: Service, P: Poller> Loop<S, P> {
             if later || conn::read(&mut self.shard, slot, &mut self.buffer, Wait::No) {
                 self.enqueue(slot);
             }
-            // Where no mail can be on its way that must go before it (rule D12a), the answer is sent while the processor has
-            // everything of this connection at hand.
-            if !Context::<S>::has_mail() {
+            // A large answer is sent at once, where no mail can be on its way that must go before it (rule D12a): many of them,
+            // kept to the end of the turn, would push each other out of the processor's caches. Small ones wait: whoever is
+            // answered early speaks again early, and turns become small.
+            let is_large = self.shard.peek(slot).is_some_and(|(out, _)| out.len() >= LARGE_BYTES);
+            if is_large && !Context::<S>::has_mail() {
                 self.flush_touched();
             }
         }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     conn::{self, Io},
+    readiness::LARGE_BYTES,
     server::Context,
 };
 use rustix::event::PollFlags;
@@ -77,9 +78,6 @@ enum Tail {
     /// The connection's end, by an error of this number: its last words are heard before.
     Error(i32),
 }
-
-/// Bytes of output that are sent at once and not with all others at the end of the turn.
-const LARGE_BYTES: usize = 8 << 10;
 
 const FAILED: u32 = PollFlags::ERR.bits() as u32;
 
