@@ -93,7 +93,6 @@ impl Session for Probe {
             }
             Event::Mail(Order::Begin(text)) => cx.out.put(text),
             Event::Mail(Order::OpenGate) => self.gated = false,
-            Event::Mail(Order::ShutGate) => self.gated = true,
             Event::Mail(Order::Finish) => cx.out.finish(),
             Event::Mail(Order::Leave(close)) => return Err(close.clone()),
             Event::Mail(Order::Alarm(seconds)) => self.alarm = Some(cx.now + Duration::from_secs(*seconds)),
