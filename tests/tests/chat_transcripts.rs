@@ -35,12 +35,10 @@ struct Person {
 const BEGIN: i64 = 1_795_651_200_000;
 
 impl World {
-    fn new(limits: ChatLimits, by_bytes: bool) -> Self {
-        let options =
-            ChatOptions { limits, created: Wall(BEGIN), motd: vec!["안녕".to_owned()], ..ChatOptions::default() };
+    fn new(options: &ChatOptions, by_bytes: bool) -> Self {
         let exchange = Exchange::new(1);
         exchange.enter(0, Arc::new(Nobody));
-        let shard = Shard::new(0, ChatService::new(options), exchange, Limits::default(), Arc::new(Silent), 1);
+        let shard = Shard::new(0, ChatService::new(options.clone()), exchange, Limits::default(), Arc::new(Silent), 1);
         Self { shard, people: BTreeMap::new(), now: Moment::START + Duration::from_secs(1000), wall: BEGIN, by_bytes }
     }
     fn come(&mut self, name: &str) {
@@ -140,8 +138,8 @@ impl World {
     }
 }
 
-fn run(script: &str, limits: ChatLimits, by_bytes: bool) -> String {
-    let mut world = World::new(limits, by_bytes);
+fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
+    let mut world = World::new(options, by_bytes);
     let mut transcript = String::new();
     for line in script.lines() {
         let is_heard =
@@ -207,10 +205,10 @@ fn run(script: &str, limits: ChatLimits, by_bytes: bool) -> String {
     transcript
 }
 
-fn check(name: &str, limits: ChatLimits) {
+fn check(name: &str, options: &ChatOptions) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat").join(name).with_extension("txt");
     let script = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let heard = run(&script, limits, false);
+    let heard = run(&script, options, false);
     if std::env::var_os("SOTONG_BLESS").is_some() {
         fs::write(&path, &heard).expect("it can be written");
     } else {
@@ -219,14 +217,14 @@ fn check(name: &str, limits: ChatLimits) {
         }
         assert_eq!(heard.lines().count(), script.lines().count(), "{name}");
     }
-    assert_eq!(run(&script, limits, true), heard, "{name}, byte by byte");
+    assert_eq!(run(&script, options, true), heard, "{name}, byte by byte");
 }
 
 macro_rules! transcripts {
     ($($name:ident)*) => {
         $(#[test]
         fn $name() {
-            check(stringify!($name), ChatLimits { flood_control: false, ..ChatLimits::default() });
+            check(stringify!($name), &options());
         })*
         /// A transcript nobody runs would prove nothing.
         #[test]
@@ -234,7 +232,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -242,10 +240,44 @@ macro_rules! transcripts {
 
 transcripts! {
     registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
-    statusmsg echo labels who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks
+    statusmsg echo labels who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
+}
+
+/// What transcripts run with, if nothing else is said.
+fn options() -> ChatOptions {
+    let limits = ChatLimits { flood_control: false, ..ChatLimits::default() };
+    ChatOptions { limits, created: Wall(BEGIN), motd: vec!["안녕".to_owned()], ..ChatOptions::default() }
 }
 
 #[test]
 fn flood() {
-    check("flood", ChatLimits::default());
+    check("flood", &ChatOptions { limits: ChatLimits::default(), ..options() });
+}
+
+#[test]
+fn limits() {
+    let limits = ChatLimits {
+        flood_control: false,
+        rooms_max: 2,
+        list_modes_max: 1,
+        modes_max: 3,
+        monitor_max: 1,
+        targets_max: 2,
+        whowas_max: 1,
+        topic_bytes_max: 7,
+        away_bytes_max: 7,
+        reason_bytes_max: 7,
+        key_bytes_max: 3,
+        nick_chars_max: 5,
+        room_chars_max: 5,
+        registration_lines_max: 5,
+        name_tries_max: 2,
+        ..ChatLimits::default()
+    };
+    check("limits", &ChatOptions { limits, motd: Vec::new(), ..options() });
+}
+
+#[test]
+fn password() {
+    check("password", &ChatOptions { password: Some("sesame".to_owned()), ..options() });
 }

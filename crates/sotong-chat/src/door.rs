@@ -107,6 +107,7 @@ impl App for Page {
     type Mail = Mail;
     fn request(&mut self, request: &Request<'_>, reply: &mut Reply<'_, '_, Mail>) -> Next {
         let plain = Fields::new().with(Name::CONTENT_TYPE, "text/plain; charset=utf-8");
+        let plain = plain.with(Name::CONTENT_TYPE_OPTIONS, "nosniff");
         if !matches!(request.method(), Method::Get | Method::Head) {
             let allow = Fields::new().with(Name::ALLOW, "GET, HEAD");
             reply.close_after();
@@ -118,7 +119,8 @@ impl App for Page {
         }
         match request.path_and_query().map(|(path, _)| path) {
             Some(b"/") => {
-                let mut text = self.chat.options.ways.join("\n");
+                let (host, port) = request.host().and_then(place).unwrap_or(("HOST", "PORT"));
+                let mut text = self.chat.options.ways.join("\n").replace("{host}", host).replace("{port}", port);
                 text.push('\n');
                 reply.whole(Status::OK, &[&plain], text.as_bytes())
             }
@@ -131,9 +133,27 @@ impl App for Page {
     }
 }
 
+/// Host and port that a browser came to, where they are no more than that.
+fn place(host: &[u8]) -> Option<(&str, &str)> {
+    let (host, port) = std::str::from_utf8(host).ok()?.rsplit_once(':')?;
+    let host = host.trim_matches(['[', ']']);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+    let fits = !host.is_empty() && host.bytes().all(is_host) && port.bytes().all(|byte| byte.is_ascii_digit());
+    fits.then_some((host, port))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_browser_came_to() {
+        assert_eq!(place(b"127.0.0.1:8888"), Some(("127.0.0.1", "8888")));
+        assert_eq!(place(b"[::1]:8888"), Some(("::1", "8888")));
+        assert_eq!(place(b"localhost"), None);
+        assert_eq!(place(b"a b:1"), None);
+        assert_eq!(place(b"x;rm:1"), None);
+    }
 
     #[test]
     fn told_by_the_first_bytes() {

@@ -51,8 +51,8 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
+use text::Person;
 
 /// What all sessions share.
 pub(crate) struct Chat {
@@ -99,30 +99,31 @@ impl Chat {
 #[derive(Clone)]
 pub struct ChatService {
     chat: Arc<Chat>,
-    silence: Duration,
+    /// Whoever comes has been silent for long enough to be greeted.
+    is_for_the_silent: bool,
 }
 
 impl fmt::Debug for ChatService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChatService").field("silence", &self.silence).finish_non_exhaustive()
+        f.debug_struct("ChatService").finish_non_exhaustive()
     }
 }
 
 impl ChatService {
     /// A chat where nobody is yet.
     pub fn new(options: ChatOptions) -> Self {
-        let (silence, hall) = (options.silence, Mutex::new(Hall::new(options.limits, &options.name)));
-        Self { chat: Arc::new(Chat { options, hall, doors: Mutex::default() }), silence }
+        let hall = Mutex::new(Hall::new(options.limits, &options.name));
+        Self { chat: Arc::new(Chat { options, hall, doors: Mutex::default() }), is_for_the_silent: false }
     }
     /// A door to the same chat for those who have been silent already: they are greeted at once.
     #[must_use]
     pub fn for_the_silent(&self) -> Self {
-        Self { chat: Arc::clone(&self.chat), silence: Duration::ZERO }
+        Self { chat: Arc::clone(&self.chat), is_for_the_silent: true }
     }
     /// People who have registered, rooms, and connections that have not registered.
     pub fn count(&self) -> (usize, usize, usize) {
         let hall = self.chat.hall();
-        (hall.users_len(), hall.rooms_len(), hall.newcomers)
+        (hall.users_len(), hall.rooms_len(), hall.newcomers.len())
     }
 }
 
@@ -130,27 +131,39 @@ impl Service for ChatService {
     type Session = Guest;
 
     fn open(&self, way: &Way) -> Result<Guest, Close> {
-        let limits = SniffLimits { silence: self.silence, ..SniffLimits::default() };
+        let limits = SniffLimits { silence: self.chat.options.silence, ..SniffLimits::default() };
         let door = Door { chat: Arc::clone(&self.chat) };
+        let session = match self.is_for_the_silent {
+            true => Voice::Person(Box::new(text::person(Arc::clone(&self.chat)))),
+            false => Voice::Unknown(Box::new(Handover::new(Sniff::new(door, limits)))),
+        };
         let ip = match way.peer() {
             End::Net(address) => Some(address.ip().to_canonical()).filter(|ip| !ip.is_loopback()),
             End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
         };
         let counts = self.chat.options.limits.flood_control;
         let place = Place { chat: Arc::clone(&self.chat), ip: ip.filter(|_| counts), is_counted: false };
-        Ok(Guest { session: Handover::new(Sniff::new(door, limits)), place })
+        Ok(Guest { session, place })
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Mail>) {
         // Civil time is the driver's; what is told of a fault bears the beginning of the server.
         let at: Wall = self.chat.options.created;
-        self.chat.hall().quit("Server fault", &mut Teller { me: who, at, host });
+        let mut hall = self.chat.hall();
+        hall.newcomers.remove(&who);
+        hall.quit("Server fault", &mut Teller { me: who, at, host });
     }
 }
 
 /// A connection of the chat, whatever it speaks.
 pub struct Guest {
-    session: Handover<Sniff<Door>>,
+    session: Voice,
     place: Place,
+}
+
+/// What is spoken: told by the first bytes, or known.
+enum Voice {
+    Unknown(Box<Handover<Sniff<Door>>>),
+    Person(Box<Handover<Person>>),
 }
 
 /// A connection's place among those of its address, which is free again when this is dropped.
@@ -179,10 +192,16 @@ impl Session for Guest {
                 return Err(Close::Limit(limit));
             }
         }
-        self.session.handle(event, cx)
+        match &mut self.session {
+            Voice::Unknown(session) => session.handle(event, cx),
+            Voice::Person(session) => session.handle(event, cx),
+        }
     }
     fn wants(&self) -> Wants {
-        self.session.wants()
+        match &self.session {
+            Voice::Unknown(session) => session.wants(),
+            Voice::Person(session) => session.wants(),
+        }
     }
 }
 impl Stream for Guest {}

@@ -1,4 +1,5 @@
 //! What a chat allows and what it says of itself.
+use sotong_irc::names;
 use sotong_session::Wall;
 use std::time::Duration;
 
@@ -44,6 +45,23 @@ impl Default for ChatOptions {
             silence: Duration::from_secs(1),
             limits: ChatLimits::default(),
         }
+    }
+}
+
+impl ChatOptions {
+    /// Whether a server can be called so: letters, digits, hyphens and dots of ASCII, with a dot in it.
+    pub fn is_server_name(text: &str) -> bool {
+        let is_label =
+            |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        text.len() <= 63 && text.contains('.') && text.split('.').all(is_label)
+    }
+    /// Whether a network can be called so: a word of letters, digits and hyphens of ASCII.
+    pub fn is_network_name(text: &str) -> bool {
+        (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }
+    /// A room's name as it is shown, if it can be one.
+    pub fn room_name(text: &str) -> Option<String> {
+        names::room(text, ChatLimits::default().room_chars_max).ok()
     }
 }
 

@@ -78,7 +78,7 @@ impl Person {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
         self.stage = Stage::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
-        self.chat.hall().newcomers += 1;
+        self.chat.hall().newcomers.insert(cx.me);
         self.tell(QUESTION, cx);
     }
     /// A line of the server's to him alone, in its turn among the answers.
@@ -167,7 +167,7 @@ impl Person {
             drop(hall);
             return self.ask_again("That name is taken.", cx);
         }
-        hall.newcomers -= 1;
+        hall.newcomers.remove(&cx.me);
         drop(hall);
         self.stage = Stage::Here;
         self.tell(&format!("* Welcome, {name}. /help lists the commands."), cx);
@@ -360,7 +360,9 @@ impl Person {
     }
     fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Asked { .. } => self.chat.hall().newcomers -= 1,
+            Stage::Asked { .. } => {
+                self.chat.hall().newcomers.remove(&cx.me);
+            }
             Stage::Here => self.chat.hall().quit(why, &mut Teller { me: cx.me, at: cx.wall, host: cx.host }),
             Stage::Over => {}
         }

@@ -2,6 +2,7 @@
 use crate::{MaybeTls, Secure};
 use sotong_layers::{Choice, Chooser, Handover, Sniff, SniffLimits};
 use sotong_session::{Address, Close, Cx, Event, Host, Service, Session, Stream, Wants, Way};
+use std::time::Duration;
 
 /// Speaks TLS for a service where the address asks for it; at the other addresses, where the client does: its first byte
 /// tells. A client that says nothing for as long as a handshake may take gets the service as it is.
@@ -11,6 +12,16 @@ use sotong_session::{Address, Close, Cx, Event, Host, Service, Session, Stream, 
 #[derive(Clone)]
 pub struct Front<S> {
     secure: Secure<S>,
+    greets: Option<Greets<S>>,
+}
+
+/// Who gets those who wait to be spoken to, where the service has something to say to them.
+#[derive(Clone, Debug)]
+pub struct Greets<S> {
+    /// How long a client is silent until it is taken for one that waits; less than for a handshake.
+    pub after: Duration,
+    /// The service for them.
+    pub service: S,
 }
 
 /// The mail of a service's sessions.
@@ -19,7 +30,12 @@ type Mail<S> = <<S as Service>::Session as Session>::Mail;
 impl<S> Front<S> {
     /// Takes in clients of either kind; `secure` speaks TLS to those who do.
     pub fn new(secure: Secure<S>) -> Self {
-        Self { secure }
+        Self { secure, greets: None }
+    }
+    /// Gives those who are silent for a while to another service than those who speak.
+    #[must_use]
+    pub fn greeting(self, greets: Option<Greets<S>>) -> Self {
+        Self { greets, ..self }
     }
 }
 
@@ -35,10 +51,12 @@ where
         if way.asks_tls {
             return self.secure.open(way).map(|session| Fronted(Kind::Asked(session)));
         }
-        let either = Either { secure: self.secure.clone(), way: way.clone() };
-        // Whoever says nothing is no more in a hurry than at a TLS port.
+        let silent = self.greets.as_ref().map(|greets| greets.service.clone());
+        let either = Either { secure: self.secure.clone(), silent, way: way.clone() };
+        // Whoever says nothing is no more in a hurry than at a TLS port, unless he waits to be spoken to.
         let time = self.secure.limits().handshake;
-        let limits = SniffLimits { silence: time, choice: time, ..SniffLimits::default() };
+        let silence = self.greets.as_ref().map_or(time, |greets| greets.after.min(time));
+        let limits = SniffLimits { silence, choice: time, ..SniffLimits::default() };
         Ok(Fronted(Kind::Told(Box::new(Handover::new(Sniff::new(either, limits))))))
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Mail<S>>) {
@@ -89,6 +107,7 @@ where
 /// Chooses by the first byte: that of a TLS record, which no request begins with, or any other.
 struct Either<S> {
     secure: Secure<S>,
+    silent: Option<S>,
     way: Way,
 }
 
@@ -104,6 +123,10 @@ where
         let session = self.secure.service().open(&self.way)?;
         Ok(if is_tls { Box::new(self.secure.protect(session)?) } else { Box::new(session) })
     }
+    fn silent(&self) -> Result<Box<dyn Stream<Mail = Mail<S>>>, Close> {
+        let service = self.silent.as_ref().unwrap_or(self.secure.service());
+        Ok(Box::new(service.open(&self.way)?))
+    }
 }
 
 impl<S> Chooser for Either<S>
@@ -117,7 +140,7 @@ where
         Choice::Chosen(session.unwrap_or_else(|why| Box::new(Refused { why, mail: std::marker::PhantomData })))
     }
     fn silent(&self) -> Box<dyn Stream<Mail = Mail<S>>> {
-        self.session(false).unwrap_or_else(|why| Box::new(Refused { why, mail: std::marker::PhantomData }))
+        self.silent().unwrap_or_else(|why| Box::new(Refused { why, mail: std::marker::PhantomData }))
     }
 }
 

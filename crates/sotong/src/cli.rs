@@ -18,7 +18,7 @@ use sotong_session::{Limits, Marks};
 pub(crate) use self::connect_tls::ConnectTls;
 pub(crate) use self::serve_tls::{ServeTls, alpn};
 use crate::catalogue::Lang;
-use crate::units::{Size, Span, some_time, whole};
+use crate::units::{Size, Span, network_name, room_name, server_name, some_time, whole};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Time(Serve),
     #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
     Room(Room),
+    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
+    Chat(Chat),
     #[command(mut_args(|arg| default_address(arg, WEB_ADDRESS)))]
     Web(Web),
     Connect(Connect),
@@ -159,6 +161,30 @@ struct RoomLimitFlags {
     name_tries_max: u32,
     #[arg(long, value_name = "TIME", default_value_t = Span(RoomLimits::default().name_time), hide_short_help = true)]
     name_time: Span,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    #[command(flatten)]
+    pub(crate) chat: ChatFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatFlags {
+    #[arg(long, value_name = "NAME", default_value = "sotong.local", value_parser = server_name)]
+    pub(crate) server_name: String,
+    #[arg(long, value_name = "NAME", default_value = "Sotong", value_parser = network_name)]
+    pub(crate) network: String,
+    #[arg(long, value_name = "ROOM", default_value = "#lobby", value_parser = room_name)]
+    pub(crate) lobby: String,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) motd: Option<PathBuf>,
+    #[arg(long)]
+    pub(crate) tls: bool,
+    #[arg(long)]
+    pub(crate) no_flood_control: bool,
 }
 
 #[derive(Debug, Args)]

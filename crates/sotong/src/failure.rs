@@ -264,6 +264,9 @@ impl Usage {
                     BadValue::Fingerprint => text!(catalogue, "usage-why-fingerprint"),
                     BadValue::HostName => text!(catalogue, "usage-why-host-name"),
                     BadValue::KeyLog => text!(catalogue, "usage-why-keylog"),
+                    BadValue::ServerName => text!(catalogue, "usage-why-server-name"),
+                    BadValue::NetworkName => text!(catalogue, "usage-why-network-name"),
+                    BadValue::RoomName => text!(catalogue, "usage-why-room-name"),
                     BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
                     BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
                 };

@@ -12,6 +12,7 @@
 //! | `certs` | certificates: PEM files made into configurations, a local authority (feature `certs`, on by default) |
 //! | [`http`] | HTTP/1.1: requests and answers, a site of files |
 //! | [`desks`] | slow work for them: files beneath a folder, passwords |
+//! | [`chat`] | IRC clients and people with a terminal in the same rooms; its grammar is [`irc`] |
 //! | [`classics`] | echo, discard, chargen, daytime, time, a room of lines |
 //! | [`net`] | addresses, listening, dialling, the pump, signals |
 //! | [`drivers`] | the I/O models; [`drivers::serve_async`] serves inside a Tokio program |
@@ -90,10 +91,12 @@
 
 #[cfg(feature = "certs")]
 pub use sotong_certs as certs;
+pub use sotong_chat as chat;
 pub use sotong_classics as classics;
 pub use sotong_desks as desks;
 pub use sotong_drivers as drivers;
 pub use sotong_http as http;
+pub use sotong_irc as irc;
 pub use sotong_layers as layers;
 pub use sotong_net as net;
 pub use sotong_session as session;

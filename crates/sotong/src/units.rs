@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sotong_certs::{Fingerprint, HostName};
+use sotong_chat::ChatOptions;
 
 use crate::catalogue::{Catalogue, text};
 
@@ -32,6 +33,12 @@ pub(crate) enum BadValue {
     HostName,
     #[error("neither a file nor SSLKEYLOGFILE")]
     KeyLog,
+    #[error("a server's name is letters, digits, hyphens and dots, with a dot in it")]
+    ServerName,
+    #[error("a network's name is one word of letters, digits and hyphens")]
+    NetworkName,
+    #[error("a room's name begins with #, and has no blanks and commas in it")]
+    RoomName,
 }
 
 /// A number of bytes.
@@ -96,6 +103,21 @@ where
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or(BadValue::Range { low: *bounds.start(), high: *bounds.end() })
     }
+}
+
+/// What a chat server calls itself.
+pub(crate) fn server_name(text: &str) -> Result<String, BadValue> {
+    if ChatOptions::is_server_name(text) { Ok(text.to_owned()) } else { Err(BadValue::ServerName) }
+}
+
+/// What a chat calls its network.
+pub(crate) fn network_name(text: &str) -> Result<String, BadValue> {
+    if ChatOptions::is_network_name(text) { Ok(text.to_owned()) } else { Err(BadValue::NetworkName) }
+}
+
+/// A room of a chat.
+pub(crate) fn room_name(text: &str) -> Result<String, BadValue> {
+    ChatOptions::room_name(text).ok_or(BadValue::RoomName)
 }
 
 /// A certificate's fingerprint.

@@ -97,7 +97,7 @@ impl Client {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
         self.heard = cx.now;
-        self.chat.hall().newcomers += 1;
+        self.chat.hall().newcomers.insert(cx.me);
         self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options.limits.registration)));
     }
 
@@ -232,7 +232,9 @@ impl Client {
     /// Out of the hall, once.
     fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::New(_) => self.chat.hall().newcomers -= 1,
+            Stage::New(_) => {
+                self.chat.hall().newcomers.remove(&cx.me);
+            }
             Stage::Here => {
                 let why = cut(why, self.chat.options.limits.reason_bytes_max);
                 self.chat.hall().quit(why, &mut Teller { me: cx.me, at: cx.wall, host: cx.host });

@@ -201,7 +201,7 @@ impl Talk<'_, '_> {
         let options = &self.client.chat.options;
         if options.password.is_some() && options.password != newcomer.password {
             self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Password incorrect");
-            self.hall.newcomers -= 1;
+            self.hall.newcomers.remove(&self.cx.me);
             self.client.stage = Stage::Over;
             let (host, out) = (&self.client.host, &mut *self.cx.out);
             out.render(|line| {
@@ -217,7 +217,7 @@ impl Talk<'_, '_> {
             self.in_use(&nick);
             return Ok(());
         }
-        self.hall.newcomers -= 1;
+        self.hall.newcomers.remove(&self.cx.me);
         self.client.stage = Stage::Here;
         self.welcome();
         Ok(())

@@ -129,7 +129,7 @@ impl Talk<'_, '_> {
         self.reply(numeric::RPL_ENDOFMOTD, &[], "End of MOTD");
     }
     fn lusers(&mut self) {
-        let (users, most, new) = (self.hall.users_len(), self.hall.users_most, self.hall.newcomers);
+        let (users, most, new) = (self.hall.users_len(), self.hall.users_most, self.hall.newcomers.len());
         let hidden = self.hall.users().filter(|(_, user)| user.is_invisible).count();
         let seen = users - hidden;
         let text = format!("There are {seen} users and {hidden} invisible on 1 server");

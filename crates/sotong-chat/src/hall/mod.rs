@@ -42,7 +42,7 @@ pub(crate) struct Hall {
     watchers: Map<String, BTreeSet<Address>>,
     past: VecDeque<Past>,
     /// Connections that have not registered.
-    pub(crate) newcomers: usize,
+    pub(crate) newcomers: BTreeSet<Address>,
     pub(crate) users_most: usize,
     next_room: u64,
     next_stay: u64,
@@ -75,7 +75,7 @@ impl Hall {
             room_names: Map::new(),
             watchers: Map::new(),
             past: VecDeque::new(),
-            newcomers: 0,
+            newcomers: BTreeSet::new(),
             users_most: 0,
             next_room: 1,
             next_stay: 1,

@@ -54,6 +54,13 @@ about-chargen = Send lines of characters without end (RFC 864)
 about-daytime = Tell the date and the time as text (RFC 867)
 about-time = Tell the time as seconds since 1900 in four bytes (RFC 868)
 about-room = Run a line chat for people with nc: everybody sees each line, in one order
+about-chat = Run a chat: IRC clients and people with nc in the same rooms, on one port
+details-chat =
+    The first bytes of a connection tell what is spoken: IRC, HTTP (answered with a page of text that says how to join), or a
+    person with a terminal, who is asked for a name. With --tls or --cert, TLS is told by its first byte too.
+
+    Everything is in memory: rooms and what was said are gone with the server. There are no accounts and no operators of the
+    server yet; who makes a room is its operator.
 about-web = Serve a folder over HTTP and HTTPS, or a small page
 details-web =
     DIR is the folder. An argument with a scheme or one that ends with :PORT is an address; a folder of such a name is
@@ -101,6 +108,11 @@ examples-room =
     sotong room                      # then, in other terminals: nc 127.0.0.1 8888
     sotong room *:8888 --workers 2
     sotong room unix:/tmp/room.sock
+examples-chat =
+    sotong chat                      # then: irssi -c 127.0.0.1 -p 8888, or nc 127.0.0.1 8888
+    sotong chat '*:8888' --tls       # for the local network; TLS and plain on one port
+    sotong chat :8888 tls://*:6697 --cert cert.pem --key key.pem
+    sotong chat --motd hello.txt --network Class
 examples-web =
     sotong web                       # a page at http://127.0.0.1:8080/
     sotong web .                     # this folder
@@ -192,6 +204,12 @@ arg-tls-max = Newest version of TLS that is spoken; 1.3 unless it is given
 arg-tls-time = How long a TLS handshake may take; 10s unless it is given
 arg-keepalive = Ask a silent peer after this long whether it is still there
 arg-members-max = People in the room at once
+arg-server-name = What the server calls itself; a name with a dot in it
+arg-network = What the network is called, one word
+arg-lobby = The room that people with a terminal come into
+arg-motd = The message of the day for IRC clients, a text file
+arg-chat-tls = Take TLS at plain addresses, too, told by the first byte; --cert does as well
+arg-no-flood-control = Neither slow commands down nor limit the connections of one address: for load tests
 arg-line-bytes-max = A longer line ends its sender's connection
 arg-name-tries-max = Bad or taken names that a newcomer may try
 arg-name-time = How long a newcomer may take to give a name
@@ -275,6 +293,9 @@ usage-why-range = it takes a whole number from { $low } to { $high }
 usage-why-fingerprint = a SHA-256 fingerprint is 64 hex digits, with or without colons
 usage-why-host-name = it takes a host name or an IP address
 usage-why-keylog = name a file (--keylog=FILE), or set SSLKEYLOGFILE
+usage-why-server-name = a server's name is letters, digits, hyphens and dots, with a dot in it
+usage-why-network-name = a network's name is one word of letters, digits and hyphens
+usage-why-room-name = a room's name begins with #, and has no blanks, commas and stars in it
 usage-server-name = '{ $text }' cannot be a name in a certificate; give the one to be proved by --servername.
 usage-starttls = --starttls begins in plain text on a TCP or Unix address; '{ $address }' is none.
 usage-value-not-taken = '{ $flag }' takes no value.
@@ -358,6 +379,10 @@ serve-conns-capped = at most { $count ->
        *[other] { $count } connections
     } at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
 serve-try = try: { $command }
+chat-open = open to the local network, with TLS: { $command }
+chat-page-what = This is the chat server of { $network }.
+chat-page-irc = Join by an IRC client: { $command }
+chat-page-nc = Join from a terminal: { $command } (you come into { $room })
 serve-cert = certificate: { $file } for { $names }, until { $at }, SHA-256 { $fingerprint }
 serve-cert-made = certificate: self-signed, made just now and kept in { $file }, SHA-256 { $fingerprint }
 serve-cert-own = certificate: self-signed, kept in { $file }, SHA-256 { $fingerprint }

@@ -52,6 +52,13 @@ about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
 about-daytime = 날짜와 시각을 텍스트로 알려 줍니다 (RFC 867)
 about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
 about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
+about-chat = 대화 서버를 엽니다. IRC 클라이언트와 nc 사용자가 한 포트, 같은 방에서 만납니다
+details-chat =
+    연결의 첫 바이트로 무엇을 쓰는지 알아봅니다. IRC이거나, HTTP(들어오는 방법을 적은 글로 답합니다)이거나, 터미널 앞의 사람
+    (이름을 묻습니다)입니다. --tls나 --cert를 주면 TLS도 첫 바이트로 알아봅니다.
+
+    모든 것은 메모리에만 있습니다. 서버가 끝나면 방과 대화도 사라집니다. 계정과 서버 운영자는 아직 없으며, 방을 만든 사람이 그
+    방의 운영자입니다.
 about-web = 디렉터리를 HTTP와 HTTPS로 제공하거나 작은 안내 페이지를 띄웁니다
 details-web =
     DIR은 제공할 디렉터리입니다. 스킴이 있거나 :PORT로 끝나는 인수는 주소로 봅니다. 이름이 그런 디렉터리는 ./이름으로 씁니다.
@@ -98,6 +105,11 @@ examples-room =
     sotong room                      # 다른 터미널에서: nc 127.0.0.1 8888
     sotong room *:8888 --workers 2
     sotong room unix:/tmp/room.sock
+examples-chat =
+    sotong chat                      # 그다음: irssi -c 127.0.0.1 -p 8888 또는 nc 127.0.0.1 8888
+    sotong chat '*:8888' --tls       # 같은 네트워크에 공개, 한 포트에서 TLS와 평문을 모두 받습니다
+    sotong chat :8888 tls://*:6697 --cert cert.pem --key key.pem
+    sotong chat --motd hello.txt --network Class
 examples-web =
     sotong web                       # http://127.0.0.1:8080/에 안내 페이지를 띄웁니다
     sotong web .                     # 현재 디렉터리를 제공합니다
@@ -189,6 +201,12 @@ arg-tls-max = 쓸 수 있는 가장 높은 TLS 버전. 없으면 1.3입니다
 arg-tls-time = TLS 핸드셰이크에 줄 시간. 없으면 10초입니다
 arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
 arg-members-max = 방에 동시에 있을 수 있는 사람의 수
+arg-server-name = 서버가 자신을 부르는 이름입니다. 점이 들어 있어야 합니다
+arg-network = 네트워크 이름, 한 낱말
+arg-lobby = 터미널로 온 사람이 들어가는 방
+arg-motd = IRC 클라이언트에 보여 줄 오늘의 알림, 텍스트 파일
+arg-chat-tls = 평문 주소에서도 첫 바이트로 알아보고 TLS를 받습니다. --cert를 주어도 같습니다
+arg-no-flood-control = 명령을 늦추지 않고 한 주소의 연결 수도 제한하지 않습니다. 부하 시험에 씁니다
 arg-line-bytes-max = 한 줄의 최대 크기. 더 긴 줄을 보낸 연결은 끊습니다
 arg-name-tries-max = 새로 온 사람이 쓸 수 없거나 이미 쓰이는 이름을 시도할 수 있는 횟수
 arg-name-time = 새로 온 사람이 이름을 정할 때까지 기다리는 시간
@@ -272,6 +290,9 @@ usage-why-range = { $low } 이상 { $high } 이하의 정수를 써야 합니다
 usage-why-fingerprint = SHA-256 지문은 16진수 64자리이며, 콜론은 있어도 없어도 됩니다
 usage-why-host-name = 호스트 이름이나 IP 주소를 씁니다
 usage-why-keylog = 파일을 지정하거나(--keylog=FILE) SSLKEYLOGFILE을 설정하십시오
+usage-why-server-name = 서버 이름은 영문자, 숫자, 붙임표, 점으로 되어 있고 점이 하나는 있어야 합니다
+usage-why-network-name = 네트워크 이름은 영문자, 숫자, 붙임표로 된 한 낱말입니다
+usage-why-room-name = 방 이름은 #으로 시작하고 빈칸, 쉼표, 별표가 없어야 합니다
 usage-server-name = '{ $text }'{ PARTICLE($text, "은/는") } 인증서의 이름이 될 수 없습니다. 확인할 이름을 --servername으로 지정하십시오.
 usage-starttls = --starttls는 TCP나 Unix 주소에서 평문으로 시작합니다. '{ $address }'에는 쓸 수 없습니다.
 usage-value-not-taken = '{ $flag }' 옵션에는 값을 쓸 수 없습니다.
@@ -343,6 +364,10 @@ serve-listening = sotong { $service }: 수신 대기 중 { $address } ({ $model 
 serve-listening-threads = sotong { $service }: 수신 대기 중 { $address } ({ $model })
 serve-conns-capped = 디스크립터 한도 때문에 동시 연결은 최대 { $count }개입니다. 한도를 늘리십시오 (ulimit -Hn).
 serve-try = 접속해 보기: { $command }
+chat-open = 같은 네트워크에 TLS로 공개하려면: { $command }
+chat-page-what = { $network } 대화 서버입니다.
+chat-page-irc = IRC 클라이언트로 들어오기: { $command }
+chat-page-nc = 터미널에서 들어오기: { $command } ({ $room } 방으로 들어옵니다)
 serve-cert = 인증서: { $file } (이름 { $names }, { $at }까지), SHA-256 { $fingerprint }
 serve-cert-made = 인증서: 자체 서명, 방금 만들어 { $file }에 보관, SHA-256 { $fingerprint }
 serve-cert-own = 인증서: 자체 서명, { $file }에 보관, SHA-256 { $fingerprint }

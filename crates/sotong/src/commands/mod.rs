@@ -1,6 +1,7 @@
 //! One file a command; [`run`] chooses.
 
 mod cert;
+mod chat;
 mod completions;
 mod connect;
 mod help;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command, console: &Console) -> Result<ExitCode, Failu
         Command::Daytime(args) => serve::run("daytime", &args, DaytimeService, console),
         Command::Time(args) => serve::run("time", &args, TimeService, console),
         Command::Room(args) => serve::run("room", &args.serve, RoomService::new(args.limits()), console),
+        Command::Chat(args) => chat::run(args, console),
         Command::Web(args) => web::run(args, console),
         Command::Connect(args) => return connect::run(&args, console),
         Command::Listen(args) => return listen::run(&args, console),

@@ -15,7 +15,7 @@ use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 use sotong_shard::Mail;
-use sotong_tls::Front;
+use sotong_tls::{Front, Greets};
 
 use super::serve_tls::Tls;
 use crate::catalogue::{Catalogue, text};
@@ -53,7 +53,7 @@ where
 pub(crate) fn run_streams<S>(
     name: &'static str,
     args: &Serve,
-    front: FrontDoor,
+    (front, greets): (FrontDoor, Option<Greets<S>>),
     service: S,
     desks: Vec<Plan<Mail<S>>>,
     console: &Console,
@@ -85,7 +85,8 @@ where
             })
         }
         (Some(tls), _) if front == FrontDoor::Both => {
-            let service = Front::new(tls.secure(Idle { service, limits }));
+            let greets = greets.map(|Greets { after, service }| Greets { after, service: Idle { service, limits } });
+            let service = Front::new(tls.secure(Idle { service, limits })).greeting(greets);
             server.run(|bound, options, stop| {
                 sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
             })
@@ -263,6 +264,11 @@ impl<'a> Server<'a> {
         if self.args.model == Model::Auto {
             self.announce_choice();
         }
+        let is_private = self.bound.iter().all(|bound| is_of_this_machine(&bound.endpoint()));
+        if self.name == "chat" && self.tls.is_none() && is_private {
+            // One command, to be copied, for those who want others to come.
+            console.say(&text!(console.catalogue, "chat-open", command = "sotong chat '*:8888' --tls"));
+        }
         // The first address, and the first with TLS, whose certificate a client may have to be told to trust.
         let pin = self.tls.as_ref().and_then(Tls::pin);
         let mut tried = Vec::new();
@@ -270,6 +276,9 @@ impl<'a> Server<'a> {
         for endpoint in self.bound.iter().map(Bound::endpoint) {
             if !tried.contains(&endpoint.is_tls()) && (tried.is_empty() || endpoint.is_tls()) {
                 tried.push(endpoint.is_tls());
+                if let Some(client) = way_of_clients(&endpoint).filter(|_| self.name == "chat") {
+                    console.say(&text!(console.catalogue, "serve-try", command = client));
+                }
                 let mut command = way_in(&endpoint, self.name, pin);
                 if let Some(own) = own.filter(|_| endpoint.is_tls()) {
                     command = command.replacen("curl ", &format!("curl --cacert {} ", own.display()), 1);
@@ -353,6 +362,8 @@ pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> 
         return way_to_web(at);
     }
     let pin = pin.map(|pin| format!("--pin {pin} ")).unwrap_or_default();
+    // Rooms are for people with nc.
+    let service = if service == "chat" { "room" } else { service };
     match at {
         Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
         Endpoint::Tcp(HostPort { host: Host::V6(ip, None), port }) if service == "room" => format!("nc {ip} {port}"),
@@ -364,6 +375,32 @@ pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> 
         Endpoint::Tls(HostPort { host: Host::All, port }) => format!("sotong connect {pin}tls://:{port}"),
         Endpoint::Tls(_) | Endpoint::TlsUnix(_) => format!("sotong connect {pin}{at}"),
         Endpoint::Udp(_) | Endpoint::Unix(_) => format!("sotong connect {at}"),
+    }
+}
+
+fn is_of_this_machine(at: &Endpoint) -> bool {
+    match at {
+        Endpoint::Unix(_) | Endpoint::TlsUnix(_) => true,
+        Endpoint::Tcp(at) | Endpoint::Tls(at) | Endpoint::Udp(at) => match &at.host {
+            Host::Localhost => true,
+            Host::V4(ip) => ip.is_loopback(),
+            Host::V6(ip, _) => ip.is_loopback(),
+            Host::All | Host::Name(_) => false,
+        },
+    }
+}
+
+/// A command that reaches a chat with an IRC client, where the client can come this way.
+pub(super) fn way_of_clients(at: &Endpoint) -> Option<String> {
+    let host = |host: &Host| match host {
+        Host::All => "localhost".to_owned(),
+        Host::V6(ip, None) => ip.to_string(),
+        host => host.to_string(),
+    };
+    match at {
+        Endpoint::Tcp(at) => Some(format!("irssi -c {} -p {}", host(&at.host), at.port)),
+        Endpoint::Tls(at) => Some(format!("irssi --tls -c {} -p {}", host(&at.host), at.port)),
+        Endpoint::Unix(_) | Endpoint::TlsUnix(_) | Endpoint::Udp(_) => None,
     }
 }
 
@@ -416,6 +453,12 @@ mod tests {
         assert_eq!(way("udp://[::1]:7", "time"), "sotong connect udp://[::1]:7");
         assert_eq!(way("unix:/tmp/e", "echo"), "sotong connect unix:/tmp/e");
         assert_eq!(way("127.0.0.1:8888", "room"), "nc 127.0.0.1 8888");
+        assert_eq!(way("127.0.0.1:8888", "chat"), "nc 127.0.0.1 8888");
+        let client = |address: &str| way_of_clients(&address.parse().expect("an address"));
+        assert_eq!(client("127.0.0.1:8888").as_deref(), Some("irssi -c 127.0.0.1 -p 8888"));
+        assert_eq!(client("*:8888").as_deref(), Some("irssi -c localhost -p 8888"));
+        assert_eq!(client("tls://[::1]:6697").as_deref(), Some("irssi --tls -c ::1 -p 6697"));
+        assert_eq!(client("unix:/tmp/c"), None);
         assert_eq!(way("[::1]:8888", "room"), "nc ::1 8888");
         assert_eq!(way("*:8888", "room"), "nc localhost 8888");
         assert_eq!(way("unix:/tmp/r", "room"), "nc -U /tmp/r");

@@ -1,0 +1,182 @@
+//! Bytes that no client should send to a chat, and connections that are too many.
+use sotong_chat::{ChatLimits, ChatOptions, ChatService};
+use sotong_session::{Close, End, Service as _, Way, Wire, rig::Rig};
+use std::net::SocketAddr;
+use tests::process::noise;
+
+fn from(ip: [u8; 4], port: u16) -> Way {
+    let end = |ip: [u8; 4], port| End::Net(SocketAddr::from((ip, port)));
+    Way::new(end([192, 0, 2, 1], 8888), end(ip, port), Wire::Stream)
+}
+
+/// Somebody who has registered, and whose welcome has been read.
+fn client(chat: &ChatService) -> Rig<sotong_chat::Guest> {
+    let way = from([127, 0, 0, 1], 50_000);
+    let mut client = Rig::stream(chat.open(&way).expect("it is let in"));
+    client.open_as(&way);
+    client.input(b"NICK a\r\nUSER a 0 * :a\r\n");
+    assert!(client.sent().starts_with(b":sotong.local 001 a :"));
+    client
+}
+
+fn unhurried() -> ChatService {
+    let limits = ChatLimits { flood_control: false, ..ChatLimits::default() };
+    ChatService::new(ChatOptions { limits, ..ChatOptions::default() })
+}
+
+fn heard(client: &mut Rig<sotong_chat::Guest>, line: &[u8]) -> String {
+    client.input(line);
+    String::from_utf8(client.sent()).expect("the server speaks UTF-8")
+}
+
+#[test]
+fn lines_that_are_not_utf8() {
+    let mut client = client(&unhurried());
+    for line in [&b"PRIVMSG a :\xff\r\n"[..], b"PRIVMSG a :\xed\xa0\x80\n", b"JOIN #\xc0\xaf\r\n", b"\xec\x95\r\n"] {
+        let answer = heard(&mut client, line);
+        assert!(answer.starts_with(":sotong.local FAIL * INVALID_UTF8 :"), "{}: {answer}", line.escape_ascii());
+        assert_eq!(answer.lines().count(), 1);
+    }
+    assert_eq!(client.close(), None);
+}
+
+#[test]
+fn a_line_without_end_costs_no_memory() {
+    let mut client = client(&unhurried());
+    let mut answers = String::new();
+    for _ in 0..1000 {
+        answers += &heard(&mut client, &[b'x'; 1000]);
+        assert!(client.untaken() <= 8192);
+    }
+    assert_eq!(answers, ":sotong.local 417 a :Input line was too long\r\n", "it is told once");
+    assert_eq!(heard(&mut client, b"tail\r\nPING x\r\n"), ":sotong.local PONG sotong.local :x\r\n");
+}
+
+#[test]
+fn tags_have_a_limit_of_their_own() {
+    let mut client = client(&unhurried());
+    let line = |tags: usize| format!("@+x={} PING x\r\n", "t".repeat(tags - 5));
+    assert!(heard(&mut client, line(4096).as_bytes()).contains(" PONG "));
+    assert!(heard(&mut client, line(4097).as_bytes()).contains(" 417 "));
+}
+
+#[test]
+fn thousands_of_modes_and_rooms_in_a_line() {
+    let mut client = client(&unhurried());
+    heard(&mut client, b"JOIN #r\r\n");
+    let modes = format!("MODE #r {}\r\n", "+b".repeat(200));
+    assert!(heard(&mut client, modes.as_bytes()).lines().count() <= 20);
+    let rooms = format!("JOIN {}\r\n", ["#a"; 160].join(","));
+    assert_eq!(heard(&mut client, rooms.as_bytes()), "", "its own lines come by mail");
+    let many: Vec<String> = (0..120).map(|number| format!("#{number}")).collect();
+    let answers = heard(&mut client, format!("PART {}\r\n", many.join(",")).as_bytes());
+    assert_eq!(answers, "", "answers wait behind what comes by mail");
+}
+
+/// Whatever is said, the session keeps its contract ([`Rig`] wears the checker), and what it says is whole lines of UTF-8.
+#[test]
+fn noise_and_broken_commands() {
+    const WORDS: [&str; 24] = [
+        "JOIN", "PART", "MODE", "NICK", "PRIVMSG", "NOTICE", "TAGMSG", "KICK", "INVITE", "TOPIC", "NAMES", "LIST",
+        "WHO", "WHOIS", "WHOWAS", "CAP", "MONITOR", "AWAY", "SETNAME", "USERHOST", "ISON", "PING", "USER", "HELP",
+    ];
+    const PARAMS: [&str; 16] = [
+        "#r",
+        "a",
+        "+b",
+        "-k",
+        "%tcuihsnfdlaor,9",
+        "*",
+        ":",
+        ":two words",
+        "#r,#s,,",
+        "@#r",
+        "C<1",
+        "\u{202e}",
+        "+o",
+        "민수",
+        "LS",
+        "0",
+    ];
+    for seed in 0..2000 {
+        let dice = noise(64, seed);
+        let mut rig = client(&unhurried());
+        for round in dice.chunks(8) {
+            let mut line = WORDS[usize::from(round[0]) % WORDS.len()].to_owned();
+            for byte in &round[1..1 + usize::from(round[7]) % 6] {
+                line.push(' ');
+                line.push_str(PARAMS[usize::from(*byte) % PARAMS.len()]);
+            }
+            let mut bytes = line.into_bytes();
+            if round[6] < 40 {
+                let at = usize::from(round[5]) % bytes.len();
+                bytes[at] = round[6];
+            }
+            bytes.extend_from_slice(b"\r\n");
+            rig.input(&bytes);
+            let sent = rig.sent();
+            let text = std::str::from_utf8(&sent).expect("the server speaks UTF-8");
+            assert!(text.is_empty() || text.ends_with("\r\n"), "seed {seed}: {text:?}");
+            assert!(!text.replace("\r\n", "").contains(['\r', '\n', '\0']), "seed {seed}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn noise_at_the_front_door() {
+    let chat = unhurried();
+    for seed in 0..2000 {
+        let way = from([127, 0, 0, 1], 50_000);
+        let mut rig = Rig::stream(chat.open(&way).expect("it is let in"));
+        rig.open_as(&way);
+        let bytes = noise(200, seed);
+        for piece in bytes.chunks(1 + seed as usize % 50) {
+            rig.input(piece);
+        }
+        rig.end();
+        rig.sent();
+        rig.gone(Close::Reset);
+    }
+    assert_eq!(chat.count(), (0, 0, 0), "nobody is left");
+}
+
+#[test]
+fn a_tls_hello_where_there_is_none_gets_an_alert() {
+    let way = from([127, 0, 0, 1], 50_000);
+    let mut rig = Rig::stream(unhurried().open(&way).expect("it is let in"));
+    rig.open_as(&way);
+    rig.input(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
+    assert_eq!(rig.sent(), [0x15, 3, 1, 0, 2, 2, 40]);
+    assert!(matches!(rig.close(), Some(Close::Protocol(_))));
+}
+
+#[test]
+fn connections_of_one_address() {
+    let chat = ChatService::new(ChatOptions::default());
+    let come = |ip, port| {
+        let way = from(ip, port);
+        let mut rig = Rig::stream(chat.open(&way).expect("the limit is told by a line"));
+        rig.open_as(&way);
+        rig
+    };
+    let mut here: Vec<_> = (0..16).map(|port| come([198, 51, 100, 7], port)).collect();
+    assert!(here.iter().all(|rig| rig.close().is_none()));
+    let mut refused = come([198, 51, 100, 7], 99);
+    assert_eq!(refused.sent(), b"ERROR :Closing link: too many connections from your address\r\n");
+    assert_eq!(refused.close(), Some(&Close::Limit("connections_per_address")));
+    drop(refused);
+    // Others, and this machine itself, are not concerned.
+    assert_eq!(come([198, 51, 100, 8], 1).close(), None);
+    let local: Vec<_> = (0..64).map(|port| come([127, 0, 0, 1], port)).collect();
+    assert!(local.iter().all(|rig| rig.close().is_none()));
+    here.pop();
+    here.extend((0..16).filter_map(|port| {
+        let rig = come([198, 51, 100, 7], 100 + port);
+        rig.close().is_none().then_some(rig)
+    }));
+    assert_eq!(here.len(), 16, "a place is free again when somebody has gone");
+    here.clear();
+    // Each goes at once: they are too many all the same.
+    let ends: Vec<_> = (0..32).map(|port| come([198, 51, 100, 7], 200 + port).close().cloned()).collect();
+    assert_eq!((&ends[0], &ends[31]), (&None, &Some(Close::Limit("new_connections_per_address"))));
+}
