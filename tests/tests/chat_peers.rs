@@ -130,7 +130,8 @@ fn irssi(server: &Server, folder: &Path) -> Option<Peer> {
     let log = folder.join("log");
     let config = format!(
         "settings = {{ core = {{ nick = \"이르시\"; real_name = \"x\"; user_name = \"x\"; }};\n\
-         \"fe-common/core\" = {{ autolog = \"yes\"; autolog_path = \"{}\"; term_charset = \"UTF-8\"; }}; }};\n",
+         \"fe-common/core\" = {{ autolog = \"yes\"; autolog_path = \"{}\"; term_charset = \"UTF-8\"; }};\n\
+         \"fe-text\" = {{ paste_verify_line_count = \"0\"; }}; }};\n",
         log.display()
     );
     fs::write(folder.join("config"), config).expect("written");
