@@ -14,11 +14,11 @@ pub(crate) fn read(error: &Error) -> Option<Usage> {
             return None;
         }
         ErrorKind::UnknownArgument if flag(error).starts_with('-') => {
-            Usage::UnknownFlag { flag: flag(error), like: some(error, ContextKind::SuggestedArg) }
+            Usage::UnknownFlag { flag: flag(error), like: likest(error, ContextKind::SuggestedArg) }
         }
         ErrorKind::InvalidSubcommand => Usage::UnknownCommand {
             command: first(error, ContextKind::InvalidSubcommand),
-            like: some(error, ContextKind::SuggestedSubcommand),
+            like: likest(error, ContextKind::SuggestedSubcommand),
         },
         ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues
             if value().is_empty() =>
@@ -29,7 +29,7 @@ pub(crate) fn read(error: &Error) -> Option<Usage> {
             flag: flag(error),
             value: value(),
             choices: all(error, ContextKind::ValidValue),
-            like: some(error, ContextKind::SuggestedValue),
+            like: likest(error, ContextKind::SuggestedValue),
         },
         ErrorKind::ValueValidation => bad_value(error, flag(error), value()),
         ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
@@ -83,6 +83,14 @@ fn some(error: &Error, kind: ContextKind) -> Option<String> {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::Strings(texts) => texts.first().cloned(),
         _ => None,
+    }
+}
+
+/// What is most like it: clap tells that last.
+fn likest(error: &Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::Strings(texts) => texts.last().cloned(),
+        _ => some(error, kind),
     }
 }
 
