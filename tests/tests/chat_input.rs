@@ -1,6 +1,6 @@
 //! Bytes that no client should send to a chat, and connections that are too many.
 use sotong_chat::{ChatLimits, ChatOptions, ChatService};
-use sotong_session::{Close, End, Service as _, Way, Wire, rig::Rig};
+use sotong_session::{Address, Close, End, Service as _, Way, Wire, rig::Rig};
 use std::net::SocketAddr;
 use tests::process::noise;
 
@@ -179,4 +179,62 @@ fn connections_of_one_address() {
     // Each goes at once: they are too many all the same.
     let ends: Vec<_> = (0..32).map(|port| come([198, 51, 100, 7], 200 + port).close().cloned()).collect();
     assert_eq!((&ends[0], &ends[31]), (&None, &Some(Close::Limit("new_connections_per_address"))));
+}
+
+#[test]
+fn who_ends_at_once_hears_the_answers_that_wait() {
+    let chat = unhurried();
+    let way = from([127, 0, 0, 1], 50_000);
+    let mut rig = Rig::stream(chat.open(&way).expect("it is let in"));
+    rig.open_as(&way);
+    rig.input("민수\n".as_bytes());
+    rig.end();
+    assert!(!rig.is_finished(), "his own coming is still on its way to him");
+    let came = rig.host().published[0].2.clone();
+    rig.mail(&came);
+    assert!(rig.is_finished());
+    let heard = String::from_utf8(rig.sent()).expect("UTF-8");
+    assert!(heard.ends_with("* Welcome, 민수. /help lists the commands.\n* Nobody else is in #lobby.\n"), "{heard}");
+    rig.gone(Close::Done);
+    assert_eq!(chat.count(), (0, 0, 0));
+}
+
+/// On several shards somebody can come back before he has heard that he was put out. What was said between is not for him.
+#[test]
+fn who_comes_back_before_he_heard_that_he_was_put_out() {
+    let chat = unhurried();
+    let enter = |slot: u32| {
+        let way = from([127, 0, 0, 1], 50_000);
+        let mut rig = Rig::stream(chat.open(&way).expect("it is let in")).at(Address { shard: 0, slot, turn: 0 });
+        rig.open_as(&way);
+        rig.input(format!("NICK n{slot}\r\nUSER u 0 * :u\r\nJOIN #r\r\n").as_bytes());
+        let came = rig.host().published[0].2.clone();
+        rig.mail(&came);
+        rig.host().published.clear();
+        assert!(String::from_utf8_lossy(&rig.sent()).ends_with(" #r :End of NAMES list\r\n"));
+        rig
+    };
+    let (mut one, mut two) = (enter(1), enter(2));
+    one.input(b"KICK #r n2 :out\r\nPRIVMSG #r :between\r\n");
+    two.input(b"JOIN #r\r\nPING x\r\n");
+    one.input(b"PRIVMSG #r :after\r\n");
+    assert_eq!(two.sent(), b"", "the answers wait for his coming");
+    let said: Vec<_> = one.host().published.iter().map(|(.., mail)| mail.clone()).collect();
+    let came: Vec<_> = two.host().published.iter().map(|(.., mail)| mail.clone()).collect();
+    let topic = two.host().published[0].0;
+    for mail in [&said[0], &said[1], &came[0], &said[2]] {
+        two.mail(mail);
+    }
+    let heard = String::from_utf8(two.sent()).expect("UTF-8");
+    let words: Vec<&str> = heard.lines().map(|line| line.split(' ').nth(1).expect("a command")).collect();
+    assert_eq!(words, ["KICK", "JOIN", "353", "366", "PONG", "PRIVMSG"], "{heard}");
+    assert!(heard.ends_with(":after\r\n"), "{heard}");
+    let me = Address { shard: 0, slot: 2, turn: 0 };
+    assert!(two.host().members.contains(&(topic, me)), "he stays in the topic of the room he is in");
+    // And whoever does not come back leaves it when he hears.
+    one.host().published.clear();
+    one.input(b"KICK #r n2 :again\r\n");
+    let out = one.host().published[0].2.clone();
+    two.mail(&out);
+    assert!(!two.host().members.contains(&(topic, me)));
 }

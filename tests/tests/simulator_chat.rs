@@ -268,11 +268,16 @@ fn stays(heard: &[u8], id: u64, kind: Kind) -> Vec<Vec<String>> {
     let whole = heard.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let text = std::str::from_utf8(&heard[..whole]).expect("what is relayed is UTF-8");
     let mut stays = vec![Vec::new()];
+    let mut is_in = kind == Kind::Person;
     for line in text.lines() {
-        if line.contains(&format!("!~u{id}@")) && (line.ends_with(" JOIN #lobby") || line.ends_with(" PART #lobby")) {
+        let is_own = line.contains(&format!("!~u{id}@"));
+        if is_own && (line.ends_with(" JOIN #lobby") || line.ends_with(" PART #lobby")) {
             stays.push(Vec::new());
+            is_in = line.ends_with(" JOIN #lobby");
         }
-        stays.last_mut().expect("there is one").extend(said(line, kind));
+        let said = said(line, kind);
+        assert!(is_in || said.is_none(), "{id} heard {line:?} while he was out");
+        stays.last_mut().expect("there is one").extend(said);
     }
     stays
 }

@@ -26,7 +26,7 @@ pub(crate) struct Person {
     is_secure: bool,
     /// The room he is in; none between two.
     room: Option<Arc<str>>,
-    is_leaving: bool,
+    leaving: Option<Leaving>,
     /// The connection speaks IRC after all.
     is_client: bool,
 }
@@ -36,6 +36,15 @@ enum Stage {
     Asked { tries_left: u32, until: Moment },
     Here,
     Over,
+}
+
+/// What is left to do when all answers are out.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    /// He said so.
+    Quit,
+    /// He has ended his direction.
+    End,
 }
 
 const QUESTION: &str = "What is your name?";
@@ -69,7 +78,7 @@ impl Person {
             host: "".into(),
             is_secure: false,
             room: None,
-            is_leaving: false,
+            leaving: None,
             is_client: false,
         }
     }
@@ -144,7 +153,7 @@ impl Person {
     fn answer(&mut self, text: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         match text {
             "/quit" => {
-                self.is_leaving = true;
+                self.leaving = Some(Leaving::Quit);
                 return Ok(());
             }
             "/help" => {
@@ -203,7 +212,7 @@ impl Person {
             "help" => self.help(cx),
             "quit" => {
                 self.go("Quit", cx);
-                self.is_leaving = true;
+                self.leaving = Some(Leaving::Quit);
             }
             unknown => {
                 let word: String = unknown.chars().take(32).collect();
@@ -368,12 +377,21 @@ impl Person {
         }
     }
     fn leave_if_done(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        if !self.is_leaving || !self.answers.is_empty() {
+        if !self.answers.is_empty() {
             return Ok(());
         }
-        self.go("Quit", cx);
-        cx.out.put(b"* Goodbye.\n");
-        Err(Close::Done)
+        match self.leaving.take() {
+            None => Ok(()),
+            Some(Leaving::Quit) => {
+                self.go("Quit", cx);
+                cx.out.put(b"* Goodbye.\n");
+                Err(Close::Done)
+            }
+            Some(Leaving::End) => {
+                cx.out.finish();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -396,7 +414,8 @@ impl Session for Person {
             }
             Event::End => {
                 self.go("Connection closed", cx);
-                cx.out.finish();
+                self.leaving = Some(Leaving::End);
+                return self.leave_if_done(cx);
             }
             Event::Stop => {
                 self.go("Server is leaving", cx);
@@ -409,8 +428,9 @@ impl Session for Person {
         Ok(())
     }
     fn wants(&self) -> Wants {
-        let waits =
-            self.resume.is_some() || self.is_leaving || self.answers.len() >= self.chat.options.limits.held_answers_max;
+        let waits = self.resume.is_some()
+            || self.leaving.is_some()
+            || self.answers.len() >= self.chat.options.limits.held_answers_max;
         let until = if let Stage::Asked { until, .. } = self.stage { Some(until) } else { None };
         Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }.by(self.resume)
     }
