@@ -170,6 +170,7 @@ pub(crate) enum Usage {
 pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
+    pub(crate) const DATA: u8 = 65;
     pub(crate) const UNAVAILABLE: u8 = 69;
     pub(crate) const NO_ANSWER: u8 = 75;
     pub(crate) const PROTOCOL: u8 = 76;

@@ -311,7 +311,7 @@ impl<S: Records> WebSocket<S> {
             self.scratch.clear();
         } else if self.writer.send(&mut self.scratch, cx, is_last).is_err() {
             self.say_close(Some(Code::GOING_AWAY), "", cx);
-            return result.and(Err(Close::Protocol("WebSocket: what was to be sent as text is not UTF-8".into())));
+            return result.and(Err(Close::Protocol(NOT_TEXT.into())));
         }
         self.tidy();
         match &result {
@@ -400,6 +400,8 @@ impl<S: Records> WebSocket<S> {
     }
 }
 
+/// How a client ends as [`Close::Protocol`] whose session said as text what is none.
+pub const NOT_TEXT: &str = "WebSocket: what was to be sent as text is not UTF-8";
 /// Between events a buffer keeps at most this much memory.
 const KEEP_BYTES_MAX: usize = 1 << 10;
 /// Messages from this many bytes on are compressed where that was agreed on: shorter ones gain less than a packet's header.

@@ -1,7 +1,7 @@
 //! Messages, ends, limits.
 use crate::common::{End, Order, Pair, Probe, SECOND, asked, client, closing, frame, options, probe, server, text};
 use proptest::prelude::*;
-use sotong_http::ws::{Breach, Code, Kind, Opcode, ServerOptions, Speech, WsLimits};
+use sotong_http::ws::{Breach, Code, Kind, NOT_TEXT, Opcode, ServerOptions, Speech, WsLimits};
 use sotong_session::{Close, Marks};
 
 const DONE: (Option<Close>, Option<Close>) = (Some(Close::Done), Some(Close::Done));
@@ -86,8 +86,7 @@ fn a_client_sends_no_text_that_is_none() {
     assert_eq!(probe(&pair.client).heard, ["소통".as_bytes()]);
     pair.say(&begin[..2]);
     assert_eq!(probe(&pair.server).heard.len(), 1);
-    let why = "WebSocket: what was to be sent as text is not UTF-8";
-    assert_eq!(pair.closes(), (Some(Close::Protocol(why.into())), Some(Close::Done)));
+    assert_eq!(pair.closes(), (Some(Close::Protocol(NOT_TEXT.into())), Some(Close::Done)));
 }
 
 #[test]

@@ -36,7 +36,7 @@ details-sotong =
     A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp://, unix:,
     tls://, tls+unix:, ws:// or wss://, or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
 
-    Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 69 refused or unreachable, 75 no answer, 76 cut off by the
+    Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 65 input that cannot be sent, 69 refused or unreachable, 75 no answer, 76 cut off by the
     peer, 77 a certificate refused, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
 details-units =
     Sizes (BYTES) are bytes, or have a unit: B, KiB, MiB, GiB. Times (TIME) are seconds, or have a unit: ms, s, m, h, d.
@@ -194,6 +194,8 @@ arg-tls-max = Newest version of TLS that is spoken; 1.3 unless it is given
 arg-tls-time = How long a TLS handshake may take; 10s unless it is given
 arg-ws-origin = At ws:// addresses, let in pages of these origins too, such as https://example.org, or * for all; else only those of the host that was asked for (programs, which name no origin, always)
 arg-ws-deflate = Offer or accept compressed messages (permessage-deflate), each on its own; they cost far more time than plain ones
+arg-ws-message-bytes-max = Bytes of a message in all its fragments, and of what it inflates to; 64KiB unless it is given; a longer one ends its connection (1009)
+arg-ws-fragments-max = Fragments of a message; 128 unless it is given; more end their connection (1008)
 arg-keepalive = Ask a silent peer after this long whether it is still there
 arg-members-max = People in the room at once
 arg-line-bytes-max = A longer line ends its sender's connection
@@ -449,6 +451,7 @@ connect-speaks-tls = { $peer } answered with an alert of TLS, which it seems to 
 join-ws-refused = { $peer } granted no WebSocket; it answered { $status }. Check the path, and the port.
 join-ws-truncated = { $peer } ended without the end mark of WebSocket (a Close frame); what came may be cut off.
 join-ws-idle = { $peer } did not finish a handshake of WebSocket within { $time }; -w waits longer.
+join-ws-not-text = the input is not UTF-8, so it cannot be sent as text; send it with --blocks.
 join-ws = WebSocket with { $peer } failed: { $why }.
 connect-insecure = the server's certificate is not checked (--insecure): whoever is on the way can read and change everything.
 untrusted-expired = its certificate expired on { $date }

@@ -35,7 +35,7 @@ details-sotong =
     서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:, tls://, tls+unix:, ws://, wss://로 시작하는 단어나
     --log-format json의 "listening" 이벤트를 읽으면 됩니다. LISTEN_FDS로 넘겨받은 리스너가 있으면 주소 대신 그것을 씁니다.
 
-    종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
+    종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 65 보낼 수 없는 입력, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
     끊음, 77 인증서 거부, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
 details-units =
     크기(BYTES)는 바이트 수로 쓰거나 B, KiB, MiB, GiB를 붙입니다. 시간(TIME)은 초로 쓰거나 ms, s, m, h, d를 붙입니다.
@@ -191,6 +191,8 @@ arg-tls-max = 쓸 수 있는 가장 높은 TLS 버전. 없으면 1.3입니다
 arg-tls-time = TLS 핸드셰이크에 줄 시간. 없으면 10초입니다
 arg-ws-origin = ws:// 주소에서 이 출처(origin)의 웹 페이지도 받아들입니다. 예: https://example.org, 모두 받으려면 *. 없으면 요청한 호스트의 페이지만 받습니다. 출처를 밝히지 않는 프로그램은 언제나 받습니다
 arg-ws-deflate = 압축된 메시지(permessage-deflate)를 제안하거나 받아들입니다. 메시지마다 따로 압축하며, 압축하지 않을 때보다 시간이 훨씬 많이 듭니다
+arg-ws-message-bytes-max = 조각을 모두 합친 메시지 하나와 그 압축을 푼 결과의 최대 크기. 없으면 64KiB입니다. 더 길면 연결을 끊습니다(1009)
+arg-ws-fragments-max = 메시지 하나를 나눈 조각의 최대 개수. 없으면 128개입니다. 더 많으면 연결을 끊습니다(1008)
 arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
 arg-members-max = 방에 동시에 있을 수 있는 사람의 수
 arg-line-bytes-max = 한 줄의 최대 크기. 더 긴 줄을 보낸 연결은 끊습니다
@@ -434,6 +436,7 @@ connect-speaks-tls = { $peer } 쪽이 TLS 경고로 응답했습니다. TLS를 �
 join-ws-refused = { $peer } 쪽이 웹소켓을 허락하지 않고 { $status }{ PARTICLE($status, "으로/로") } 응답했습니다. 경로와 포트를 확인하십시오.
 join-ws-truncated = { $peer } 쪽이 웹소켓의 끝 표시(Close 프레임) 없이 연결을 끝냈습니다. 받은 내용이 잘렸을 수 있습니다.
 join-ws-idle = { $peer } 쪽이 { $time } 안에 웹소켓 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
+join-ws-not-text = 입력이 UTF-8이 아니므로 텍스트로 보낼 수 없습니다. --blocks로 보내십시오.
 join-ws = { $peer } 쪽과의 웹소켓 통신이 실패했습니다: { $why }.
 connect-insecure = 서버 인증서를 확인하지 않습니다(--insecure). 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다.
 untrusted-expired = 인증서가 { $date }에 만료되었습니다

@@ -6,7 +6,7 @@ use clap::Args;
 use sotong_http::ws::{ClientOptions, Origins, ServerOptions, WsLimits};
 
 use crate::failure::Usage;
-use crate::units::{Span, some_time};
+use crate::units::{Size, Span, some_time, whole};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "ws")]
@@ -15,12 +15,21 @@ pub(crate) struct ServeWs {
     ws_origin: Vec<String>,
     #[arg(long)]
     ws_deflate: bool,
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    ws_message_bytes_max: Option<Size>,
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1 << 30), hide_short_help = true)]
+    ws_fragments_max: Option<usize>,
 }
 
 impl ServeWs {
     /// A flag that was given, which means nothing without a `ws://` address.
     pub(crate) fn given(&self) -> Option<&'static str> {
-        let given = [(!self.ws_origin.is_empty(), "--ws-origin"), (self.ws_deflate, "--ws-deflate")];
+        let given = [
+            (!self.ws_origin.is_empty(), "--ws-origin"),
+            (self.ws_deflate, "--ws-deflate"),
+            (self.ws_message_bytes_max.is_some(), "--ws-message-bytes-max"),
+            (self.ws_fragments_max.is_some(), "--ws-fragments-max"),
+        ];
         given.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
@@ -30,7 +39,13 @@ impl ServeWs {
             all if all.iter().any(|origin| origin == "*") => Origins::Any,
             listed => Origins::Listed(listed.iter().map(|origin| origin.trim_end_matches('/').into()).collect()),
         };
-        ServerOptions { origins, deflate: self.ws_deflate, ..ServerOptions::default() }
+        let usual = WsLimits::default();
+        let limits = WsLimits {
+            message_bytes_max: self.ws_message_bytes_max.map_or(usual.message_bytes_max, |size| size.0),
+            fragments_max: self.ws_fragments_max.unwrap_or(usual.fragments_max),
+            ..usual
+        };
+        ServerOptions { origins, deflate: self.ws_deflate, limits, ..ServerOptions::default() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sotong_certs::HostName;
 use sotong_drivers::bridge::{Crossed, Form, Messages, Passing};
-use sotong_http::ws::{ClientOptions, Kind, Speech, WebSocket};
+use sotong_http::ws::{ClientOptions, Kind, NOT_TEXT, Speech, WebSocket};
 use sotong_net::endpoint::{Endpoint, Host, HostPort};
 use sotong_session::Close;
 
@@ -55,6 +55,7 @@ impl Client {
                 let why = text.strip_prefix("WebSocket: ")?;
                 match why.strip_prefix("the server answered ") {
                     Some(status) => WsFailure::Refused(status.to_owned()),
+                    None if text == NOT_TEXT => WsFailure::NotText,
                     None => WsFailure::Broken(why.to_owned()),
                 }
             }

@@ -14,6 +14,8 @@ pub(crate) enum WsFailure {
     Truncated,
     /// An opening or a closing handshake took longer than this.
     Idle(Duration),
+    /// The input is no text, and was to be sent as such.
+    NotText,
     /// It failed otherwise, or the peer closed it with a complaint.
     Broken(String),
 }
@@ -25,6 +27,7 @@ impl WsFailure {
                 Some("401" | "403" | "407") => code::CERTIFICATE,
                 _ => code::UNAVAILABLE,
             },
+            Self::NotText => code::DATA,
             Self::Truncated | Self::Broken(_) => code::PROTOCOL,
             Self::Idle(_) => code::NO_ANSWER,
         }
@@ -39,6 +42,7 @@ impl WsFailure {
             Self::Idle(time_max) => {
                 text!(catalogue, "join-ws-idle", peer = peer.to_owned(), time = Span(*time_max).words(catalogue))
             }
+            Self::NotText => text!(catalogue, "join-ws-not-text"),
             Self::Broken(why) => text!(catalogue, "join-ws", peer = peer.to_owned(), why = why.clone()),
         }
     }
