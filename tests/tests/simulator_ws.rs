@@ -42,7 +42,7 @@ struct Scene {
 
 impl Scene {
     fn new(seed: u64) -> Self {
-        let time = |usual: u64| Duration::from_secs(if seed.is_multiple_of(2) { 600 } else { usual });
+        let time = |usual: u64| Duration::from_secs(if seed.is_multiple_of(2) { 300 } else { usual });
         // The slowest wires bring 60 bytes a second: more than ten seconds for a handshake.
         let limits = WsLimits {
             upgrade: time(10),

@@ -141,6 +141,27 @@ fn ends_of_either_side() {
 }
 
 #[test]
+fn a_client_waits_until_the_server_ends_the_connection() {
+    for is_slow in [false, true] {
+        let mut pair = Pair::usual(Probe::ear(), Probe::ear()).open();
+        pair.client.mail(&Order::Finish);
+        pair.carry(false);
+        let answer = pair.server.sent();
+        assert_eq!(answer, closing(1000, ""));
+        assert_eq!(pair.server.close(), Some(&Close::Done), "the server ends it");
+        pair.client.input(&answer);
+        assert_eq!(pair.client.close(), None);
+        if is_slow {
+            pair.client.input(b"rubbish behind the end");
+            pair.client.advance(10 * SECOND);
+        } else {
+            pair.client.end();
+        }
+        assert_eq!(pair.client.close(), Some(&Close::Done), "or its time is over");
+    }
+}
+
+#[test]
 fn a_close_has_its_time() {
     let mut end = asked(Probe::ear());
     end.mail(&Order::Finish);
