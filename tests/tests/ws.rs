@@ -198,8 +198,10 @@ fn python_is_a_server() {
     let server = python.start(["-u", "-c", SERVER]);
     let text = server.wait_printed("its port", |text| text.contains('\n'));
     let address = text.trim().replace("tcp://", "ws://");
-    let run = |more: &[&str], input: &[u8]| process::run([&["connect", address.as_str()], more].concat(), input);
-    for more in [&["--ws-protocol", "one,two"][..], &["--ws-deflate"]] {
+    let run = |more: &[&str], input: &[u8]| {
+        process::run([&["connect", "--ws-protocol", "one,two", address.as_str()], more].concat(), input)
+    };
+    for more in [&[][..], &["--ws-deflate"]] {
         let done = run(more, format!("{HELLO}\nlong\nparts\n").as_bytes());
         let expect = format!("{HELLO}\n{}\nab\n", "l".repeat(1_000_000));
         assert!(done.stdout == expect.as_bytes(), "{more:?}: {} bytes, {}", done.stdout.len(), done.stderr);

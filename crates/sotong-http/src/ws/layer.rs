@@ -324,7 +324,11 @@ impl<S: Records> WebSocket<S> {
             }
         }
         self.took &= cx.takes(wants);
-        result
+        match result {
+            // What the peer complained of is not lost because our side had said all.
+            Err(Close::Done) => Err(self.complaint().unwrap_or(Close::Done)),
+            result => result,
+        }
     }
     /// Gives back the memory of a large answer.
     fn tidy(&mut self) {
@@ -390,16 +394,17 @@ impl<S: Records> WebSocket<S> {
             }
         }
     }
+    /// What the peer's Close frame complained of.
+    fn complaint(&self) -> Option<Close> {
+        let (PeerEnd::Owed(said) | PeerEnd::Told(said)) = &self.theirs else { return None };
+        let code = said.code.filter(|code| code.is_complaint())?;
+        let reason = if said.reason.is_empty() { String::new() } else { format!(": {:?}", said.reason) };
+        Some(Close::Protocol(format!("WebSocket: the peer closed with {code}{reason}").into()))
+    }
     /// How it ends once both sides have said that they are done.
     fn outcome(&self) -> Option<Close> {
-        let (OurEnd::Closed, PeerEnd::Told(Said { code, reason })) = (self.ours, &self.theirs) else { return None };
-        Some(match code {
-            Some(code) if code.is_complaint() => {
-                let reason = if reason.is_empty() { String::new() } else { format!(": {reason:?}") };
-                Close::Protocol(format!("WebSocket: the peer closed with {code}{reason}").into())
-            }
-            Some(_) | None => Close::Done,
-        })
+        let is_over = matches!((self.ours, &self.theirs), (OurEnd::Closed, PeerEnd::Told(_)));
+        is_over.then(|| self.complaint().unwrap_or(Close::Done))
     }
     /// Both sides have said that they are done: the server ends the connection, and the client waits for that (RFC 6455
     /// §7.1.1), so that never both have something left to say and nobody who hears it.

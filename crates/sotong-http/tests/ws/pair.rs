@@ -162,6 +162,14 @@ fn a_client_waits_until_the_server_ends_the_connection() {
 }
 
 #[test]
+fn a_complaint_is_not_lost_where_the_session_is_done() {
+    let mut end = asked(Probe { finishes: false, ..Probe::ear() });
+    end.input(&frame(Opcode::Close, true, b"\x03\xf1"));
+    end.mail(&Order::Leave(Close::Done));
+    assert_eq!(end.close(), Some(&Close::Protocol("WebSocket: the peer closed with 1009".into())));
+}
+
+#[test]
 fn a_close_has_its_time() {
     let mut end = asked(Probe::ear());
     end.mail(&Order::Finish);
