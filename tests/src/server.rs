@@ -205,8 +205,11 @@ fn cpu(pid: u32) -> Duration {
 
 /// The address that a start-up line tells, found as scripts find it.
 fn address_in(line: &str) -> Option<String> {
-    let is_address =
-        |word: &str| ["tcp://", "udp://", "unix:", "tls://", "tls+unix:"].iter().any(|scheme| word.starts_with(scheme));
+    let is_address = |word: &str| {
+        ["tcp://", "udp://", "unix:", "tls://", "tls+unix:", "ws://", "wss://"]
+            .iter()
+            .any(|scheme| word.starts_with(scheme))
+    };
     if let Some((_, rest)) = line.split_once(r#""event":"listening""#) {
         let (_, rest) = rest.split_once(r#""address":""#)?;
         return rest.split('"').next().map(str::to_owned);

@@ -112,3 +112,48 @@ fn guest_serves_while_its_host_does_something_else() {
     assert_eq!(done.code(), Some(0), "{}", done.stderr);
     assert!(String::from_utf8_lossy(&done.stdout).ends_with("served 1 connections\n"));
 }
+
+/// What Autobahn's server does, with one case.
+const CASES: &str = r#"
+import asyncio, websockets
+
+async def serve(ws, *rest):
+    path = rest[0] if rest else ws.request.path
+    if path == "/getCaseCount":
+        await ws.send("1")
+    elif path.startswith("/runCase?case=1&"):
+        for message in ("소통", b"\xff" * 70000):
+            await ws.send(message)
+            assert await ws.recv() == message
+        print("echoed", flush=True)
+    elif path.startswith("/updateReports?"):
+        print("reported", flush=True)
+
+async def main():
+    async with websockets.serve(serve, "127.0.0.1", 0, max_size=None) as server:
+        print("listening on ws://127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.Future()
+
+asyncio.run(main())
+"#;
+
+#[test]
+fn ws_client_echoes_what_its_server_says() {
+    let Some(python) = tool("python3") else { return };
+    if python.run(["-c", "import websockets"], b"").code() != Some(0) {
+        println!("skipped: Python has no websockets");
+        return;
+    }
+    let server = python.start(["-u", "-c", CASES]);
+    let address = addresses(&server, 1).remove(0);
+    let done = start_with(Command::new(example("ws_client")).arg(&address).stdin(Stdio::null()).stdout(Stdio::piped()));
+    let done = done.wait();
+    assert_eq!(
+        (done.code(), String::from_utf8_lossy(&done.stdout).as_ref()),
+        (Some(0), "1 cases\n"),
+        "{}",
+        done.stderr
+    );
+    server.wait_for("reported");
+    server.wait_for("echoed");
+}

@@ -251,6 +251,13 @@ fn what_the_pages_about_the_web_show_happens() {
 }
 
 #[test]
+fn what_the_pages_about_web_sockets_show_happens() {
+    for language in ["en", "ko"] {
+        check(&root().join(format!("docs/{language}/websocket.md")));
+    }
+}
+
+#[test]
 fn what_differs_is_left_open() {
     for (line, told, expect) in [
         ("a b c", "a b c", true),

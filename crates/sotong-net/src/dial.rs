@@ -75,7 +75,7 @@ impl Default for Retry {
 
 /// Connects to `to`. The socket waits (it is in blocking mode) and is closed on exec; TCP sends without delay.
 ///
-/// Where TLS is to be spoken it has still to be begun: the connection alone stands.
+/// Where TLS or WebSocket is to be spoken it has still to be begun: the connection alone stands.
 ///
 /// A UDP socket is connected at once, to the first address that there is a route to (of `localhost`, 127.0.0.1): whether anybody is there shows only
 /// when something is sent, see [`crate::probe`].
@@ -86,7 +86,10 @@ pub fn dial(to: &Endpoint, options: &DialOptions) -> Result<Socket, DialError> {
     to.check_dial()?;
     let deadline = Deadline::new(options);
     let (fd, wire) = match to {
-        Endpoint::Tcp(host_port) | Endpoint::Tls(host_port) => {
+        Endpoint::Tcp(host_port)
+        | Endpoint::Tls(host_port)
+        | Endpoint::Ws(host_port, _)
+        | Endpoint::Wss(host_port, _) => {
             let addresses = addresses_of(host_port, options, &deadline)?;
             (race(to, addresses, options, &deadline)?, Wire::Stream)
         }

@@ -2,7 +2,7 @@
 //!
 //! `tcp://host:port`, `udp://host:port`, `unix:/path`, `unix:relative`, `unix:@abstract`; a bare `host:port` is TCP,
 //! `:PORT` is localhost, `*:PORT` every address of the machine. `tls://` and `tls+unix:` are the same places with TLS spoken
-//! there; what speaks it is not this crate's. What is parsed is only text: names are looked up later, by [`crate::resolve`].
+//! there, `ws://host:port/path` and `wss://` those where WebSocket is; what speaks it is not this crate's. What is parsed is only text: names are looked up later, by [`crate::resolve`].
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,6 +14,8 @@ use std::{
 pub const UNIX_NAME_BYTES_MAX: usize = 107;
 /// Bytes that a host name may have (RFC 1035 §2.3.4, less the root label and length bytes).
 pub const HOST_NAME_BYTES_MAX: usize = 253;
+/// Bytes that the path and query of a WebSocket's address may have: some of them go with a socket to a worker process.
+pub const WS_PATH_BYTES_MAX: usize = 1024;
 
 /// Where something is heard or reached.
 ///
@@ -30,7 +32,16 @@ pub enum Endpoint {
     Tls(HostPort),
     /// TLS over a Unix stream socket.
     TlsUnix(UnixName),
+    /// WebSocket over a TCP port.
+    Ws(HostPort, WsPath),
+    /// WebSocket within TLS over a TCP port.
+    Wss(HostPort, WsPath),
 }
+
+/// What is asked for at a WebSocket's address: a path that begins with `/`, and a query behind `?` if there is one; at most
+/// [`WS_PATH_BYTES_MAX`] bytes without spaces, control characters and `#`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WsPath(Box<str>);
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,6 +89,10 @@ pub enum Scheme {
     Tls,
     /// `tls+unix:`
     TlsUnix,
+    /// `ws://`
+    Ws,
+    /// `wss://`
+    Wss,
 }
 
 /// What is taken where the text leaves it open.
@@ -97,7 +112,7 @@ pub enum EndpointError {
     #[error("an empty address: write HOST:PORT, :PORT or unix:PATH")]
     Empty,
     /// No such scheme; `like` is one that differs by a slip of the finger.
-    #[error("unknown scheme {scheme:?}: known are tcp, udp, unix, tls and tls+unix{}", .like.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    #[error("unknown scheme {scheme:?}: known are tcp, udp, unix, tls, tls+unix, ws and wss{}", .like.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
     UnknownScheme {
         /// What was written.
         scheme: String,
@@ -171,6 +186,20 @@ pub enum EndpointError {
         /// What follows.
         text: String,
     },
+    /// A WebSocket's path has a character that no URL has there; a fragment means nothing to a server.
+    #[error("{path:?} is no path: {bad:?} cannot be part of one")]
+    BadPath {
+        /// What was written.
+        path: String,
+        /// The first character that does not belong.
+        bad: char,
+    },
+    /// A WebSocket's path and query are longer than [`WS_PATH_BYTES_MAX`].
+    #[error("a path of {bytes} bytes: at most {WS_PATH_BYTES_MAX}")]
+    PathTooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// A path without `unix:`.
     #[error("write unix:{path} for a Unix socket")]
     BarePath {
@@ -219,6 +248,8 @@ impl Endpoint {
             Scheme::Unix => UnixName::parse(rest).map(Self::Unix),
             Scheme::Tls => HostPort::parse(rest, defaults.port).map(Self::Tls),
             Scheme::TlsUnix => UnixName::parse(rest).map(Self::TlsUnix),
+            Scheme::Ws => parse_ws(rest, defaults.port.unwrap_or(80)).map(|(to, path)| Self::Ws(to, path)),
+            Scheme::Wss => parse_ws(rest, defaults.port.unwrap_or(443)).map(|(to, path)| Self::Wss(to, path)),
         }
     }
     /// The scheme that it is written with.
@@ -229,11 +260,13 @@ impl Endpoint {
             Self::Unix(_) => Scheme::Unix,
             Self::Tls(_) => Scheme::Tls,
             Self::TlsUnix(_) => Scheme::TlsUnix,
+            Self::Ws(..) => Scheme::Ws,
+            Self::Wss(..) => Scheme::Wss,
         }
     }
     /// Whether TLS is spoken there.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::TlsUnix(_))
+        matches!(self, Self::Tls(_) | Self::TlsUnix(_) | Self::Wss(..))
     }
     /// Whether it is a Unix socket.
     pub fn is_unix(&self) -> bool {
@@ -245,6 +278,7 @@ impl Endpoint {
         match self {
             Self::Tcp(to) => Self::Tls(to),
             Self::Unix(name) => Self::TlsUnix(name),
+            Self::Ws(to, path) => Self::Wss(to, path),
             other => other,
         }
     }
@@ -254,13 +288,50 @@ impl Endpoint {
         match self {
             Self::Tls(to) => Self::Tcp(to),
             Self::TlsUnix(name) => Self::Unix(name),
+            Self::Wss(to, path) => Self::Ws(to, path),
             other => other,
+        }
+    }
+    /// What is asked for, where WebSocket is spoken.
+    pub fn ws_path(&self) -> Option<&WsPath> {
+        match self {
+            Self::Ws(_, path) | Self::Wss(_, path) => Some(path),
+            _ => None,
+        }
+    }
+    /// The same place, without TLS and WebSocket.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        match self.without_tls() {
+            Self::Ws(to, _) => Self::Tcp(to),
+            other => other,
+        }
+    }
+    /// What is spoken there beyond the plain transport, as a word without spaces that goes with a socket; it may be empty.
+    pub fn spoken(&self) -> String {
+        match self {
+            Self::Tcp(_) | Self::Udp(_) | Self::Unix(_) => String::new(),
+            Self::Tls(_) | Self::TlsUnix(_) => "tls".to_owned(),
+            Self::Ws(_, path) => format!("ws{path}"),
+            Self::Wss(_, path) => format!("wss{path}"),
+        }
+    }
+    /// The same place, with what [`Self::spoken`] says spoken there; `None` where that cannot be.
+    pub fn with_spoken(self, word: &str) -> Option<Self> {
+        let at = word.find('/').unwrap_or(word.len());
+        let (name, path) = word.split_at(at);
+        match (name, self) {
+            ("", plain) if path.is_empty() => Some(plain),
+            ("tls", plain @ (Self::Tcp(_) | Self::Unix(_))) if path.is_empty() => Some(plain.with_tls()),
+            ("ws", Self::Tcp(to)) => Some(Self::Ws(to, WsPath::parse(path).ok()?)),
+            ("wss", Self::Tcp(to)) => Some(Self::Wss(to, WsPath::parse(path).ok()?)),
+            _ => None,
         }
     }
     /// The host and port, unless it is a Unix socket.
     pub fn host_port(&self) -> Option<&HostPort> {
         match self {
-            Self::Tcp(to) | Self::Udp(to) | Self::Tls(to) => Some(to),
+            Self::Tcp(to) | Self::Udp(to) | Self::Tls(to) | Self::Ws(to, _) | Self::Wss(to, _) => Some(to),
             Self::Unix(_) | Self::TlsUnix(_) => None,
         }
     }
@@ -303,6 +374,8 @@ impl fmt::Display for Endpoint {
             Self::Unix(name) => write!(f, "unix:{name}"),
             Self::Tls(to) => write!(f, "tls://{to}"),
             Self::TlsUnix(name) => write!(f, "tls+unix:{name}"),
+            Self::Ws(to, path) => write!(f, "ws://{to}{}", path.written()),
+            Self::Wss(to, path) => write!(f, "wss://{to}{}", path.written()),
         }
     }
 }
@@ -315,7 +388,7 @@ impl Default for Defaults {
 
 impl Scheme {
     /// Every scheme, for messages.
-    pub const KNOWN: [Self; 5] = [Self::Tcp, Self::Udp, Self::Unix, Self::Tls, Self::TlsUnix];
+    pub const KNOWN: [Self; 7] = [Self::Tcp, Self::Udp, Self::Unix, Self::Tls, Self::TlsUnix, Self::Ws, Self::Wss];
 
     /// Its name, without the colon.
     pub fn name(self) -> &'static str {
@@ -325,6 +398,8 @@ impl Scheme {
             Self::Unix => "unix",
             Self::Tls => "tls",
             Self::TlsUnix => "tls+unix",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
     fn known(text: &str) -> Option<Self> {
@@ -344,6 +419,45 @@ impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+impl WsPath {
+    /// Reads what follows the port; nothing is `/`.
+    fn parse(text: &str) -> Result<Self, EndpointError> {
+        if let Some(bad) = text.chars().find(|c| c.is_whitespace() || c.is_control() || *c == '#') {
+            return Err(EndpointError::BadPath { path: text.into(), bad });
+        }
+        let slash = if text.starts_with('/') { "" } else { "/" };
+        let path = format!("{slash}{text}");
+        match path.len() {
+            bytes if bytes > WS_PATH_BYTES_MAX => Err(EndpointError::PathTooLong { bytes }),
+            _ => Ok(Self(path.into())),
+        }
+    }
+    /// Path and query.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// Without the path of those that have none.
+    fn written(&self) -> &str {
+        if &*self.0 == "/" { "" } else { &self.0 }
+    }
+}
+
+impl fmt::Display for WsPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A host, a port and a path.
+fn parse_ws(text: &str, port: u16) -> Result<(HostPort, WsPath), EndpointError> {
+    let (place, path) = text.find(['/', '?', '#']).map_or((text, ""), |at| text.split_at(at));
+    // What has a path is a URL, in which a host stands.
+    if place.is_empty() {
+        return Err(EndpointError::Empty);
+    }
+    Ok((HostPort::parse(place, Some(port))?, WsPath::parse(path)?))
 }
 
 impl HostPort {
@@ -589,159 +703,4 @@ fn is_one_slip_away(a: &[u8], b: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn parsed(text: &str) -> Result<String, EndpointError> {
-        text.parse::<Endpoint>().map(|endpoint| endpoint.to_string())
-    }
-
-    #[test]
-    fn every_form_is_read_and_written_in_full() {
-        for (text, full) in [
-            ("tcp://example.org:80", "tcp://example.org:80"),
-            ("TCP://example.org:80/", "tcp://example.org:80"),
-            ("udp://127.0.0.1:53", "udp://127.0.0.1:53"),
-            ("example.org:80", "tcp://example.org:80"),
-            ("localhost:80", "tcp://localhost:80"),
-            ("LocalHost:80", "tcp://localhost:80"),
-            (":80", "tcp://localhost:80"),
-            (":0", "tcp://localhost:0"),
-            ("udp://:80", "udp://localhost:80"),
-            ("*:80", "tcp://*:80"),
-            ("udp://*:65535", "udp://*:65535"),
-            ("0.0.0.0:80", "tcp://0.0.0.0:80"),
-            ("[::]:80", "tcp://[::]:80"),
-            ("[::1]:80", "tcp://[::1]:80"),
-            ("[0:0:0:0:0:0:0:1]:80", "tcp://[::1]:80"),
-            ("[fe80::1%lo]:80", "tcp://[fe80::1%lo]:80"),
-            ("[::ffff:1.2.3.4]:80", "tcp://[::ffff:1.2.3.4]:80"),
-            ("tcp:80", "tcp://tcp:80"),
-            ("소통.example:80", "tcp://소통.example:80"),
-            ("my_host:80", "tcp://my_host:80"),
-            ("unix:/run/x.sock", "unix:/run/x.sock"),
-            ("unix:///run/x.sock", "unix:/run/x.sock"),
-            ("unix:////run/x.sock", "unix:/run/x.sock"),
-            ("unix:x.sock", "unix:x.sock"),
-            ("unix:./@x", "unix:./@x"),
-            ("unix:@name", "unix:@name"),
-            ("unix:@/in/a:b", "unix:@/in/a:b"),
-            ("unix:소켓", "unix:소켓"),
-            ("tls://example.org:443/", "tls://example.org:443"),
-            ("TLS://:443", "tls://localhost:443"),
-            ("tls://*:443", "tls://*:443"),
-            ("tls:443", "tcp://tls:443"),
-            ("tls+unix:///run/x.sock", "tls+unix:/run/x.sock"),
-            ("tls+unix:@name", "tls+unix:@name"),
-        ] {
-            assert_eq!(parsed(text).as_deref(), Ok(full), "{text}");
-            assert_eq!(parsed(full).as_deref(), Ok(full), "{full}");
-        }
-    }
-
-    #[test]
-    fn every_mistake_has_its_own_answer() {
-        use EndpointError as E;
-        let long = "a".repeat(108);
-        for (text, error) in [
-            ("", E::Empty),
-            ("tcp://", E::Empty),
-            ("ssl://h:1", E::UnknownScheme { scheme: "ssl".into(), like: Some(Scheme::Tls) }),
-            ("tls+tcp://h:1", E::UnknownScheme { scheme: "tls+tcp".into(), like: None }),
-            ("tls:h:1", E::MissingSlashes { scheme: Scheme::Tls, rest: "h:1".into() }),
-            ("tls+unix:", E::EmptyUnixName),
-            ("tpc://h:1", E::UnknownScheme { scheme: "tpc".into(), like: Some(Scheme::Tcp) }),
-            ("tcp6://h:1", E::UnknownScheme { scheme: "tcp6".into(), like: Some(Scheme::Tcp) }),
-            ("UPD://h:1", E::UnknownScheme { scheme: "UPD".into(), like: Some(Scheme::Udp) }),
-            ("unx:/tmp/a", E::UnknownScheme { scheme: "unx".into(), like: Some(Scheme::Unix) }),
-            ("http://h:1", E::UnknownScheme { scheme: "http".into(), like: None }),
-            ("tcp:h:1", E::MissingSlashes { scheme: Scheme::Tcp, rest: "h:1".into() }),
-            ("example.org", E::MissingPort { host: "example.org".into() }),
-            ("example.org:", E::MissingPort { host: "example.org".into() }),
-            ("[::1]", E::MissingPort { host: "[::1]".into() }),
-            ("[::1]:", E::MissingPort { host: "[::1]".into() }),
-            ("8080", E::PortAlone { port: 8080 }),
-            ("h:65536", E::BadPort { port: "65536".into() }),
-            ("80000", E::BadPort { port: "80000".into() }),
-            ("h:-1", E::BadPort { port: "-1".into() }),
-            ("h:+80", E::BadPort { port: "+80".into() }),
-            ("h:http", E::BadPort { port: "http".into() }),
-            ("h:80:90", E::BadPort { port: "80:90".into() }),
-            ("[]:80", E::EmptyHost),
-            ("::1", E::UnbracketedIpv6 { text: "::1".into() }),
-            ("fe80::1%eth0:80", E::UnbracketedIpv6 { text: "fe80::1%eth0:80".into() }),
-            ("tcp://::1:80", E::UnbracketedIpv6 { text: "::1:80".into() }),
-            ("[::1:80", E::BadIpv6 { text: "[::1:80".into() }),
-            ("[::g]:80", E::BadIpv6 { text: "::g".into() }),
-            ("[::1%]:80", E::BadIpv6 { text: "::1%".into() }),
-            ("[127.0.0.1]:80", E::BadIpv6 { text: "127.0.0.1".into() }),
-            ("[::1]80", E::BadIpv6 { text: "[::1]80".into() }),
-            ("127.0.0.256:80", E::BadIpv4 { text: "127.0.0.256".into() }),
-            ("127.1:80", E::BadIpv4 { text: "127.1".into() }),
-            ("a b:80", E::BadHost { host: "a b".into(), bad: ' ' }),
-            ("user@h:80", E::BadHost { host: "user@h".into(), bad: '@' }),
-            ("tcp://h:80/index", E::AfterPort { text: "/index".into() }),
-            ("example.org:/x", E::AfterPort { text: "/x".into() }),
-            ("./sock", E::BarePath { path: "./sock".into() }),
-            ("/tmp/sock", E::BarePath { path: "/tmp/sock".into() }),
-            ("unix:", E::EmptyUnixName),
-            ("unix:@", E::EmptyUnixName),
-            ("unix://", E::EmptyUnixName),
-            ("unix://run/x", E::UnixHost { path: "run/x".into() }),
-            ("unix:a\0b", E::NulInUnixName),
-        ] {
-            assert_eq!(parsed(text), Err(error), "{text}");
-        }
-        assert_eq!(parsed(&format!("unix:{long}")), Err(E::UnixNameTooLong { bytes: 108 }));
-        assert_eq!(parsed(&format!("unix:@{long}")), Err(E::UnixNameTooLong { bytes: 108 }));
-        assert!(parsed(&format!("unix:{}", &long[1..])).is_ok());
-        assert_eq!(parsed(&format!("{}:1", "a".repeat(254))), Err(E::HostTooLong { bytes: 254 }));
-    }
-
-    #[test]
-    fn defaults_fill_in_what_is_open() {
-        let defaults = Defaults { scheme: Scheme::Udp, port: Some(7) };
-        let read = |text| Endpoint::parse(text, defaults).map(|endpoint| endpoint.to_string());
-        assert_eq!(read("host").as_deref(), Ok("udp://host:7"));
-        assert_eq!(read("[::1]").as_deref(), Ok("udp://[::1]:7"));
-        assert_eq!(read("tcp://*").as_deref(), Ok("tcp://*:7"));
-        assert_eq!(read("host:9").as_deref(), Ok("udp://host:9"));
-        assert_eq!(read("99"), Err(EndpointError::PortAlone { port: 99 }));
-    }
-
-    #[test]
-    fn what_can_only_be_listened_on_is_not_dialled() {
-        let check = |text: &str| text.parse::<Endpoint>().unwrap().check_dial();
-        assert_eq!(check("*:80"), Err(EndpointError::DialAll));
-        assert_eq!(check("udp://:0"), Err(EndpointError::DialPortZero));
-        assert_eq!(check(":80"), Ok(()));
-        assert_eq!(check("unix:x"), Ok(()));
-        assert_eq!(check("tls://*:80"), Err(EndpointError::DialAll));
-    }
-
-    #[test]
-    fn the_message_names_the_known_schemes() {
-        let message = parsed("tpc://h:1").unwrap_err().to_string();
-        assert_eq!(message, "unknown scheme \"tpc\": known are tcp, udp, unix, tls and tls+unix; did you mean tcp?");
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_read_is_written_so_that_it_reads_the_same(
-            text in prop_oneof![
-                any::<String>(),
-                "(tcp://|udp://|unix:|tls://|tls\\+unix:|)[a-z0-9.:*%@/\\[\\]-]{0,20}(:[0-9]{1,5})?",
-            ]
-        ) {
-            if let Ok(endpoint) = text.parse::<Endpoint>() {
-                prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
-            }
-        }
-        #[test]
-        fn every_socket_address_is_an_endpoint(address in any::<SocketAddr>()) {
-            let endpoint = Endpoint::Tcp(HostPort::of(address));
-            prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
-        }
-    }
-}
+mod tests;

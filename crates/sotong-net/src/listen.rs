@@ -152,6 +152,16 @@ impl Bound {
             Self::Datagrams(sockets) => Self::Datagrams(sockets),
         }
     }
+    /// The same with what [`Endpoint::spoken`] says spoken there; `None` where that cannot be.
+    pub fn with_spoken(self, word: &str) -> Option<Self> {
+        match self {
+            Self::Stream(listener) => {
+                let endpoint = listener.endpoint().clone().with_spoken(word)?;
+                Some(Self::Stream(listener.heard_at(endpoint)))
+            }
+            Self::Datagrams(sockets) => word.is_empty().then_some(Self::Datagrams(sockets)),
+        }
+    }
 }
 
 /// Listens on every one of `endpoints`, or on none: what was bound before a failure is let go.
@@ -191,13 +201,23 @@ fn listen_patiently(endpoint: &Endpoint, options: &ListenOptions) -> Result<Vec<
 
 fn listen_one(endpoint: &Endpoint, options: &ListenOptions) -> Result<Vec<Bound>, ListenProblem> {
     match endpoint {
-        Endpoint::Tcp(to) | Endpoint::Tls(to) => listen_net(to, options, |place| {
-            let fd = bind_tcp(place, options)?;
-            let local = local_address(&fd)?;
-            let name = place.written(local);
-            let name = if endpoint.is_tls() { Endpoint::Tls(name) } else { Endpoint::Tcp(name) };
-            Ok((Bound::Stream(Listener::tcp(fd, name, local)), local.port()))
-        }),
+        Endpoint::Tcp(to) | Endpoint::Tls(to) | Endpoint::Ws(to, _) | Endpoint::Wss(to, _) => {
+            listen_net(to, options, |place| {
+                let fd = bind_tcp(place, options)?;
+                let local = local_address(&fd)?;
+                let name = place.written(local);
+                let listener = Listener::tcp(fd, Endpoint::Tcp(name.clone()), local);
+                let heard_at = match endpoint {
+                    Endpoint::Tls(_) => Endpoint::Tls(name),
+                    Endpoint::Ws(_, path) => Endpoint::Ws(name, path.clone()),
+                    Endpoint::Wss(_, path) => Endpoint::Wss(name, path.clone()),
+                    Endpoint::Tcp(_) | Endpoint::Udp(_) | Endpoint::Unix(_) | Endpoint::TlsUnix(_) => {
+                        Endpoint::Tcp(name)
+                    }
+                };
+                Ok((Bound::Stream(listener.heard_at(heard_at)), local.port()))
+            })
+        }
         Endpoint::Udp(to) => listen_net(to, options, |place| {
             let sockets = bind_udp_group(place, options.datagram_sockets)?;
             let port = sockets[0].local().port();

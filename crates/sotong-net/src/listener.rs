@@ -39,6 +39,8 @@ pub struct Listener {
     _file: Option<SocketFile>,
     fd: OwnedFd,
     endpoint: Endpoint,
+    /// Where WebSocket is spoken, for every connection.
+    ws_path: Option<std::sync::Arc<str>>,
     /// Our end of every connection; `None` if each has its own, because the socket hears all addresses.
     local: Option<End>,
     /// How many accepts in a row were [`AcceptError::Broken`].
@@ -66,7 +68,7 @@ pub enum AcceptError {
 impl Listener {
     pub(crate) fn tcp(fd: OwnedFd, endpoint: Endpoint, local: SocketAddr) -> Self {
         let local = (!local.ip().is_unspecified()).then(|| End::Net(canonical(local)));
-        Self { _file: None, fd, endpoint, local, broken: AtomicU32::new(0) }
+        Self { _file: None, fd, endpoint, ws_path: None, local, broken: AtomicU32::new(0) }
     }
     pub(crate) fn unix(fd: OwnedFd, name: UnixName, file: Option<SocketFile>) -> Self {
         let path: Box<Path> = match &name {
@@ -74,11 +76,12 @@ impl Listener {
             UnixName::Abstract(name) => Path::new(&format!("@{name}")).into(),
         };
         let local = Some(End::Unix { path: Some(path.into()), uid: None });
-        Self { _file: file, fd, endpoint: Endpoint::Unix(name), local, broken: AtomicU32::new(0) }
+        Self { _file: file, fd, endpoint: Endpoint::Unix(name), ws_path: None, local, broken: AtomicU32::new(0) }
     }
     /// The same, told as `endpoint`, which is the same place.
     pub(crate) fn heard_at(self, endpoint: Endpoint) -> Self {
-        Self { endpoint, ..self }
+        let ws_path = endpoint.ws_path().map(|path| path.as_str().into());
+        Self { endpoint, ws_path, ..self }
     }
 
     /// The address with the port that was picked; `*` if it hears all addresses because it was asked to.
@@ -140,7 +143,10 @@ impl Listener {
             None => end_of(&rustix::net::getsockname(&fd).map_err(AcceptError::of)?, None),
         };
         let way = Way::new(local.ok_or(unknown)?, remote.ok_or(unknown)?, Wire::Stream);
-        Ok((Socket::new(fd, Wire::Stream), Way { asks_tls: self.endpoint.is_tls(), ..way }))
+        Ok((
+            Socket::new(fd, Wire::Stream),
+            Way { asks_tls: self.endpoint.is_tls(), asks_ws: self.ws_path.clone(), ..way },
+        ))
     }
 }
 

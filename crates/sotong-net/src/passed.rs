@@ -70,8 +70,14 @@ pub fn take_passed() -> Result<Vec<Bound>, PassedError> {
     let count = promised(variable("LISTEN_PID").as_deref(), variable("LISTEN_FDS").as_deref(), std::process::id());
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
     VARIABLES.into_iter().for_each(forget_variable);
-    let names = names.split(':').map(|name| name == "tls").chain(std::iter::repeat(false));
-    let taken = |(fd, is_tls)| if is_tls { take(fd).map(Bound::with_tls) } else { take(fd) };
+    let spoken = |name| if matches!(name, "tls" | "ws" | "wss") { name } else { "" };
+    let names = names.split(':').map(spoken).chain(std::iter::repeat(""));
+    let taken = |(fd, name)| {
+        let bound = take(fd)?;
+        // Nothing is spoken in datagrams, and no WebSocket on Unix sockets.
+        let can = bound.endpoint().plain().with_spoken(name).is_some();
+        if can { bound.with_spoken(name).ok_or(PassedError::WrongKind { fd }) } else { Ok(bound) }
+    };
     (FIRST..).zip(names).take(count?).map(taken).collect()
 }
 

@@ -6,6 +6,7 @@
 pub(crate) mod cert;
 mod connect_tls;
 mod serve_tls;
+pub(crate) mod ws;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use sotong_session::{Limits, Marks};
 
 pub(crate) use self::connect_tls::ConnectTls;
 pub(crate) use self::serve_tls::{ServeTls, alpn};
+pub(crate) use self::ws::{ConnectWs, ServeWs};
 use crate::catalogue::Lang;
 use crate::units::{Size, Span, network_name, room_name, server_name, some_time, whole};
 
@@ -85,9 +87,9 @@ pub(crate) enum Command {
     Time(Serve),
     #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
     Room(Room),
-    #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
+    #[command(mut_args(|arg| without_ws(default_address(arg, "127.0.0.1:8888"))))]
     Chat(Chat),
-    #[command(mut_args(|arg| default_address(arg, WEB_ADDRESS)))]
+    #[command(mut_args(|arg| without_ws(default_address(arg, WEB_ADDRESS))))]
     Web(Web),
     Connect(Connect),
     Listen(Listen),
@@ -104,6 +106,12 @@ pub(crate) const WEB_ADDRESS: &str = "127.0.0.1:8080";
 // `mut_arg` would do, but moves the argument behind the options in help.
 fn default_address(arg: clap::Arg, address: &'static str) -> clap::Arg {
     if arg.get_id() == "addresses" { arg.default_value(address) } else { arg }
+}
+
+// A web server's files are no messages.
+fn without_ws(arg: clap::Arg) -> clap::Arg {
+    let is_ws = arg.get_id().as_str().starts_with("ws_");
+    arg.hide(is_ws)
 }
 
 // What every server takes.
@@ -123,6 +131,8 @@ pub(crate) struct Serve {
     pub(crate) retire: Span,
     #[command(flatten)]
     pub(crate) tls: ServeTls,
+    #[command(flatten)]
+    pub(crate) ws: ServeWs,
     #[command(flatten)]
     pub(crate) hold: HoldFlags,
     #[command(flatten)]
@@ -345,6 +355,8 @@ pub(crate) struct Connect {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) way: Way,
+    #[command(flatten)]
+    pub(crate) ws: ConnectWs,
     #[command(flatten)]
     pub(crate) tls: ConnectTls,
 }

@@ -4,6 +4,7 @@ mod address;
 pub(crate) mod certs;
 mod joining;
 mod trust;
+mod ws;
 
 use std::io;
 
@@ -19,6 +20,7 @@ use sotong_session::LimitsError;
 
 pub(crate) use self::joining::JoinFailure;
 pub(crate) use self::trust::reason as refused;
+pub(crate) use self::ws::WsFailure;
 use crate::catalogue::{Catalogue, text};
 use crate::units::BadValue;
 
@@ -44,6 +46,11 @@ pub(crate) enum Failure {
     /// An address of datagrams for a service of streams.
     StreamsOnly {
         service: &'static str,
+        address: String,
+    },
+    /// An address of WebSockets for what has no messages.
+    NoMessages {
+        command: &'static str,
         address: String,
     },
     /// A folder that cannot be served.
@@ -135,6 +142,14 @@ pub(crate) enum Usage {
     NeedsTls {
         flag: &'static str,
     },
+    /// A flag of WebSocket without an address where it is spoken.
+    NeedsWs {
+        flag: &'static str,
+    },
+    /// What cannot stand in a request for a WebSocket.
+    WsRequest {
+        text: String,
+    },
     /// A flag that means nothing without another.
     Needs {
         flag: &'static str,
@@ -155,6 +170,7 @@ pub(crate) enum Usage {
 pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
+    pub(crate) const DATA: u8 = 65;
     pub(crate) const UNAVAILABLE: u8 = 69;
     pub(crate) const NO_ANSWER: u8 = 75;
     pub(crate) const PROTOCOL: u8 = 76;
@@ -172,7 +188,7 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Address { .. } | Self::StreamsOnly { .. } => code::USAGE,
+            Self::Usage(_) | Self::Address { .. } | Self::StreamsOnly { .. } | Self::NoMessages { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
             Self::Serve(ServeError::Unavailable { .. })
             | Self::Passed(_)
@@ -203,6 +219,9 @@ impl Failure {
             Self::Model { service, why } => model(catalogue, service, *why),
             Self::StreamsOnly { service, address } => {
                 text!(catalogue, "error-streams-only", service = *service, address = address.clone())
+            }
+            Self::NoMessages { command, address } => {
+                text!(catalogue, "error-no-messages", command = *command, address = address.clone())
             }
             Self::Read { path, why } => {
                 let why = match why {
@@ -279,6 +298,8 @@ impl Usage {
             }
             Self::NotUnicode => text!(catalogue, "usage-not-unicode"),
             Self::NeedsTls { flag } => text!(catalogue, "usage-needs-tls", flag = *flag),
+            Self::NeedsWs { flag } => text!(catalogue, "usage-needs-ws", flag = *flag),
+            Self::WsRequest { text } => text!(catalogue, "usage-ws-request", text = text.clone()),
             Self::BadServerName { text } => text!(catalogue, "usage-server-name", text = text.clone()),
             Self::StartTls { address } => text!(catalogue, "usage-starttls", address = address.clone()),
             Self::Needs { flag, other } => text!(catalogue, "usage-needs", flag = *flag, other = *other),

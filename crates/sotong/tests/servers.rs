@@ -329,7 +329,7 @@ fn a_bad_address_is_a_mistake_of_the_command_line() {
     check_refusal(
         &["echo", "gopher://a:1", "--lang", "ko"],
         2,
-        "오류: 'gopher://a:1'은 주소가 아닙니다: gopher:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:을 쓸 수 있습니다.",
+        "오류: 'gopher://a:1'은 주소가 아닙니다: gopher:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:, ws://, wss://를 쓸 수 있습니다.",
     );
     check_refusal(
         &["echo", "unix:/no/such/folder/socket"],

@@ -5,10 +5,14 @@
 //! only limits and rules end it. The far end is a connection with a session of a shard; the near end (standard input and
 //! output, a program's pipes) is read and written by the loop itself, because it may be in blocking mode, or a file. Bytes go
 //! to the session by mail, and stop while 64 KiB wait on the other side.
+mod messages;
 mod passing;
 mod run;
 
-pub use self::passing::Passing;
+pub use self::{
+    messages::{Form, Messages},
+    passing::Passing,
+};
 use bytes::Bytes;
 use passing::Outermost;
 use run::Run;
@@ -99,7 +103,8 @@ impl<'a> Bridge<'a> {
     /// `layer` puts around the passing session what is to stand in between. The bytes of the near end are read once the way
     /// is usable: what was typed before a handshake has succeeded stays where it is.
     ///
-    /// Uses at most 512 KiB of buffers, no thread and no descriptor beside those of the ends.
+    /// Uses at most 512 KiB of buffers (for messages, that and what many short ones weigh until they are framed, 4 MiB; and
+    /// the largest that is heard), no thread and no descriptor beside those of the ends.
     ///
     /// # Errors
     /// The system cannot wait for the ends. What fails of them is in the report.

@@ -1,6 +1,9 @@
 //! The innermost session of a bridge: what it hears is put where the loop finds it, what the loop posts is said.
-use super::Parcel;
-use sotong_session::{Close, Cx, Event, Pace, Session, Stream, TlsFacts, Wants};
+use super::{
+    Parcel,
+    messages::{Cutter, Messages},
+};
+use sotong_session::{Close, Cx, Event, Moment, Pace, Records, Session, Stream, TlsFacts, Wants};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes heard and not yet taken by the loop from which on no more are shown.
@@ -8,11 +11,23 @@ pub(super) const HEARD_BYTES_HIGH: usize = 64 << 10;
 
 /// Passes bytes between its peer and the other end of a bridge, both directions independent of each other.
 ///
-/// It goes innermost: a layer that is to stand between the two ends is put around it.
+/// It goes innermost: a layer that is to stand between the two ends is put around it. Around [`Passing::in_messages`] goes
+/// one whose inner session speaks records.
 #[derive(Debug)]
 pub struct Passing {
     heard: Arc<Heard>,
     pace: Passes,
+    messages: Option<Cutter>,
+    ours: OurEnd,
+}
+
+/// How far what is to be said has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OurEnd {
+    Open,
+    /// All is said; the end is told once the peer has been silent until then.
+    Waits(Moment),
+    Told,
 }
 
 /// What becomes of what is heard.
@@ -51,7 +66,44 @@ impl Heard {
 
 impl Passing {
     pub(super) fn new(heard: &Arc<Heard>) -> Self {
-        Self { heard: Arc::clone(heard), pace: Passes::Keeps }
+        Self { heard: Arc::clone(heard), pace: Passes::Keeps, messages: None, ours: OurEnd::Open }
+    }
+    /// Cuts what is said into messages, and joins those that are heard.
+    #[must_use]
+    pub fn in_messages(self, messages: Messages) -> Self {
+        Self { messages: Some(Cutter::new(messages)), ..self }
+    }
+
+    /// All is said. A protocol of messages has no half-close: its end is told when nothing more is heard.
+    fn end(&mut self, cx: &mut Cx<'_, Parcel>) {
+        let quiet = self.messages.as_mut().map(|cutter| {
+            cutter.end(cx.out);
+            cutter.quiet()
+        });
+        match quiet {
+            Some(quiet) if !self.heard.lock().ended => self.ours = OurEnd::Waits(cx.now + quiet),
+            _ => self.finish(cx),
+        }
+    }
+    fn finish(&mut self, cx: &mut Cx<'_, Parcel>) {
+        self.ours = OurEnd::Told;
+        cx.out.finish();
+    }
+    fn hear(&mut self, bytes: &[u8], cx: &Cx<'_, Parcel>) {
+        if let (OurEnd::Waits(until), Some(cutter)) = (&mut self.ours, &self.messages) {
+            *until = cx.now + cutter.quiet();
+        }
+        if self.pace == Passes::Forgets {
+            return;
+        }
+        let mut news = self.heard.lock();
+        news.bytes.extend_from_slice(bytes);
+        if self.messages.as_ref().is_some_and(Cutter::ends_lines) {
+            news.bytes.push(b'\n');
+        }
+        if news.bytes.len() >= HEARD_BYTES_HIGH {
+            self.pace = Passes::Waits;
+        }
     }
 }
 
@@ -66,33 +118,38 @@ impl Session for Passing {
                 news.tls.clone_from(&way.tls);
             }
             Event::Input(mut input) => {
-                if self.pace != Passes::Forgets {
-                    let mut news = self.heard.lock();
-                    news.bytes.extend_from_slice(input.bytes());
-                    if news.bytes.len() >= HEARD_BYTES_HIGH {
-                        self.pace = Passes::Waits;
-                    }
-                }
+                self.hear(input.bytes(), cx);
                 input.take_all();
             }
-            Event::End => self.heard.lock().ended = true,
-            Event::Mail(Parcel::Bytes(bytes)) => cx.out.share(bytes.clone()),
-            Event::Mail(Parcel::End) => cx.out.finish(),
+            Event::End => {
+                self.heard.lock().ended = true;
+                if matches!(self.ours, OurEnd::Waits(_)) {
+                    self.finish(cx);
+                }
+            }
+            Event::Deadline => self.finish(cx),
+            Event::Mail(Parcel::Bytes(bytes)) => match &mut self.messages {
+                Some(cutter) => cutter.say(bytes, cx.out),
+                None => cx.out.share(bytes.clone()),
+            },
+            Event::Mail(Parcel::End) => self.end(cx),
             Event::Mail(Parcel::Go) if self.pace == Passes::Waits => self.pace = Passes::Keeps,
             Event::Mail(Parcel::Forget) => self.pace = Passes::Forgets,
             Event::Mail(Parcel::Leave(close)) => return Err(close.clone()),
             Event::Stop => return Err(Close::Stop),
-            Event::Mail(Parcel::Go) | Event::Again | Event::Deadline | Event::Drained | Event::Gone(_) => {}
+            Event::Mail(Parcel::Go) | Event::Again | Event::Drained | Event::Gone(_) => {}
         }
         Ok(())
     }
 
     fn wants(&self) -> Wants {
         let input = if self.pace == Passes::Waits { Pace::Hold } else { Pace::Always };
-        Wants { input, deadline: None }
+        let deadline = if let OurEnd::Waits(until) = self.ours { Some(until) } else { None };
+        Wants { input, deadline }
     }
 }
 impl Stream for Passing {}
+impl Records for Passing {}
 
 /// The outermost session of a bridge: tells the loop when it is over, also where a layer has not got to the passing session.
 #[derive(Debug)]
@@ -126,8 +183,10 @@ impl<S: Stream<Mail = Parcel>> Stream for Outermost<S> {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bridge::messages::Form;
     use bytes::Bytes;
     use sotong_session::rig::Rig;
+    use std::time::Duration;
 
     #[test]
     fn it_says_what_is_posted_and_keeps_what_it_hears() {
@@ -142,6 +201,44 @@ mod tests {
         rig.end();
         assert!(heard.lock().ended);
         assert_eq!(heard.lock().bytes, b"answer");
+    }
+
+    fn lines() -> (Arc<Heard>, Rig<Passing>) {
+        let heard = Arc::default();
+        let messages = Messages { form: Form::Lines, quiet: Duration::from_secs(1) };
+        let mut rig = Rig::records(Passing::new(&heard).in_messages(messages));
+        rig.open();
+        (heard, rig)
+    }
+
+    #[test]
+    fn messages_end_when_the_peer_has_been_silent() {
+        let (heard, mut rig) = lines();
+        rig.mail(&Parcel::Bytes(Bytes::from_static(b"one\ntwo")));
+        rig.mail(&Parcel::End);
+        assert_eq!(rig.sent_records(), [b"one", b"two"]);
+        for _ in 0..3 {
+            rig.advance(Duration::from_millis(900));
+            rig.input(b"answer");
+        }
+        assert!(!rig.is_finished());
+        rig.advance(Duration::from_secs(1));
+        assert!(rig.is_finished());
+        assert_eq!(heard.lock().bytes, b"answer\nanswer\nanswer\n");
+    }
+
+    #[test]
+    fn messages_end_at_once_when_the_peer_has() {
+        for peer_first in [false, true] {
+            let (_, mut rig) = lines();
+            if peer_first {
+                rig.end();
+            }
+            rig.mail(&Parcel::End);
+            assert_eq!(rig.is_finished(), peer_first);
+            rig.end();
+            assert!(rig.is_finished());
+        }
     }
 
     #[test]

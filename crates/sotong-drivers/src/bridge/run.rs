@@ -10,7 +10,7 @@ use sotong_net::{
     pump::{Act, Fault, Filter, FlowEnd, Limits, Passed, Reader, Rules, Then, Writer},
     socket::Socket,
 };
-use sotong_session::{Close, Kind, Limits as Bounds, Stream, Way};
+use sotong_session::{Close, Kind, Limits as Bounds, Marks, Stream, Way};
 use sotong_shard::{Exchange, Shard, Silent};
 use std::{
     io,
@@ -25,6 +25,8 @@ mod wait;
 
 /// Bytes received of the connection at once: four full records of TLS, and the one that the last receive cut in two.
 const RECEIVE_BYTES: usize = 80 << 10;
+/// What may be queued: what is read at once, as messages that are all empty lines and weigh 32 bytes each.
+const HARD_BYTES: usize = 4 << 20;
 /// How long what is left may take to leave once a limit has ended the bridge.
 const CUT_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -119,7 +121,8 @@ where
         exchange.enter(0, Arc::new(NoBell));
         // Only a bridge's own limits end what is slow.
         let (linger, linger_bytes_max) = (limits.linger, limits.linger_bytes_max);
-        let bounds = Bounds { stall: Duration::MAX, linger, linger_bytes_max, ..Bounds::default() };
+        let marks = Marks { hard: HARD_BYTES, ..Marks::default() };
+        let bounds = Bounds { marks, stall: Duration::MAX, linger, linger_bytes_max, ..Bounds::default() };
         let service = Once::new(layer, &heard);
         let shard = Shard::new(0, service, Arc::clone(&exchange), bounds, Arc::new(Silent), 0);
         let half = |flow| Half { state: State::Runs, filter: Filter::new(flow), bytes: 0 };

@@ -46,7 +46,7 @@ pub use worker::{Worker, WorkerError, is_worker, worker};
 /// which is its standard input.
 const VARIABLE: &str = "SOTONG_WORKER";
 /// Old and new program may differ where one replaces the other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long a worker may take from its start until it is ready.
 const START_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -54,7 +54,8 @@ const START_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 mod say {
     /// To the worker: its index, how many workers there are, its seat, the number of sockets. With the board.
     pub(super) const SETUP: &str = "setup";
-    /// To the worker: sockets to listen on, and the numbers, from 0, of those among them where TLS is spoken.
+    /// To the worker: sockets to listen on, and for those among them where more than plain bytes is spoken: the number, from
+    /// 0, an equals sign and what it is.
     pub(super) const SOCKETS: &str = "sockets";
     /// To the worker: somebody else accepts from here on.
     pub(super) const RETIRE: &str = "retire";

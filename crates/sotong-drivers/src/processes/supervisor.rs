@@ -8,7 +8,8 @@ use rustix::{
 use sotong_net::{
     clock::Clock,
     datagrams::Datagrams,
-    link::{Link, MESSAGE_FDS_MAX},
+    endpoint::WS_PATH_BYTES_MAX,
+    link::{Link, MESSAGE_BYTES_MAX, MESSAGE_FDS_MAX},
     listener::Listener,
     signals::{Renew, Stage, Stop},
 };
@@ -239,11 +240,20 @@ impl Supervisor<'_> {
         let (index, seat, workers) = (process.index, process.seat, self.places.len());
         let setup = format!("{} {index} {workers} {seat} {}", say::SETUP, fds.len());
         process.link.send(&setup, &[self.board.fd()])?;
-        for (chunk, fds) in fds.chunks(MESSAGE_FDS_MAX).enumerate() {
-            let listeners = self.listeners.iter().skip(chunk * MESSAGE_FDS_MAX).take(MESSAGE_FDS_MAX);
-            let tls = (0..).zip(listeners).filter(|(_, listener)| listener.endpoint().is_tls());
-            let sockets = tls.fold(say::SOCKETS.to_owned(), |text, (number, _): (usize, _)| format!("{text} {number}"));
-            process.link.send(&sockets, fds)?;
+        let mut spoken = self.listeners.iter().map(|listener| listener.endpoint().spoken());
+        let mut fds = fds.as_slice();
+        while !fds.is_empty() {
+            let (mut text, mut count) = (say::SOCKETS.to_owned(), 0);
+            // Paths are long, and a message is not.
+            while count < fds.len().min(MESSAGE_FDS_MAX) && text.len() + WS_PATH_BYTES_MAX + 16 < MESSAGE_BYTES_MAX {
+                if let Some(word) = spoken.next().filter(|word| !word.is_empty()) {
+                    text.push_str(&format!(" {count}={word}"));
+                }
+                count += 1;
+            }
+            let (these, rest) = fds.split_at(count);
+            process.link.send(&text, these)?;
+            fds = rest;
         }
         Ok(())
     }

@@ -88,10 +88,12 @@ pub fn worker() -> Result<Option<Worker>, WorkerError> {
     let next = |name: &str| {
         let message = link.receive(false)?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         let rest = message.text.strip_prefix(name).ok_or(WorkerError::Protocol)?;
-        let numbers: Result<Vec<usize>, _> = rest.split_whitespace().map(str::parse).collect();
-        Ok::<_, WorkerError>((numbers.map_err(|_| WorkerError::Protocol)?, message.fds))
+        let words: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+        Ok::<_, WorkerError>((words, message.fds))
     };
-    let (numbers, mut fds) = next(say::SETUP)?;
+    let (words, mut fds) = next(say::SETUP)?;
+    let numbers: Result<Vec<usize>, _> = words.iter().map(|word| word.parse()).collect();
+    let numbers = numbers.map_err(|_| WorkerError::Protocol)?;
     let (&[index, workers, seat, sockets], Some(board)) = (&numbers[..], fds.pop()) else {
         return Err(WorkerError::Protocol);
     };
@@ -101,13 +103,15 @@ pub fn worker() -> Result<Option<Worker>, WorkerError> {
     let share = Board::map(board)?.share(seat).ok_or(WorkerError::Protocol)?;
     let mut bound = Vec::new();
     while bound.len() < sockets {
-        let (tls, fds) = next(say::SOCKETS)?;
+        let (words, fds) = next(say::SOCKETS)?;
         if fds.is_empty() {
             return Err(WorkerError::Protocol);
         }
         for (number, fd) in fds.into_iter().enumerate() {
             let socket = adopt(fd)?;
-            bound.push(if tls.contains(&number) { socket.with_tls() } else { socket });
+            let mut of_socket = words.iter().filter_map(|word| word.strip_prefix(&format!("{number}=")));
+            let spoken = of_socket.next().unwrap_or_default();
+            bound.push(socket.with_spoken(spoken).ok_or(WorkerError::Protocol)?);
         }
     }
     link.set_receive_timeout(None)?;

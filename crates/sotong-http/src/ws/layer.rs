@@ -9,7 +9,7 @@ use crate::{Fault, Request, Scanner};
 use sotong_session::{
     Close, Cx, Event, Input, Kind as Leads, Marks, Moment, Output, Pace, Records, Session, Stream, Wants, Way, Wire,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Speaks WebSocket (RFC 6455) for the session inside: each message that comes is a record of it, and each of its records
 /// leaves as a message. A rest without its cut leaves as a fragment, and its message goes on with what is said next.
@@ -311,7 +311,7 @@ impl<S: Records> WebSocket<S> {
             self.scratch.clear();
         } else if self.writer.send(&mut self.scratch, cx, is_last).is_err() {
             self.say_close(Some(Code::GOING_AWAY), "", cx);
-            return result.and(Err(Close::Protocol("WebSocket: what was to be sent as text is not UTF-8".into())));
+            return result.and(Err(Close::Protocol(NOT_TEXT.into())));
         }
         self.tidy();
         match &result {
@@ -324,7 +324,11 @@ impl<S: Records> WebSocket<S> {
             }
         }
         self.took &= cx.takes(wants);
-        result
+        match result {
+            // What the peer complained of is not lost because our side had said all.
+            Err(Close::Done) => Err(self.complaint().unwrap_or(Close::Done)),
+            result => result,
+        }
     }
     /// Gives back the memory of a large answer.
     fn tidy(&mut self) {
@@ -367,6 +371,9 @@ impl<S: Records> WebSocket<S> {
             Stage::Open => {}
         }
         if self.close_until.is_some_and(|until| until <= cx.now) {
+            if let Some(close) = self.outcome() {
+                return Err(close);
+            }
             if cx.out.is_empty() || self.ours == OurEnd::Open {
                 self.say_done(cx);
                 return Err(Close::Idle);
@@ -380,26 +387,43 @@ impl<S: Records> WebSocket<S> {
     fn bare_end(&self) -> Result<(), Close> {
         match (&self.stage, &self.theirs) {
             (Stage::Open, PeerEnd::NotYet) => Err(Close::Truncated),
-            (Stage::Open, PeerEnd::Owed(_) | PeerEnd::Told(_)) => Ok(()),
+            (Stage::Open, PeerEnd::Owed(_) | PeerEnd::Told(_)) => self.outcome().map_or(Ok(()), Err),
             (Stage::Request { scanner, .. }, _) if scanner.is_fresh() => Err(Close::Done),
             (Stage::New | Stage::Request { .. } | Stage::Answer { .. }, _) => {
                 Err(Close::Protocol("WebSocket: the peer ended the connection within the opening handshake".into()))
             }
         }
     }
-    /// Both sides have said that they are done.
-    fn settle(&self) -> Result<(), Close> {
-        let (OurEnd::Closed, PeerEnd::Told(Said { code, reason })) = (self.ours, &self.theirs) else { return Ok(()) };
-        match code {
-            Some(code) if code.is_complaint() => {
-                let reason = if reason.is_empty() { String::new() } else { format!(": {reason:?}") };
-                Err(Close::Protocol(format!("WebSocket: the peer closed with {code}{reason}").into()))
+    /// What the peer's Close frame complained of.
+    fn complaint(&self) -> Option<Close> {
+        let (PeerEnd::Owed(said) | PeerEnd::Told(said)) = &self.theirs else { return None };
+        let code = said.code.filter(|code| code.is_complaint())?;
+        let reason = if said.reason.is_empty() { String::new() } else { format!(": {:?}", said.reason) };
+        Some(Close::Protocol(format!("WebSocket: the peer closed with {code}{reason}").into()))
+    }
+    /// How it ends once both sides have said that they are done.
+    fn outcome(&self) -> Option<Close> {
+        let is_over = matches!((self.ours, &self.theirs), (OurEnd::Closed, PeerEnd::Told(_)));
+        is_over.then(|| self.complaint().unwrap_or(Close::Done))
+    }
+    /// Both sides have said that they are done: the server ends the connection, and the client waits for that (RFC 6455
+    /// §7.1.1), so that never both have something left to say and nobody who hears it.
+    fn settle(&mut self, now: Moment) -> Result<(), Close> {
+        match (self.outcome(), self.role.side()) {
+            (None, _) => Ok(()),
+            (Some(close), Side::Server) => Err(close),
+            (Some(_), Side::Client) => {
+                self.close_until.get_or_insert(now + SERVER_END_TIME_MAX);
+                Ok(())
             }
-            Some(_) | None => Err(Close::Done),
         }
     }
 }
 
+/// How a client ends as [`Close::Protocol`] whose session said as text what is none.
+pub const NOT_TEXT: &str = "WebSocket: what was to be sent as text is not UTF-8";
+/// How long a client without a limit of its own waits for the server to end a connection that both have closed.
+const SERVER_END_TIME_MAX: Duration = Duration::from_secs(10);
 /// Between events a buffer keeps at most this much memory.
 const KEEP_BYTES_MAX: usize = 1 << 10;
 /// Messages from this many bytes on are compressed where that was agreed on: shorter ones gain less than a packet's header.
@@ -431,13 +455,17 @@ impl<S: Records> Session for WebSocket<S> {
         }
         self.answer_ping(cx);
         self.refill(cx)?;
-        self.settle()
+        self.settle(cx.now)
     }
     fn wants(&self) -> Wants {
         match &self.stage {
             Stage::New => Wants { input: Pace::Hold, deadline: None },
             Stage::Request { until, .. } | Stage::Answer { until, .. } => {
                 Wants { input: Pace::Always, deadline: Some(*until) }
+            }
+            // Nothing but the end is left to be heard, whether the inner session takes anything or not.
+            Stage::Open if matches!((self.ours, &self.theirs), (OurEnd::Closed, PeerEnd::Told(_))) => {
+                Wants { input: Pace::Always, ..self.inner.wants() }.by(self.close_until)
             }
             Stage::Open => self.inner.wants().by(self.close_until),
         }

@@ -19,7 +19,7 @@ pub use accept::accept;
 pub use client::{ClientOptions, NotARequest};
 pub use code::{Breach, Code};
 pub use frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode, Side, mask};
-pub use layer::WebSocket;
+pub use layer::{NOT_TEXT, WebSocket};
 pub use limits::WsLimits;
 pub use reader::{Control, Item, Kind, Reader};
 pub use server::{Origins, Refusal, ServerOptions, asks_upgrade};

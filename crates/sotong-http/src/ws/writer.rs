@@ -133,7 +133,7 @@ impl Writer {
         }
     }
     fn send_compressed<M>(&self, opcode: Opcode, scratch: &mut Output, cx: &mut Cx<'_, M>) {
-        let (mut bytes, mut small) = (Vec::new(), Vec::new());
+        let mut bytes = Vec::new();
         while let Some(piece) = scratch.pop() {
             match piece {
                 Piece::Bytes(more) => bytes.extend_from_slice(more),
@@ -142,9 +142,9 @@ impl Writer {
                 Piece::File(_) => debug_assert!(false, "a file range only enters an output that leads to a socket"),
             }
         }
-        deflate(&bytes, &mut small);
-        let compressed = small.len() < bytes.len();
-        let payload = if compressed { small } else { bytes };
+        let small = deflate(&bytes);
+        let compressed = small.is_some();
+        let payload = small.unwrap_or(bytes);
         let header = Header { fin: true, compressed, opcode, key: self.key(cx), len: payload.len() as u64 };
         cx.out.render(|to| write(&header, &payload, to));
     }

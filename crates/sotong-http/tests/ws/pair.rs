@@ -1,7 +1,7 @@
 //! Messages, ends, limits.
 use crate::common::{End, Order, Pair, Probe, SECOND, asked, client, closing, frame, options, probe, server, text};
 use proptest::prelude::*;
-use sotong_http::ws::{Breach, Code, Kind, Opcode, ServerOptions, Speech, WsLimits};
+use sotong_http::ws::{Breach, Code, Kind, NOT_TEXT, Opcode, ServerOptions, Speech, WsLimits};
 use sotong_session::{Close, Marks};
 
 const DONE: (Option<Close>, Option<Close>) = (Some(Close::Done), Some(Close::Done));
@@ -86,8 +86,7 @@ fn a_client_sends_no_text_that_is_none() {
     assert_eq!(probe(&pair.client).heard, ["소통".as_bytes()]);
     pair.say(&begin[..2]);
     assert_eq!(probe(&pair.server).heard.len(), 1);
-    let why = "WebSocket: what was to be sent as text is not UTF-8";
-    assert_eq!(pair.closes(), (Some(Close::Protocol(why.into())), Some(Close::Done)));
+    assert_eq!(pair.closes(), (Some(Close::Protocol(NOT_TEXT.into())), Some(Close::Done)));
 }
 
 #[test]
@@ -139,6 +138,35 @@ fn ends_of_either_side() {
         assert_eq!(end.close(), Some(&close));
         assert_eq!(probe(&end).heard, [b"last"]);
     }
+}
+
+#[test]
+fn a_client_waits_until_the_server_ends_the_connection() {
+    for is_slow in [false, true] {
+        let mut pair = Pair::usual(Probe::ear(), Probe::ear()).open();
+        pair.client.mail(&Order::Finish);
+        pair.carry(false);
+        let answer = pair.server.sent();
+        assert_eq!(answer, closing(1000, ""));
+        assert_eq!(pair.server.close(), Some(&Close::Done), "the server ends it");
+        pair.client.input(&answer);
+        assert_eq!(pair.client.close(), None);
+        if is_slow {
+            pair.client.input(b"rubbish behind the end");
+            pair.client.advance(10 * SECOND);
+        } else {
+            pair.client.end();
+        }
+        assert_eq!(pair.client.close(), Some(&Close::Done), "or its time is over");
+    }
+}
+
+#[test]
+fn a_complaint_is_not_lost_where_the_session_is_done() {
+    let mut end = asked(Probe { finishes: false, ..Probe::ear() });
+    end.input(&frame(Opcode::Close, true, b"\x03\xf1"));
+    end.mail(&Order::Leave(Close::Done));
+    assert_eq!(end.close(), Some(&Close::Protocol("WebSocket: the peer closed with 1009".into())));
 }
 
 #[test]

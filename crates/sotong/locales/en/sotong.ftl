@@ -6,6 +6,7 @@ heading-arguments = Arguments
 heading-options = Options
 heading-common = Options of every command
 heading-tls = TLS
+heading-ws = WebSocket
 heading-limits = Limits
 heading-examples = Examples:
 heading-man-name = NAME
@@ -28,13 +29,14 @@ try-help = See: { $command } --help
 about-sotong = Sotong runs socket servers, reaches them, and joins their ends to a terminal or a program.
 details-sotong =
     Addresses are HOST:PORT or tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, unix:@NAME (abstract), and for TLS
-    tls://HOST:PORT and tls+unix:PATH. localhost means IPv4 and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0
+    tls://HOST:PORT and tls+unix:PATH; for WebSocket ws://HOST:PORT/PATH, with TLS wss://HOST:PORT/PATH, where the port may
+    be left out. localhost means IPv4 and IPv6, *:PORT all interfaces, :PORT is localhost, and port 0
     picks a free one and prints it.
 
     A server says on stderr where it listens. Scripts take the word of that line that begins with tcp://, udp://, unix:,
-    tls:// or tls+unix:, or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
+    tls://, tls+unix:, ws:// or wss://, or the event "listening" of --log-format json. Listeners passed by LISTEN_FDS are used in place of the addresses.
 
-    Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 69 refused or unreachable, 75 no answer, 76 cut off by the
+    Exit codes: 0 done, 1 failed or cannot listen, 2 usage, 65 input that cannot be sent, 69 refused or unreachable, 75 no answer, 76 cut off by the
     peer, 77 a certificate refused, 78 impossible on this system or under this model, 130 and 143 ended by a signal.
 details-units =
     Sizes (BYTES) are bytes, or have a unit: B, KiB, MiB, GiB. Times (TIME) are seconds, or have a unit: ms, s, m, h, d.
@@ -189,7 +191,7 @@ arg-hash-password = Print the hash of the password on standard input, and do not
 arg-cors = Let pages of this origin read what is served (CORS); * is any origin
 arg-access-log = Log each request to this file; - is standard error
 arg-access-format = How requests are logged
-arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH; port 0 picks one
+arg-addresses = Where to listen, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH, with TLS tls://… and tls+unix:PATH, WebSocket ws://… and wss://…; port 0 picks one
 arg-model = How connections are run: one after the other, a thread for each, or event loops in processes or threads; see sotong models
 arg-workers = Event loops, each on a thread or in a process of its own; sequential and threads need none
 arg-idle = End a connection whose peer has sent nothing for this long; else it may stay silent
@@ -202,6 +204,10 @@ arg-alpn = Application protocols offered to TLS clients, the best first, such as
 arg-tls-min = Oldest version of TLS that is spoken; 1.2 unless it is given
 arg-tls-max = Newest version of TLS that is spoken; 1.3 unless it is given
 arg-tls-time = How long a TLS handshake may take; 10s unless it is given
+arg-ws-origin = At ws:// addresses, let in pages of these origins too, such as https://example.org, or * for all; else only those of the host that was asked for (programs, which name no origin, always)
+arg-ws-deflate = Offer or accept compressed messages (permessage-deflate), each on its own; they cost far more time than plain ones
+arg-ws-message-bytes-max = Bytes of a message in all its fragments, and of what it inflates to; 64KiB unless it is given; a longer one ends its connection (1009)
+arg-ws-fragments-max = Fragments of a message; 128 unless it is given; more end their connection (1008)
 arg-keepalive = Ask a silent peer after this long whether it is still there
 arg-members-max = People in the room at once
 arg-server-name = What the server calls itself; a name with a dot in it
@@ -233,7 +239,7 @@ arg-mail-per-mail-max = Messages one message may cause
 
 ## connect and listen
 
-arg-connect-address = Whom to reach: HOST:PORT, tcp://…, udp://…, unix:PATH; every address of a name is tried
+arg-connect-address = Whom to reach: HOST:PORT, tcp://…, udp://…, unix:PATH, tls://…, tls+unix:PATH, ws://… or wss://…; every address of a name is tried
 arg-listen-addresses = Where to wait, one or several: HOST:PORT, tcp://…, udp://…, unix:PATH; port 0 picks one and prints it
 arg-message = Send this instead of what is typed, then read the answer to its end
 arg-crlf = Send each end of line as CR LF; what is CR LF already stays so
@@ -268,6 +274,13 @@ arg-keylog = Write the secrets of each session to this file, for those who decry
 arg-connect-cert = Certificate to show where the server asks for one, a PEM file with those of its issuers behind it
 arg-connect-key = Its private key, a PEM file; else it is read from the certificate's file
 arg-connect-alpn = Application protocols to offer (ALPN), the best first, such as h2,http/1.1
+
+## WebSocket of connect
+
+arg-blocks = Send each block that is read as one binary message, and write what comes as it is; else each line is a text message without its end, and each message that comes gets an end of line
+arg-ws-protocol = Subprotocols to offer, the best first
+arg-ws-header = One more header field of the request, such as 'Authorization: Bearer …' or 'Origin: https://example.org'
+arg-ws-quiet = After the end of the input, close once nothing has come for this long; 1s unless it is given
 
 ## completions, man, help
 
@@ -305,6 +318,8 @@ usage-not-unicode = an argument is not UTF-8 text.
 usage-limits-marks = the output limits must rise: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
 usage-limits-zero = '{ $flag }' must be at least 1.
 usage-needs-tls = '{ $flag }' is for TLS, which no address here speaks; write tls://HOST:PORT or tls+unix:PATH.
+usage-needs-ws = '{ $flag }' is for WebSocket, which no address here speaks; write ws://HOST:PORT or wss://HOST:PORT.
+usage-ws-request = '{ $text }' cannot stand in a request for a WebSocket.
 usage-needs = '{ $flag }' needs '{ $other }'.
 usage-keys = there { $certs ->
         [one] is one --cert
@@ -329,7 +344,7 @@ io-read-only = the file system is read-only
 
 error-address = '{ $text }' is no address: { $why }.
 address-empty = it is empty; write HOST:PORT, :PORT or unix:PATH
-address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp://, unix:, tls:// and tls+unix:
+address-unknown-scheme = there is no scheme { $scheme }://; there are tcp://, udp://, unix:, tls://, tls+unix:, ws:// and wss://
 address-unknown-scheme-like = there is no scheme { $scheme }://; perhaps { $like }: is meant
 address-write = write { $form }
 address-missing-port = the port is missing; write { $host }:PORT
@@ -342,6 +357,8 @@ address-bad-ipv4 = '{ $text }' is no IPv4 address; it has four numbers from 0 to
 address-bad-host = '{ $host }' is no host name; '{ $bad }' cannot be part of one
 address-host-too-long = the host name has { $bytes } bytes; at most { $most } are possible
 address-after-port = '{ $text }' does not belong there; an address ends with the port
+address-bad-path = '{ $path }' is no path: '{ $bad }' cannot be part of one
+address-path-too-long = the path has { $bytes } bytes, and at most { $most } are allowed
 address-empty-unix = the Unix socket has no name; write unix:PATH or unix:@NAME
 address-unix-host = write unix:/{ $path } for an absolute path, or unix:{ $path } for a relative one
 address-unix-too-long = the name of the Unix socket has { $bytes } bytes, at most { $most } are possible; use a shorter or a relative path
@@ -393,6 +410,7 @@ passed-missing = descriptor { $fd } is not open
 passed-wrong-kind = descriptor { $fd } is no listening TCP or Unix socket and no UDP socket
 passed-system = descriptor { $fd }: { $why }
 error-streams-only = { $service } needs connections: it cannot listen on { $address }. Use tcp:// or unix:.
+error-no-messages = { $command } speaks no WebSocket, so { $address } is no address for it. Use tcp:// or tls://.
 error-read = { $path } cannot be used: { $why }.
 passwords-line = line { $line } is not NAME:HASH with a hash that sotong web --hash-password printed
 passwords-twice = line { $line } has a name that stood there before
@@ -455,6 +473,11 @@ join-not-tls = { $peer } does not speak TLS; it said { $said }. Try tcp://, or -
 join-tls = TLS with { $peer } failed: { $why }.
 join-handshake = { $peer } did not finish the TLS handshake within { $time }; -w waits longer.
 connect-speaks-tls = { $peer } answered with an alert of TLS, which it seems to speak; try tls://, or --starttls.
+join-ws-refused = { $peer } granted no WebSocket; it answered { $status }. Check the path, and the port.
+join-ws-truncated = { $peer } ended without the end mark of WebSocket (a Close frame); what came may be cut off.
+join-ws-idle = { $peer } did not finish a handshake of WebSocket within { $time }; -w waits longer.
+join-ws-not-text = the input is not UTF-8, so it cannot be sent as text; send it with --blocks.
+join-ws = WebSocket with { $peer } failed: { $why }.
 connect-insecure = the server's certificate is not checked (--insecure): whoever is on the way can read and change everything.
 untrusted-expired = its certificate expired on { $date }
 untrusted-not-yet = its certificate is not valid before { $date }

@@ -6,6 +6,7 @@ heading-arguments = 인자
 heading-options = 옵션
 heading-common = 공통 옵션
 heading-tls = TLS
+heading-ws = 웹소켓
 heading-limits = 제한값
 heading-examples = 예:
 heading-man-name = 이름
@@ -28,12 +29,13 @@ try-help = 도움말: { $command } --help
 about-sotong = Sotong은 소켓 서버를 띄우고, 서버에 접속하고, 연결의 양 끝을 터미널이나 프로그램에 이어 줍니다.
 details-sotong =
     주소는 HOST:PORT, tcp://HOST:PORT, udp://HOST:PORT, unix:경로, unix:@이름(추상 소켓)으로 쓰고, TLS는
-    tls://HOST:PORT, tls+unix:경로로 씁니다. localhost는 IPv4와 IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
+    tls://HOST:PORT, tls+unix:경로로, 웹소켓은 ws://HOST:PORT/경로로, TLS를 쓰는 웹소켓은 wss://HOST:PORT/경로로 씁니다.
+    웹소켓에서는 포트를 생략할 수 있습니다. localhost는 IPv4와 IPv6 모두, *:PORT는 모든 인터페이스, :PORT는 localhost를 뜻하며, 포트 0을 쓰면 빈 포트를 골라 출력합니다.
 
-    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:, tls://, tls+unix:로 시작하는 단어나
+    서버는 수신 대기하는 주소를 stderr에 알립니다. 스크립트에서는 그 줄에서 tcp://, udp://, unix:, tls://, tls+unix:, ws://, wss://로 시작하는 단어나
     --log-format json의 "listening" 이벤트를 읽으면 됩니다. LISTEN_FDS로 넘겨받은 리스너가 있으면 주소 대신 그것을 씁니다.
 
-    종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
+    종료 코드: 0 정상, 1 실패 또는 수신 대기 불가, 2 사용법 오류, 65 보낼 수 없는 입력, 69 연결 거부 또는 도달 불가, 75 응답 없음, 76 상대가 중간에
     끊음, 77 인증서 거부, 78 이 시스템이나 이 모델에서 불가능, 130·143 시그널로 종료.
 details-units =
     크기(BYTES)는 바이트 수로 쓰거나 B, KiB, MiB, GiB를 붙입니다. 시간(TIME)은 초로 쓰거나 ms, s, m, h, d를 붙입니다.
@@ -186,7 +188,7 @@ arg-hash-password = 표준 입력으로 받은 비밀번호의 해시를 출력�
 arg-cors = 이 출처의 페이지가 내용을 읽을 수 있게 합니다(CORS). *는 모든 출처입니다
 arg-access-log = 요청을 이 파일에 기록합니다. -는 표준 오류입니다
 arg-access-format = 요청을 기록하는 형식
-arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로. 포트 0은 빈 포트를 고릅니다
+arg-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로, TLS는 tls://…와 tls+unix:경로, 웹소켓은 ws://…와 wss://…. 포트 0은 빈 포트를 고릅니다
 arg-model = 연결을 처리하는 방식: 한 번에 하나씩, 연결마다 스레드 하나, 또는 프로세스나 스레드의 이벤트 루프. sotong models를 보십시오
 arg-workers = 이벤트 루프의 수. 루프마다 스레드나 프로세스 하나를 쓰며, sequential과 threads 모델에는 필요 없습니다
 arg-idle = 상대가 이 시간 동안 아무것도 보내지 않으면 연결을 끝냅니다. 없으면 조용해도 끊지 않습니다
@@ -199,6 +201,10 @@ arg-alpn = TLS 클라이언트에 제시할 응용 프로토콜. 선호하는 �
 arg-tls-min = 쓸 수 있는 가장 낮은 TLS 버전. 없으면 1.2입니다
 arg-tls-max = 쓸 수 있는 가장 높은 TLS 버전. 없으면 1.3입니다
 arg-tls-time = TLS 핸드셰이크에 줄 시간. 없으면 10초입니다
+arg-ws-origin = ws:// 주소에서 이 출처(origin)의 웹 페이지도 받아들입니다. 예: https://example.org, 모두 받으려면 *. 없으면 요청한 호스트의 페이지만 받습니다. 출처를 밝히지 않는 프로그램은 언제나 받습니다
+arg-ws-deflate = 압축된 메시지(permessage-deflate)를 제안하거나 받아들입니다. 메시지마다 따로 압축하며, 압축하지 않을 때보다 시간이 훨씬 많이 듭니다
+arg-ws-message-bytes-max = 조각을 모두 합친 메시지 하나와 그 압축을 푼 결과의 최대 크기. 없으면 64KiB입니다. 더 길면 연결을 끊습니다(1009)
+arg-ws-fragments-max = 메시지 하나를 나눈 조각의 최대 개수. 없으면 128개입니다. 더 많으면 연결을 끊습니다(1008)
 arg-keepalive = 이 시간 동안 조용한 상대가 아직 살아 있는지 확인합니다
 arg-members-max = 방에 동시에 있을 수 있는 사람의 수
 arg-server-name = 서버가 자신을 부르는 이름입니다. 점이 들어 있어야 합니다
@@ -230,7 +236,7 @@ arg-mail-per-mail-max = 메시지 하나가 일으킬 수 있는 메시지의 �
 
 ## connect와 listen
 
-arg-connect-address = 접속할 주소: HOST:PORT, tcp://…, udp://…, unix:경로. 이름에 속한 주소를 모두 시도합니다
+arg-connect-address = 접속할 주소: HOST:PORT, tcp://…, udp://…, unix:경로, tls://…, tls+unix:경로, ws://…, wss://…. 이름에 속한 주소를 모두 시도합니다
 arg-listen-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, udp://…, unix:경로. 포트 0은 빈 포트를 골라 출력합니다
 arg-message = 입력 대신 이 텍스트를 보내고, 응답을 끝까지 읽습니다
 arg-crlf = 줄 끝을 CR LF로 보냅니다. 이미 CR LF이면 그대로 둡니다
@@ -265,6 +271,13 @@ arg-keylog = 캡처를 복호화할 수 있도록 세션의 비밀 값을 이 �
 arg-connect-cert = 서버가 요청하면 제시할 인증서. 발급자들의 인증서가 뒤따르는 PEM 파일입니다
 arg-connect-key = 인증서의 개인 키 PEM 파일. 없으면 인증서 파일에서 읽습니다
 arg-connect-alpn = 제안할 애플리케이션 프로토콜(ALPN), 원하는 순서대로. 예: h2,http/1.1
+
+## connect의 웹소켓
+
+arg-blocks = 읽은 블록마다 바이너리 메시지 하나로 보내고, 받은 것은 그대로 씁니다. 없으면 줄마다 줄 끝을 뗀 텍스트 메시지로 보내고, 받은 메시지 뒤에는 줄 끝을 붙입니다
+arg-ws-protocol = 제안할 서브프로토콜, 원하는 순서대로
+arg-ws-header = 요청에 더할 헤더 필드. 예: 'Authorization: Bearer …', 'Origin: https://example.org'
+arg-ws-quiet = 입력이 끝난 뒤 이 시간 동안 아무것도 오지 않으면 닫습니다. 없으면 1초입니다
 
 ## completions, man, help
 
@@ -302,6 +315,8 @@ usage-not-unicode = UTF-8 텍스트가 아닌 인자가 있습니다.
 usage-limits-marks = 출력 제한값은 차례로 커져야 합니다: --output-low { $low } < --output-high { $high } < --output-hard { $hard }.
 usage-limits-zero = '{ $flag }' 값은 1 이상이어야 합니다.
 usage-needs-tls = '{ $flag }'{ PARTICLE($flag, "은/는") } TLS용인데, TLS를 쓰는 주소가 없습니다. tls://HOST:PORT나 tls+unix:경로처럼 쓰십시오.
+usage-needs-ws = '{ $flag }'{ PARTICLE($flag, "은/는") } 웹소켓용인데, 웹소켓을 쓰는 주소가 없습니다. ws://HOST:PORT나 wss://HOST:PORT처럼 쓰십시오.
+usage-ws-request = '{ $text }'{ PARTICLE($text, "은/는") } 웹소켓 요청에 쓸 수 없습니다.
 usage-needs = '{ $flag }'{ PARTICLE($flag, "은/는") } '{ $other }'{ PARTICLE($other, "와/과") } 함께 써야 합니다.
 usage-keys = --cert가 { $certs }개인데 --key가 { $keys }개입니다. 인증서마다 같은 순서로 키를 주거나, 인증서 파일에 키가 들어 있으면 --key를 쓰지 마십시오.
 usage-alpn = '{ $name }'{ PARTICLE($name, "은/는") } 프로토콜 이름이 될 수 없습니다. 이름은 1바이트에서 255바이트까지입니다.
@@ -320,7 +335,7 @@ io-read-only = 읽기 전용 파일 시스템입니다
 
 error-address = '{ $text }'{ PARTICLE($text, "은/는") } 주소가 아닙니다: { $why }.
 address-empty = 비어 있습니다. HOST:PORT, :PORT, unix:경로처럼 쓰십시오
-address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:을 쓸 수 있습니다
+address-unknown-scheme = { $scheme }:// 스킴은 없습니다. tcp://, udp://, unix:, tls://, tls+unix:, ws://, wss://를 쓸 수 있습니다
 address-unknown-scheme-like = { $scheme }:// 스킴은 없습니다. 혹시 { $like }:{ PARTICLE($like, "을/를") } 쓰려던 것은 아닌지 확인하십시오
 address-write = { $form }처럼 쓰십시오
 address-missing-port = 포트가 없습니다. { $host }:PORT처럼 쓰십시오
@@ -333,6 +348,8 @@ address-bad-ipv4 = '{ $text }'{ PARTICLE($text, "은/는") } IPv4 주소가 아�
 address-bad-host = '{ $host }'{ PARTICLE($host, "은/는") } 호스트 이름이 아닙니다. '{ $bad }' 문자는 쓸 수 없습니다
 address-host-too-long = 호스트 이름이 { $bytes }바이트입니다. 최대 { $most }바이트까지 쓸 수 있습니다
 address-after-port = '{ $text }' 부분은 쓸 수 없습니다. 주소는 포트로 끝나야 합니다
+address-bad-path = '{ $path }'{ PARTICLE($path, "은/는") } 경로가 아닙니다. '{ $bad }'{ PARTICLE($bad, "은/는") } 경로에 쓸 수 없습니다
+address-path-too-long = 경로가 { $bytes }바이트로, 최대 { $most }바이트를 넘습니다
 address-empty-unix = 유닉스 소켓의 이름이 없습니다. unix:경로 또는 unix:@이름으로 쓰십시오
 address-unix-host = 절대 경로는 unix:/{ $path }, 상대 경로는 unix:{ $path }처럼 쓰십시오
 address-unix-too-long = 유닉스 소켓의 이름이 { $bytes }바이트로, 최대 { $most }바이트를 넘습니다. 더 짧은 경로나 상대 경로를 쓰십시오
@@ -378,6 +395,7 @@ passed-missing = 디스크립터 { $fd }번이 열려 있지 않습니다
 passed-wrong-kind = 디스크립터 { $fd }번은 수신 대기 중인 TCP·유닉스 소켓도, UDP 소켓도 아닙니다
 passed-system = 디스크립터 { $fd }번: { $why }
 error-streams-only = { $service }에는 연결이 필요하므로 { $address }에서 수신 대기할 수 없습니다. tcp://나 unix:를 쓰십시오.
+error-no-messages = { $command } 명령은 웹소켓을 쓰지 않으므로 { $address } 주소를 쓸 수 없습니다. tcp://나 tls://를 쓰십시오.
 error-read = { $path } 파일을 쓸 수 없습니다: { $why }.
 passwords-line = { $line }번째 줄이 이름:해시가 아니거나, 해시가 sotong web --hash-password로 만든 것이 아닙니다
 passwords-twice = { $line }번째 줄의 이름이 앞에 이미 있습니다
@@ -440,6 +458,11 @@ join-not-tls = { $peer } 쪽은 TLS를 쓰지 않습니다. 받은 내용: { $sa
 join-tls = { $peer } 쪽과의 TLS가 실패했습니다: { $why }.
 join-handshake = { $peer } 쪽이 { $time } 안에 TLS 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
 connect-speaks-tls = { $peer } 쪽이 TLS 경고로 응답했습니다. TLS를 쓰는 것으로 보이니 tls://나 --starttls를 써 보십시오.
+join-ws-refused = { $peer } 쪽이 웹소켓을 허락하지 않고 { $status }{ PARTICLE($status, "으로/로") } 응답했습니다. 경로와 포트를 확인하십시오.
+join-ws-truncated = { $peer } 쪽이 웹소켓의 끝 표시(Close 프레임) 없이 연결을 끝냈습니다. 받은 내용이 잘렸을 수 있습니다.
+join-ws-idle = { $peer } 쪽이 { $time } 안에 웹소켓 핸드셰이크를 마치지 않았습니다. -w로 더 오래 기다릴 수 있습니다.
+join-ws-not-text = 입력이 UTF-8이 아니므로 텍스트로 보낼 수 없습니다. --blocks로 보내십시오.
+join-ws = { $peer } 쪽과의 웹소켓 통신이 실패했습니다: { $why }.
 connect-insecure = 서버 인증서를 확인하지 않습니다(--insecure). 경로 중간에 있는 누구든 내용을 읽고 바꿀 수 있습니다.
 untrusted-expired = 인증서가 { $date }에 만료되었습니다
 untrusted-not-yet = 인증서가 { $date }부터 유효합니다

@@ -9,14 +9,15 @@ use sotong_net::dial::{DIAL_TIME_MAX, DialOptions, dial_retrying, parse_source};
 use sotong_net::dial_error::DialError;
 use sotong_net::endpoint::{Endpoint, Host};
 use sotong_net::probe::{PROBE_UDP_TIME_MAX, Probe, probe};
-use sotong_net::pump::{End, FlowEnd, Limits, Pump, Sink, Source};
+use sotong_net::pump::{End, FlowEnd, Limits, Pump, Sink, Source, Then};
 use sotong_net::resolve::Family;
 use sotong_net::signals::Stop;
 use sotong_net::socket::Socket;
 use sotong_session::{Way, Wire};
 
 use super::joining::{Joining, Side, UDP_QUIET, catch, log_closed, own_rules, signal_code, verdict};
-use super::{secure, show_cert};
+use super::secure::Layers;
+use super::{secure, show_cert, ws};
 use crate::catalogue::text;
 use crate::cli::Connect;
 use crate::console::Console;
@@ -42,6 +43,7 @@ impl Client<'_> {
     fn join(&self) -> Result<ExitCode, Failure> {
         let to = parse(&self.args.address)?;
         let secure = secure::Client::new(&self.args.tls, &to, self.joining.timeout())?;
+        let ws = ws::Client::new(&self.args.ws, &self.args.way, &to)?;
         if self.args.tls.insecure {
             self.console.warn("certificate not checked", |catalogue| text!(catalogue, "connect-insecure"));
         }
@@ -51,8 +53,8 @@ impl Client<'_> {
         let peer = way.as_ref().map_or_else(|_| to.to_string(), |way| way.remote.to_string());
         let local = way.as_ref().map_or_else(|_| String::new(), |way| way.local.to_string());
         tracing::debug!(peer, local, "opened");
-        if let Some(secure) = secure {
-            return self.cross(&secure, socket, way.map_err(setup)?, &stop);
+        if secure.is_some() || ws.is_some() {
+            return self.cross((secure.as_ref(), ws.as_ref()), socket, way.map_err(setup)?, &stop);
         }
         let (forth, back) = self.joining.flows(&peer);
         let source = self.source().map_err(setup)?;
@@ -70,25 +72,50 @@ impl Client<'_> {
         verdict(&report, Side::B, wire, &peer, self.joining.timeout(), &stop)
     }
 
-    /// The same with TLS in between.
-    fn cross(&self, secure: &secure::Client, socket: Socket, way: Way, stop: &Stop) -> Result<ExitCode, Failure> {
+    /// The same with TLS, WebSocket or both in between.
+    fn cross(
+        &self,
+        (secure, ws): (Option<&secure::Client>, Option<&ws::Client>),
+        socket: Socket,
+        way: Way,
+        stop: &Stop,
+    ) -> Result<ExitCode, Failure> {
         let peer = way.remote.to_string();
         let (forth, back) = self.joining.flows(&peer);
         // Of one that is only looked at nothing is read or printed, and standard input is left alone.
         let looks = self.args.tls.show_cert;
         let source = if looks { Source::bytes(Vec::new()) } else { self.source().map_err(setup)? };
         let sink = if looks { Sink::stdout_kept() } else { Sink::stdout() };
-        let rules = own_rules(&source);
+        let mut rules = own_rules(&source);
+        if ws.is_some() {
+            // Who has closed a WebSocket hears nothing more.
+            rules.after_b_ended = Then::Finish;
+        }
         let bridge = Bridge::new(End::new(source, sink.map_err(setup)?), socket, way).flows(forth, back);
         let bridge = bridge.rules(rules).limits(self.limits(Wire::Stream));
-        let crossed = bridge.run(secure.layers(), Some(stop.draining_fd())).map_err(setup)?;
+        let layer = ws.map(ws::Client::layers);
+        let within = move |passing| -> Layers {
+            match layer {
+                Some(layer) => layer(passing),
+                None => Box::new(passing),
+            }
+        };
+        let stop_fd = Some(stop.draining_fd());
+        let crossed = match secure {
+            Some(secure) => bridge.run(secure.layers(within), stop_fd),
+            None => bridge.run(move |passing| Ok(within(passing)), stop_fd),
+        };
+        let crossed = crossed.map_err(setup)?;
         let report = secure::report(&crossed, &peer);
         let was_stopped = [report.forth.end, report.back.end].contains(&FlowEnd::Stopped);
-        let failure = secure.failure(&crossed, &peer).filter(|_| !was_stopped);
-        if looks && !was_stopped {
+        if let Some(secure) = secure.filter(|_| looks && !was_stopped) {
             let shown = show_cert::Shown { crossed: &crossed, secure, peer: &peer, json: self.args.tls.json };
             self.console.out(&shown.text(&self.console.catalogue))?;
         }
+        // Before its handshake succeeded it was TLS.
+        let ws = ws.filter(|_| secure.is_none() || crossed.tls.is_some());
+        let failure = ws.and_then(|ws| ws.failure(&crossed, &peer));
+        let failure = failure.or_else(|| secure?.failure(&crossed, &peer)).filter(|_| !was_stopped);
         match failure {
             Some(failure) => Err(Failure::Join(failure)),
             None => verdict(&report, Side::B, Wire::Stream, &peer, self.joining.timeout(), stop),

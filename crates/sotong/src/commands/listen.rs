@@ -357,6 +357,9 @@ fn endpoints(args: &Listen) -> Result<Vec<Endpoint>, Failure> {
     let source = args.way.source.as_deref().map(|text| parse_source(text).map_err(fail(text))).transpose()?;
     let parsed = args.addresses.iter().map(|text| {
         let endpoint: Endpoint = text.parse().map_err(fail(text))?;
+        if endpoint.ws_path().is_some() {
+            return Err(Failure::NoMessages { command: "listen", address: text.clone() });
+        }
         let Some(source) = source else { return Ok(endpoint) };
         let place = |at: HostPort| {
             let port = if at.port == 0 { source.port() } else { at.port };
@@ -366,7 +369,7 @@ fn endpoints(args: &Listen) -> Result<Vec<Endpoint>, Failure> {
             Endpoint::Tcp(at) => Endpoint::Tcp(place(at)),
             Endpoint::Udp(at) => Endpoint::Udp(place(at)),
             Endpoint::Tls(at) => Endpoint::Tls(place(at)),
-            Endpoint::Unix(_) | Endpoint::TlsUnix(_) => endpoint,
+            Endpoint::Unix(_) | Endpoint::TlsUnix(_) | Endpoint::Ws(..) | Endpoint::Wss(..) => endpoint,
         })
     });
     parsed.collect()

@@ -14,6 +14,7 @@ pub(crate) mod serve;
 mod serve_tls;
 mod show_cert;
 mod web;
+mod ws;
 
 use std::process::ExitCode;
 

@@ -79,15 +79,18 @@ impl Client {
         }))
     }
 
-    /// What is put around the passing session.
-    pub(super) fn layers(&self) -> impl FnOnce(Passing) -> Result<Layers, Close> + Send + 'static {
+    /// What is put around what `within` makes of the passing session.
+    pub(super) fn layers(
+        &self,
+        within: impl FnOnce(Passing) -> Layers + Send + 'static,
+    ) -> impl FnOnce(Passing) -> Result<Layers, Close> + Send + 'static {
         // Only a person's patience, or `-w`, ends the wait for what the server still has to say.
         let limits = TlsLimits { handshake: self.handshake, after_end: None, ..TlsLimits::default() };
         let (config, name, domain) = (Arc::clone(&self.config), self.name.clone(), self.shown.clone());
         let (starttls, looks_only) = (self.starttls, self.looks_only);
         let dialog = StartTlsLimits { time: self.handshake, ..StartTlsLimits::default() };
         move |passing| {
-            let tls = Tls::client(Look { inner: passing, leaves: looks_only }, config, name, limits)?;
+            let tls = Tls::client(Look { inner: within(passing), leaves: looks_only }, config, name, limits)?;
             Ok(match starttls {
                 Some(upgrade) => Box::new(StartTls::new(tls, upgrade, &domain, dialog)),
                 None => Box::new(tls),
@@ -247,7 +250,7 @@ impl ResolvesClientCert for Asked {
 
 /// Leaves once the way is usable, if it was only to be looked at.
 struct Look {
-    inner: Passing,
+    inner: Layers,
     leaves: bool,
 }
 

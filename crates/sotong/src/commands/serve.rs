@@ -6,6 +6,7 @@ use std::thread;
 
 use sotong_certs::Fingerprint;
 use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError, processes};
+use sotong_http::ws::Sockets;
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
@@ -36,14 +37,20 @@ where
     let server = Server::open(name, args, FrontDoor::Plain, (model, why_not_best), console)?;
     let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
     match (&server.tls, args.idle) {
-        (None, None) => server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop)),
-        (None, Some(_)) => {
+        (None, None) if !server.speaks_ws => {
+            server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
+        }
+        (None, _) if !server.speaks_ws => {
             let service = Idle { service, limits };
             server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
         }
+        // Silence is that of words, and whoever is left for it gets his end mark.
+        (None, _) => {
+            let service = Sockets::new(Idle { service, limits }, args.ws.options());
+            server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
+        }
         (Some(tls), _) => {
-            // Silence is that of words, and whoever is left for it gets his end mark.
-            let service = tls.secure(Idle { service, limits });
+            let service = tls.secure(Sockets::new(Idle { service, limits }, args.ws.options()));
             server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
         }
     }
@@ -67,8 +74,14 @@ where
     if let Some(at) = addresses(args)?.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
         return Err(Failure::StreamsOnly { service: name, address: at.to_string() });
     }
+    if let Some(at) = addresses(args)?.iter().find(|at| at.ws_path().is_some()) {
+        return Err(Failure::NoMessages { command: name, address: at.to_string() });
+    }
     let server = Server::open(name, args, front, (model, why_not_best), console)?;
     // A service manager may have passed anything.
+    if let Some(at) = server.bound.iter().map(Bound::endpoint).find(|at| at.ws_path().is_some()) {
+        return Err(Failure::NoMessages { command: name, address: at.to_string() });
+    }
     if let Some(socket) = server.bound.iter().find(|bound| matches!(bound, Bound::Datagrams(_))) {
         let address = socket.endpoint().to_string();
         return Err(Failure::StreamsOnly { service: name, address });
@@ -145,6 +158,7 @@ struct Server<'a> {
     options: Options,
     /// What is shown at `tls://` addresses, if there are any.
     tls: Option<Tls>,
+    speaks_ws: bool,
 }
 
 impl<'a> Server<'a> {
@@ -177,6 +191,10 @@ impl<'a> Server<'a> {
         } else {
             passed
         };
+        let speaks_ws = bound.iter().any(|bound| bound.endpoint().ws_path().is_some());
+        if let Some(flag) = args.ws.given().filter(|_| !speaks_ws && worker.is_none()) {
+            return Err(Failure::Usage(Usage::NeedsWs { flag }));
+        }
         let asked = args.limits.max_conns.map(|count| count as usize);
         let renew = Renew::new().map_err(broken)?;
         if worker.is_none() {
@@ -193,7 +211,7 @@ impl<'a> Server<'a> {
             observer: Arc::new(Reporter::new()),
             ..Options::default()
         };
-        Ok(Self { name, args, model, missing, console, bound, options, tls })
+        Ok(Self { name, args, model, missing, console, bound, options, tls, speaks_ws })
     }
 
     /// Tells where it listens, serves until a signal comes, and drains.
@@ -373,20 +391,24 @@ pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> 
         Endpoint::Tcp(to) => format!("sotong connect {to}"),
         Endpoint::Udp(HostPort { host: Host::All, port }) => format!("sotong connect udp://:{port}"),
         Endpoint::Tls(HostPort { host: Host::All, port }) => format!("sotong connect {pin}tls://:{port}"),
-        Endpoint::Tls(_) | Endpoint::TlsUnix(_) => format!("sotong connect {pin}{at}"),
-        Endpoint::Udp(_) | Endpoint::Unix(_) => format!("sotong connect {at}"),
+        Endpoint::Ws(HostPort { host: Host::All, port }, path) => format!("sotong connect ws://:{port}{path}"),
+        Endpoint::Wss(HostPort { host: Host::All, port }, path) => format!("sotong connect {pin}wss://:{port}{path}"),
+        Endpoint::Tls(_) | Endpoint::TlsUnix(_) | Endpoint::Wss(..) => format!("sotong connect {pin}{at}"),
+        Endpoint::Udp(_) | Endpoint::Unix(_) | Endpoint::Ws(..) => format!("sotong connect {at}"),
     }
 }
 
 fn is_of_this_machine(at: &Endpoint) -> bool {
     match at {
         Endpoint::Unix(_) | Endpoint::TlsUnix(_) => true,
-        Endpoint::Tcp(at) | Endpoint::Tls(at) | Endpoint::Udp(at) => match &at.host {
-            Host::Localhost => true,
-            Host::V4(ip) => ip.is_loopback(),
-            Host::V6(ip, _) => ip.is_loopback(),
-            Host::All | Host::Name(_) => false,
-        },
+        Endpoint::Tcp(at) | Endpoint::Tls(at) | Endpoint::Udp(at) | Endpoint::Ws(at, _) | Endpoint::Wss(at, _) => {
+            match &at.host {
+                Host::Localhost => true,
+                Host::V4(ip) => ip.is_loopback(),
+                Host::V6(ip, _) => ip.is_loopback(),
+                Host::All | Host::Name(_) => false,
+            }
+        }
     }
 }
 
@@ -400,7 +422,7 @@ pub(super) fn way_of_clients(at: &Endpoint) -> Option<String> {
     match at {
         Endpoint::Tcp(at) => Some(format!("irssi -c {} -p {}", host(&at.host), at.port)),
         Endpoint::Tls(at) => Some(format!("irssi --tls -c {} -p {}", host(&at.host), at.port)),
-        Endpoint::Unix(_) | Endpoint::TlsUnix(_) | Endpoint::Udp(_) => None,
+        Endpoint::Unix(_) | Endpoint::TlsUnix(_) | Endpoint::Udp(_) | Endpoint::Ws(..) | Endpoint::Wss(..) => None,
     }
 }
 
@@ -416,7 +438,7 @@ fn way_to_web(at: &Endpoint) -> String {
         Endpoint::TlsUnix(UnixName::Path(path)) => format!("curl --unix-socket {} https://localhost/", path.display()),
         Endpoint::Unix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} http://localhost/"),
         Endpoint::TlsUnix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} https://localhost/"),
-        Endpoint::Udp(_) => at.to_string(),
+        Endpoint::Udp(_) | Endpoint::Ws(..) | Endpoint::Wss(..) => at.to_string(),
     }
 }
 

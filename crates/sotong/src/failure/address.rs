@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sotong_net::endpoint::{Endpoint, EndpointError, HOST_NAME_BYTES_MAX, UNIX_NAME_BYTES_MAX};
+use sotong_net::endpoint::{Endpoint, EndpointError, HOST_NAME_BYTES_MAX, UNIX_NAME_BYTES_MAX, WS_PATH_BYTES_MAX};
 use sotong_net::listen::ListenProblem;
 use sotong_net::passed::PassedError;
 use sotong_net::resolve::{Family, ResolveError};
@@ -37,6 +37,17 @@ pub(super) fn endpoint(catalogue: &Catalogue, why: &EndpointError) -> String {
             text!(catalogue, "address-host-too-long", bytes = *bytes, most = HOST_NAME_BYTES_MAX)
         }
         EndpointError::AfterPort { text } => text!(catalogue, "address-after-port", text = text.clone()),
+        EndpointError::BadPath { path, bad } => {
+            text!(
+                catalogue,
+                "address-bad-path",
+                path = path.escape_debug().to_string(),
+                bad = bad.escape_debug().to_string()
+            )
+        }
+        EndpointError::PathTooLong { bytes } => {
+            text!(catalogue, "address-path-too-long", bytes = *bytes, most = WS_PATH_BYTES_MAX)
+        }
         EndpointError::BarePath { path } => text!(catalogue, "address-write", form = format!("unix:{path}")),
         EndpointError::EmptyUnixName => text!(catalogue, "address-empty-unix"),
         EndpointError::UnixHost { path } => text!(catalogue, "address-unix-host", path = path.clone()),
@@ -124,6 +135,7 @@ mod tests {
     #[test]
     fn each_mistake_in_an_address_is_told_in_both_languages() {
         let long = format!("unix:/{}", "a".repeat(200));
+        let path = format!("ws://a/{}", "a".repeat(2000));
         let mistakes = [
             "",
             "tpc://a:1",
@@ -138,6 +150,8 @@ mod tests {
             "1.2.3:80",
             "a b:1",
             "a:80/index",
+            "ws://a/b c",
+            &path,
             "/tmp/x",
             "unix:",
             "unix://tmp/x",

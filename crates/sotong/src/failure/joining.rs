@@ -9,7 +9,7 @@ use sotong_net::cidr::CidrError;
 use sotong_net::dial_error::{Attempt, Cause, DialClass, DialError};
 use sotong_net::pump::Fault;
 
-use super::{address, code, io_words, is_exhausted, trust};
+use super::{WsFailure, address, code, io_words, is_exhausted, trust};
 use crate::catalogue::{Catalogue, text};
 use crate::units::Span;
 
@@ -54,6 +54,8 @@ pub(crate) enum JoinFailure {
     Tls { peer: String, why: String },
     /// The handshake took too long.
     Handshake { peer: String, time_max: Duration },
+    /// WebSocket failed.
+    Ws { peer: String, why: WsFailure },
     /// The system has no descriptors or threads left.
     Setup(io::Error),
 }
@@ -63,6 +65,7 @@ impl JoinFailure {
         match self {
             Self::Dial { why, .. } => dial_code(why),
             Self::Reset { .. } | Self::Truncated { .. } | Self::NotTls { .. } | Self::Tls { .. } => code::PROTOCOL,
+            Self::Ws { why, .. } => why.code(),
             Self::Untrusted { .. } | Self::ClientCert { .. } | Self::ClientCertRefused { .. } => code::CERTIFICATE,
             Self::Idle { .. } | Self::NobodyCame { .. } | Self::Handshake { .. } => code::NO_ANSWER,
             Self::Connection { why, .. } => match why.kind {
@@ -136,6 +139,7 @@ impl JoinFailure {
             Self::Handshake { peer, time_max } => {
                 text!(catalogue, "join-handshake", peer = peer.clone(), time = Span(*time_max).words(catalogue))
             }
+            Self::Ws { peer, why } => why.message(catalogue, peer),
             Self::Setup(why) if is_exhausted(why) => {
                 text!(catalogue, "join-setup", why = text!(catalogue, "listen-exhausted"))
             }
