@@ -39,7 +39,7 @@ mod seats;
 mod text;
 
 pub use news::Mail;
-pub use options::{ChatLimits, ChatOptions};
+pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
 
 use blake2::{Blake2s256, Digest};
 use door::Door;

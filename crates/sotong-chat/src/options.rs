@@ -26,6 +26,8 @@ pub struct ChatOptions {
     pub cloak_key: [u8; 32],
     /// How long a newcomer may be silent before it is taken for a person with a terminal, and greeted: 1 s.
     pub silence: Duration,
+    /// Accounts, and who may have one.
+    pub accounts: AccountOptions,
     /// Its limits.
     pub limits: ChatLimits,
 }
@@ -43,6 +45,7 @@ impl Default for ChatOptions {
             created: Wall(0),
             cloak_key: [0; 32],
             silence: Duration::from_secs(1),
+            accounts: AccountOptions::default(),
             limits: ChatLimits::default(),
         }
     }
@@ -63,6 +66,76 @@ impl ChatOptions {
     pub fn room_name(text: &str) -> Option<String> {
         names::room(text, ChatLimits::default().room_chars_max).ok()
     }
+}
+
+/// Accounts: who may have one, and what it is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountOptions {
+    /// Whether people may make accounts: true.
+    pub register: bool,
+    /// Whether they may before they have registered their connection: true.
+    pub register_before_connect: bool,
+    /// Whether an account needs an address of electronic mail: false. It is kept for the operators; nothing is sent to it.
+    pub email_required: bool,
+    /// Whether a nick that is the name of an account belongs to that account: true.
+    pub nick_is_account: bool,
+    /// Whether several clients of one account share a nick, where the account does not say: true.
+    pub multiclient: bool,
+    /// Whether somebody keeps the seat without a client: by choice.
+    pub always_on: AlwaysOn,
+    /// Passwords tried in a minute, for one account from one address: 3; 0: as many as they like.
+    pub login_attempts: u32,
+    /// What a password's hash costs. Fixed for as long as the server runs.
+    pub password_hash_cost: HashCost,
+}
+
+impl Default for AccountOptions {
+    fn default() -> Self {
+        Self {
+            register: true,
+            register_before_connect: true,
+            email_required: false,
+            nick_is_account: true,
+            multiclient: true,
+            always_on: AlwaysOn::OptIn,
+            login_attempts: 3,
+            password_hash_cost: HashCost::Default,
+        }
+    }
+}
+
+/// Whether somebody with an account keeps nick and seats while no client is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlwaysOn {
+    /// Nobody does.
+    Off,
+    /// Who asks for it does.
+    OptIn,
+    /// All do who have not refused.
+    OptOut,
+    /// All do.
+    Mandatory,
+}
+
+impl AlwaysOn {
+    /// Whether an account is, that has chosen so, or has not chosen.
+    pub fn holds(self, chosen: Option<bool>) -> bool {
+        match self {
+            Self::Off => false,
+            Self::OptIn => chosen.unwrap_or(false),
+            Self::OptOut => chosen.unwrap_or(true),
+            Self::Mandatory => true,
+        }
+    }
+}
+
+/// What a password's hash costs whoever makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashCost {
+    /// Argon2id over 19 MiB, twice: what keeps passwords safe if the file is stolen.
+    Default,
+    /// The cheapest there is: for suites of tests only.
+    Test,
 }
 
 /// The limits of a chat. What goes beyond one is told by its numeric, or ends the connection as the limit's name.
@@ -107,6 +180,16 @@ pub struct ChatLimits {
     pub modes_max: usize,
     /// Targets of one message: 4.
     pub targets_max: usize,
+    /// Accounts there may be: 100,000.
+    pub accounts_max: usize,
+    /// Rooms that may be registered: 20,000.
+    pub registered_rooms_max: usize,
+    /// Rooms that one account may have registered: 15.
+    pub rooms_per_account_max: usize,
+    /// Bytes of a password: 300.
+    pub password_bytes_max: usize,
+    /// Certificates of one account: 10.
+    pub certs_per_account_max: usize,
     /// Rooms somebody is in at once: 100.
     pub rooms_max: usize,
     /// Nicks somebody watches: 100.
@@ -143,6 +226,11 @@ impl Default for ChatLimits {
             list_modes_max: 60,
             modes_max: 20,
             targets_max: 4,
+            accounts_max: 100_000,
+            registered_rooms_max: 20_000,
+            rooms_per_account_max: 15,
+            password_bytes_max: 300,
+            certs_per_account_max: 10,
             rooms_max: 100,
             monitor_max: 100,
             whowas_max: 100,
