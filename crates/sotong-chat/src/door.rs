@@ -52,15 +52,20 @@ fn speaks(first: &[u8]) -> Speaks {
     }
 }
 
+impl Door {
+    /// For those who speak HTTP.
+    pub(crate) fn web(&self) -> Box<dyn Stream<Mail = Mail>> {
+        let page = Page { chat: Arc::clone(&self.chat) };
+        Box::new(Http::new(page, HttpLimits::default()))
+    }
+}
+
 impl Chooser for Door {
     type Mail = Mail;
     fn choose(&self, first: &[u8]) -> Choice<Mail> {
         match speaks(first) {
             Speaks::Irc => Choice::Chosen(Box::new(Client::new(Arc::clone(&self.chat)))),
-            Speaks::Http => {
-                let page = Page { chat: Arc::clone(&self.chat) };
-                Choice::Chosen(Box::new(Http::new(page, HttpLimits::default())))
-            }
+            Speaks::Http => Choice::Chosen(self.web()),
             Speaks::Text => Choice::Chosen(self.silent()),
             Speaks::Tls => Choice::Chosen(Box::new(NoTls)),
             Speaks::Unknown => Choice::NeedMore,

@@ -33,15 +33,18 @@ mod client;
 mod door;
 mod flood;
 mod hall;
+mod listener;
 mod news;
 mod options;
 mod seats;
 mod text;
 
+pub use listener::{ListenerKind, Rehash};
 pub use news::Mail;
 pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
 
 use blake2::{Blake2s256, Digest};
+use client::Client;
 use door::Door;
 use flood::Doors;
 use hall::{Hall, Teller};
@@ -50,7 +53,7 @@ use sotong_session::{Address, Close, Cx, End, Event, Host, Service, Session, Str
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use text::Person;
 
@@ -59,6 +62,7 @@ pub(crate) struct Chat {
     pub(crate) options: ChatOptions,
     hall: Mutex<Hall>,
     doors: Mutex<Doors>,
+    rehash: OnceLock<Rehash>,
 }
 
 impl Chat {
@@ -99,8 +103,10 @@ impl Chat {
 #[derive(Clone)]
 pub struct ChatService {
     chat: Arc<Chat>,
-    /// Whoever comes has been silent for long enough to be greeted.
-    is_for_the_silent: bool,
+    /// What is spoken by whoever comes in by this door.
+    kind: ListenerKind,
+    /// A proxy stands before this door, and says whom it brings.
+    is_proxied: bool,
 }
 
 impl fmt::Debug for ChatService {
@@ -113,12 +119,27 @@ impl ChatService {
     /// A chat where nobody is yet.
     pub fn new(options: ChatOptions) -> Self {
         let hall = Mutex::new(Hall::new(options.limits, &options.name));
-        Self { chat: Arc::new(Chat { options, hall, doors: Mutex::default() }), is_for_the_silent: false }
+        Self {
+            chat: Arc::new(Chat { options, hall, doors: Mutex::default(), rehash: OnceLock::new() }),
+            kind: ListenerKind::Auto,
+            is_proxied: false,
+        }
     }
     /// A door to the same chat for those who have been silent already: they are greeted at once.
     #[must_use]
     pub fn for_the_silent(&self) -> Self {
-        Self { chat: Arc::clone(&self.chat), is_for_the_silent: true }
+        Self { kind: ListenerKind::Text, ..self.clone() }
+    }
+    /// A door to the same chat for those who come in by a listener of this kind. Where a proxy names who comes
+    /// ([`Way::through`]), addresses of this machine are counted like all others.
+    #[must_use]
+    pub fn for_listener(&self, kind: ListenerKind, is_proxied: bool) -> Self {
+        Self { chat: Arc::clone(&self.chat), kind, is_proxied }
+    }
+    /// What REHASH does, for all doors of the chat; said once, before anybody comes.
+    pub fn on_rehash(&self, rehash: Rehash) {
+        let is_first = self.chat.rehash.set(rehash).is_ok();
+        debug_assert!(is_first, "said once");
     }
     /// People who have registered, rooms, and connections that have not registered.
     pub fn count(&self) -> (usize, usize, usize) {
@@ -133,12 +154,14 @@ impl Service for ChatService {
     fn open(&self, way: &Way) -> Result<Guest, Close> {
         let limits = SniffLimits { silence: self.chat.options.silence, ..SniffLimits::default() };
         let door = Door { chat: Arc::clone(&self.chat) };
-        let session = match self.is_for_the_silent {
-            true => Voice::Person(Box::new(text::person(Arc::clone(&self.chat)))),
-            false => Voice::Unknown(Box::new(Handover::new(Sniff::new(door, limits)))),
+        let session = match self.kind {
+            ListenerKind::Auto => Voice::Unknown(Box::new(Handover::new(Sniff::new(door, limits)))),
+            ListenerKind::Text => Voice::Person(Box::new(text::person(Arc::clone(&self.chat)))),
+            ListenerKind::Irc => Voice::Client(Box::new(Client::new(Arc::clone(&self.chat)))),
+            ListenerKind::Web | ListenerKind::WebSocket => Voice::Web(door.web()),
         };
         let ip = match way.peer() {
-            End::Net(address) => Some(address.ip().to_canonical()).filter(|ip| !ip.is_loopback()),
+            End::Net(address) => Some(address.ip().to_canonical()).filter(|ip| self.is_proxied || !ip.is_loopback()),
             End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
         };
         let counts = self.chat.options.limits.flood_control;
@@ -164,6 +187,8 @@ pub struct Guest {
 enum Voice {
     Unknown(Box<Handover<Sniff<Door>>>),
     Person(Box<Handover<Person>>),
+    Client(Box<Client>),
+    Web(Box<dyn Stream<Mail = Mail>>),
 }
 
 /// A connection's place among those of its address, which is free again when this is dropped.
@@ -195,12 +220,16 @@ impl Session for Guest {
         match &mut self.session {
             Voice::Unknown(session) => session.handle(event, cx),
             Voice::Person(session) => session.handle(event, cx),
+            Voice::Client(session) => session.handle(event, cx),
+            Voice::Web(session) => session.handle(event, cx),
         }
     }
     fn wants(&self) -> Wants {
         match &self.session {
             Voice::Unknown(session) => session.wants(),
             Voice::Person(session) => session.wants(),
+            Voice::Client(session) => session.wants(),
+            Voice::Web(session) => session.wants(),
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Listener {
     ws_path: Option<std::sync::Arc<str>>,
     /// Our end of every connection; `None` if each has its own, because the socket hears all addresses.
     local: Option<End>,
+    /// What its connections are told of it: [`Way::listener`].
+    number: u16,
     /// How many accepts in a row were [`AcceptError::Broken`].
     broken: AtomicU32,
 }
@@ -68,7 +70,7 @@ pub enum AcceptError {
 impl Listener {
     pub(crate) fn tcp(fd: OwnedFd, endpoint: Endpoint, local: SocketAddr) -> Self {
         let local = (!local.ip().is_unspecified()).then(|| End::Net(canonical(local)));
-        Self { _file: None, fd, endpoint, ws_path: None, local, broken: AtomicU32::new(0) }
+        Self { _file: None, fd, endpoint, ws_path: None, local, number: 0, broken: AtomicU32::new(0) }
     }
     pub(crate) fn unix(fd: OwnedFd, name: UnixName, file: Option<SocketFile>) -> Self {
         let path: Box<Path> = match &name {
@@ -76,12 +78,25 @@ impl Listener {
             UnixName::Abstract(name) => Path::new(&format!("@{name}")).into(),
         };
         let local = Some(End::Unix { path: Some(path.into()), uid: None });
-        Self { _file: file, fd, endpoint: Endpoint::Unix(name), ws_path: None, local, broken: AtomicU32::new(0) }
+        Self {
+            _file: file,
+            fd,
+            endpoint: Endpoint::Unix(name),
+            ws_path: None,
+            local,
+            number: 0,
+            broken: AtomicU32::new(0),
+        }
     }
     /// The same, told as `endpoint`, which is the same place.
     pub(crate) fn heard_at(self, endpoint: Endpoint) -> Self {
         let ws_path = endpoint.ws_path().map(|path| path.as_str().into());
         Self { endpoint, ws_path, ..self }
+    }
+    /// The same, whose connections are told that they came in by the listener of this number ([`Way::listener`]).
+    #[must_use]
+    pub fn numbered(self, number: u16) -> Self {
+        Self { number, ..self }
     }
 
     /// The address with the port that was picked; `*` if it hears all addresses because it was asked to.
@@ -145,7 +160,7 @@ impl Listener {
         let way = Way::new(local.ok_or(unknown)?, remote.ok_or(unknown)?, Wire::Stream);
         Ok((
             Socket::new(fd, Wire::Stream),
-            Way { asks_tls: self.endpoint.is_tls(), asks_ws: self.ws_path.clone(), ..way },
+            Way { asks_tls: self.endpoint.is_tls(), asks_ws: self.ws_path.clone(), listener: self.number, ..way },
         ))
     }
 }

@@ -43,12 +43,14 @@ pub struct Way {
     pub asks_ws: Option<Arc<str>>,
     /// Whether the peer is heard as a stream or as records, for a service that speaks both.
     pub wire: Wire,
+    /// Which of the server's listeners it came in by, as whoever bound them has numbered them; 0 where nobody has.
+    pub listener: u16,
 }
 
 impl Way {
     /// A way between two ends with nothing known beyond them.
     pub fn new(local: End, remote: End, wire: Wire) -> Self {
-        Self { local, remote, through: None, tls: None, asks_tls: false, ws: None, asks_ws: None, wire }
+        Self { local, remote, through: None, tls: None, asks_tls: false, ws: None, asks_ws: None, wire, listener: 0 }
     }
     /// Who the peer is: behind a proxy if one was named, else the other end of the socket.
     pub fn peer(&self) -> &End {

@@ -1,0 +1,62 @@
+//! What listeners are for, and what the server around a chat does for it.
+use std::{fmt, sync::Arc};
+
+/// What is spoken by those who come in by one listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ListenerKind {
+    /// Whatever they begin with: IRC, HTTP, WebSocket, or plain text after a second of silence.
+    #[default]
+    Auto,
+    /// IRC alone: nobody is taken for a person with a terminal, however silent.
+    Irc,
+    /// WebSocket alone: every request is an upgrade.
+    WebSocket,
+    /// Plain text alone: everybody is asked for a name at once.
+    Text,
+    /// HTTP alone: the page, and WebSocket beside it.
+    Web,
+}
+
+impl ListenerKind {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Irc, Self::WebSocket, Self::Text, Self::Web];
+
+    /// Its name in a configuration file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Irc => "irc",
+            Self::WebSocket => "websocket",
+            Self::Text => "text",
+            Self::Web => "web",
+        }
+    }
+}
+
+/// What an operator's REHASH does: the server reads its configuration anew, as it does on SIGHUP, and calls
+/// [`crate::ChatService`] back with what has changed. It returns when that is done; an error is one line that says what is
+/// wrong, and then everything is as it was.
+///
+/// It reads files. It must not be called while the hall is locked.
+#[derive(Clone)]
+pub struct Rehash(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl Rehash {
+    /// By a function of the server's.
+    pub fn new(rehash: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rehash))
+    }
+    /// Does it.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, in one line.
+    pub fn ask(&self) -> Result<(), String> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Rehash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rehash")
+    }
+}
