@@ -125,7 +125,7 @@ impl App for Page {
         match request.path_and_query().map(|(path, _)| path) {
             Some(b"/") => {
                 let (host, port) = request.host().and_then(place).unwrap_or(("HOST", "PORT"));
-                let mut text = self.chat.options.ways.join("\n").replace("{host}", host).replace("{port}", port);
+                let mut text = self.chat.options().ways.join("\n").replace("{host}", host).replace("{port}", port);
                 text.push('\n');
                 reply.whole(Status::OK, &[&plain], text.as_bytes())
             }

@@ -43,11 +43,12 @@ pub use listener::{ListenerKind, Rehash};
 pub use news::Mail;
 pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
 
+use arc_swap::{ArcSwap, Guard};
 use blake2::{Blake2s256, Digest};
 use client::Client;
 use door::Door;
 use flood::Doors;
-use hall::{Hall, Teller};
+use hall::{Hall, Teller, Who};
 use sotong_layers::{Handover, Sniff, SniffLimits};
 use sotong_session::{Address, Close, Cx, End, Event, Host, Service, Session, Stream, Wall, Wants, Way};
 use std::{
@@ -59,13 +60,19 @@ use text::Person;
 
 /// What all sessions share.
 pub(crate) struct Chat {
-    pub(crate) options: ChatOptions,
+    options: ArcSwap<ChatOptions>,
+    /// What the server calls itself, for as long as it runs.
+    pub(crate) name: Arc<str>,
     hall: Mutex<Hall>,
     doors: Mutex<Doors>,
     rehash: OnceLock<Rehash>,
 }
 
 impl Chat {
+    /// The options as they are now. They change when they are read anew: nobody keeps what he has read of them.
+    pub(crate) fn options(&self) -> Guard<Arc<ChatOptions>> {
+        self.options.load()
+    }
     /// The hall, for one command and the telling of it.
     pub(crate) fn hall(&self) -> MutexGuard<'_, Hall> {
         // A panic under the lock costs the session that had it; what it left is still a hall.
@@ -81,7 +88,7 @@ impl Chat {
             End::Net(address) => {
                 let ip = address.ip().to_canonical();
                 let mut hash = Blake2s256::new();
-                hash.update(self.options.cloak_key);
+                hash.update(self.options().cloak_key);
                 match ip {
                     IpAddr::V4(ip) => hash.update(ip.octets()),
                     // A network, which is what one household has.
@@ -119,11 +126,19 @@ impl ChatService {
     /// A chat where nobody is yet.
     pub fn new(options: ChatOptions) -> Self {
         let hall = Mutex::new(Hall::new(options.limits, &options.name));
-        Self {
-            chat: Arc::new(Chat { options, hall, doors: Mutex::default(), rehash: OnceLock::new() }),
-            kind: ListenerKind::Auto,
-            is_proxied: false,
-        }
+        let (name, options) = (options.name.as_str().into(), ArcSwap::from_pointee(options));
+        let chat = Chat { options, name, hall, doors: Mutex::default(), rehash: OnceLock::new() };
+        Self { chat: Arc::new(chat), kind: ListenerKind::Auto, is_proxied: false }
+    }
+    /// Other options, from now on and for those who are here, too. What cannot change while it runs stays: the server's name,
+    /// when it began, and the key of the addresses.
+    pub fn reload(&self, options: ChatOptions) {
+        let mut hall = self.chat.hall();
+        let before = self.chat.options();
+        let ChatOptions { name, created, cloak_key, .. } = &**before;
+        let (name, created, cloak_key) = (name.clone(), *created, *cloak_key);
+        hall.limits = options.limits;
+        self.chat.options.store(Arc::new(ChatOptions { name, created, cloak_key, ..options }));
     }
     /// A door to the same chat for those who have been silent already: they are greeted at once.
     #[must_use]
@@ -152,7 +167,7 @@ impl Service for ChatService {
     type Session = Guest;
 
     fn open(&self, way: &Way) -> Result<Guest, Close> {
-        let limits = SniffLimits { silence: self.chat.options.silence, ..SniffLimits::default() };
+        let limits = SniffLimits { silence: self.chat.options().silence, ..SniffLimits::default() };
         let door = Door { chat: Arc::clone(&self.chat) };
         let session = match self.kind {
             ListenerKind::Auto => Voice::Unknown(Box::new(Handover::new(Sniff::new(door, limits)))),
@@ -164,16 +179,16 @@ impl Service for ChatService {
             End::Net(address) => Some(address.ip().to_canonical()).filter(|ip| self.is_proxied || !ip.is_loopback()),
             End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
         };
-        let counts = self.chat.options.limits.flood_control;
+        let counts = self.chat.options().limits.flood_control;
         let place = Place { chat: Arc::clone(&self.chat), ip: ip.filter(|_| counts), is_counted: false };
         Ok(Guest { session, place })
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Mail>) {
         // Civil time is the driver's; what is told of a fault bears the beginning of the server.
-        let at: Wall = self.chat.options.created;
+        let at: Wall = self.chat.options().created;
         let mut hall = self.chat.hall();
         hall.newcomers.remove(&who);
-        hall.quit("Server fault", &mut Teller { me: who, at, host });
+        hall.quit("Server fault", &mut Teller { me: Who::NOBODY, from: who, at, host });
     }
 }
 
@@ -211,7 +226,7 @@ impl Session for Guest {
     fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         if let (Event::Open(_), Some(ip)) = (&event, self.place.ip) {
             self.place.is_counted = true;
-            let entered = self.place.chat.doors().enter(ip, cx.now, &self.place.chat.options.limits);
+            let entered = self.place.chat.doors().enter(ip, cx.now, &self.place.chat.options().limits);
             if let Err(limit) = entered {
                 cx.out.put(b"ERROR :Closing link: too many connections from your address\r\n");
                 return Err(Close::Limit(limit));

@@ -1,5 +1,5 @@
 //! What happens in the hall, as it is told to those it concerns: rendered once for each form that somebody needs.
-use crate::{caps::Caps, text};
+use crate::{caps::Caps, hall::Who, text};
 use bytes::Bytes;
 use sotong_http::date::Civil;
 use sotong_irc::{Encoder, TAG_BYTES_MAX};
@@ -20,7 +20,9 @@ pub(crate) struct News {
     /// Its place in the hall's one order.
     pub(crate) place: u64,
     /// Who did it.
-    pub(crate) by: Option<Address>,
+    pub(crate) by: Option<Who>,
+    /// The connection that did it.
+    pub(crate) from: Option<Address>,
     /// Who did it, as it is told: `nick!user@host`.
     pub(crate) source: Arc<str>,
     /// When, for people.
@@ -45,6 +47,7 @@ pub(crate) enum What {
     Joined {
         room: Arc<str>,
         real: Arc<str>,
+        stay: u64,
     },
     Parted {
         room: Arc<str>,
@@ -53,7 +56,7 @@ pub(crate) enum What {
     },
     Kicked {
         room: Arc<str>,
-        whom: Address,
+        whom: Who,
         nick: Arc<str>,
         reason: Box<str>,
         stay: u64,
@@ -109,9 +112,10 @@ impl Verb {
 }
 
 impl News {
-    pub(crate) fn new(place: u64, by: Option<Address>, source: Arc<str>, at: Wall, what: What) -> Self {
+    pub(crate) fn new(place: u64, by: Option<(Who, Address)>, source: Arc<str>, at: Wall, what: What) -> Self {
         let (forms, text) = (std::array::from_fn(|_| OnceLock::new()), OnceLock::new());
-        Self { place, by, source, at, msgid: None, tags: Vec::new(), what, forms, text }
+        let (by, from) = (by.map(|(who, _)| who), by.map(|(_, from)| from));
+        Self { place, by, from, source, at, msgid: None, tags: Vec::new(), what, forms, text }
     }
     /// What a client must have asked for to be told of this; `own` tells whether it is about what the client itself did.
     pub(crate) fn is_for(&self, caps: Caps, own: bool) -> bool {
@@ -156,7 +160,7 @@ impl News {
         match &self.what {
             What::Said { verb: Verb::Tagmsg, to, .. } => encoder.word("TAGMSG").word(to).end(),
             What::Said { verb, to, text } => encoder.word(verb.word()).word(to).text(text).end(),
-            What::Joined { room, real } if caps.has(Caps::EXTENDED_JOIN) => {
+            What::Joined { room, real, .. } if caps.has(Caps::EXTENDED_JOIN) => {
                 encoder.word("JOIN").word(room).word("*").text(real).end();
             }
             What::Joined { room, .. } => encoder.word("JOIN").word(room).end(),

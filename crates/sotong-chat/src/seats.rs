@@ -1,6 +1,10 @@
 //! The rooms a session hears.
-use crate::news::{Mail, What};
-use sotong_session::{Address, Host, Map, Topic};
+use crate::{
+    Chat,
+    hall::Who,
+    news::{Mail, What},
+};
+use sotong_session::{Cx, Map, Topic};
 
 /// Which rooms a session is told of, as far as it has been told.
 ///
@@ -9,7 +13,7 @@ use sotong_session::{Address, Host, Map, Topic};
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
     seats: Map<Topic, Seat>,
-    /// The place of what was told last through a room: somebody who shares several rooms with it is told once.
+    /// The place of what was told last: somebody who shares several rooms with it is told once.
     last: u64,
 }
 
@@ -26,27 +30,38 @@ impl Seats {
     pub(crate) fn begin(&mut self, room: Topic, stay: u64) {
         self.seats.entry(room).or_insert(Seat { stay, is_told: false }).stay = stay;
     }
-    /// Whether this piece of mail is to be shown. Notes what it says of this session's own stays, and leaves the topic of a
-    /// room that has been left.
-    pub(crate) fn hears(&mut self, mail: &Mail, me: Address, host: &mut dyn Host<Mail>) -> bool {
-        let Some(room) = mail.room else { return true };
+    /// Whether this piece of mail is to be shown. Notes what it says of the stays of `me`, by whichever of his connections
+    /// he began or ended them, and leaves the topic of a room that has been left.
+    pub(crate) fn hears(&mut self, mail: &Mail, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {
         let news = &mail.news;
         let is_double = std::mem::replace(&mut self.last, news.place) == news.place;
+        // Who says something to himself is told so twice.
+        let Some(room) = mail.room else { return !is_double || matches!(news.what, What::Said { .. }) };
+        if let What::Joined { stay, .. } = &news.what
+            && news.by == Some(me)
+        {
+            let seat = self.seats.entry(room).or_insert(Seat { stay: *stay, is_told: false });
+            seat.stay = seat.stay.max(*stay);
+            seat.is_told = true;
+        }
         let Some(seat) = self.seats.get_mut(&room) else { return false };
         match &news.what {
-            What::Joined { .. } if news.by == Some(me) => seat.is_told = true,
-            What::Parted { stay, .. } if news.by == Some(me) => return self.end(room, *stay, me, host),
-            What::Kicked { whom, stay, .. } if *whom == me => return self.end(room, *stay, me, host),
+            What::Parted { stay, .. } if news.by == Some(me) => return self.end(room, *stay, me, chat, cx),
+            What::Kicked { whom, stay, .. } if *whom == me => return self.end(room, *stay, me, chat, cx),
             _ => {}
         }
         seat.is_told && !is_double
     }
-    fn end(&mut self, room: Topic, stay: u64, me: Address, host: &mut dyn Host<Mail>) -> bool {
+    fn end(&mut self, room: Topic, stay: u64, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {
         let Some(seat) = self.seats.get_mut(&room) else { return false };
         let was_told = std::mem::replace(&mut seat.is_told, false);
         if seat.stay == stay {
             self.seats.remove(&room);
-            host.leave(room, me);
+            // Another of his connections may have begun another stay, of which this one has not been told.
+            let hall = chat.hall();
+            if hall.room_by(room).is_none_or(|room| !room.seats.contains_key(&me)) {
+                cx.host.leave(room, cx.me);
+            }
         }
         was_told
     }

@@ -3,7 +3,7 @@ use crate::{
     Chat,
     client::{Answers, Client, reason},
     flood::Bucket,
-    hall::{Left, Refusal, Taken, Teller, User, Words},
+    hall::{Left, Refusal, Taken, Teller, User, Who, Words},
     news::{Mail, News, Verb, What},
     seats::Seats,
 };
@@ -18,6 +18,7 @@ use std::{borrow::Cow, sync::Arc};
 pub(crate) struct Person {
     chat: Arc<Chat>,
     stage: Stage,
+    who: Who,
     seats: Seats,
     answers: Answers,
     bucket: Bucket,
@@ -67,10 +68,11 @@ const CLIENT_WORDS: [&str; 5] = ["CAP ", "NICK ", "USER ", "PASS ", "WEBIRC "];
 
 impl Person {
     pub(crate) fn new(chat: Arc<Chat>) -> Self {
-        let answers = Answers::new(&chat.options.name);
+        let answers = Answers::new(&chat.name);
         Self {
             chat,
             stage: Stage::Over,
+            who: Who::NOBODY,
             seats: Seats::default(),
             answers,
             bucket: Bucket::default(),
@@ -83,7 +85,7 @@ impl Person {
         }
     }
     fn open(&mut self, way: &Way, cx: &mut Cx<'_, Mail>) {
-        let limits = &self.chat.options.limits;
+        let limits = &self.chat.options().limits;
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
         self.stage = Stage::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
@@ -133,7 +135,7 @@ impl Person {
         if let Stage::Asked { .. } = self.stage {
             return self.answer(text.trim(), cx);
         }
-        let limits = &self.chat.options.limits;
+        let limits = &self.chat.options().limits;
         if limits.flood_control {
             // A long line costs as much as the messages it becomes.
             for _ in 0..=text.len() / MESSAGE_BYTES_MAX {
@@ -146,6 +148,10 @@ impl Person {
             None => self.say(None, &text, cx),
         }
         Ok(())
+    }
+
+    fn teller<'h>(&self, cx: &'h mut Cx<'_, Mail>) -> Teller<'h> {
+        Teller { me: self.who, from: cx.me, at: cx.wall, host: &mut *cx.host }
     }
 
     // The name.
@@ -163,7 +169,7 @@ impl Person {
             }
             _ => {}
         }
-        let name = match names::nick(text, self.chat.options.limits.nick_chars_max) {
+        let name = match names::nick(text, self.chat.options().limits.nick_chars_max) {
             Ok(name) => name,
             Err(why) => return self.ask_again(&say_why(why), cx),
         };
@@ -171,16 +177,15 @@ impl Person {
         user.is_secure = self.is_secure;
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
-        let entered = hall.enter(user, &mut Teller { me: cx.me, at: cx.wall, host: cx.host });
-        if entered == Err(Taken) {
-            drop(hall);
-            return self.ask_again("That name is taken.", cx);
-        }
-        hall.newcomers.remove(&cx.me);
+        let entered = hall.enter(user, &mut self.teller(cx));
         drop(hall);
+        match entered {
+            Ok(who) => self.who = who,
+            Err(Taken) => return self.ask_again("That name is taken.", cx),
+        }
         self.stage = Stage::Here;
         self.tell(&format!("* Welcome, {name}. /help lists the commands."), cx);
-        let room = self.chat.options.room.clone();
+        let room = self.chat.options().room.clone();
         self.join(&room, cx);
         Ok(())
     }
@@ -229,14 +234,14 @@ impl Person {
         let Some(room) = self.room.clone() else {
             return self.tell("* You are in no room. /join #ROOM goes to one.", cx);
         };
-        let text = self.roll(&room, cx);
+        let text = self.roll(&room);
         self.tell(&text, cx);
     }
     /// Who is in a room, but for himself.
-    fn roll(&self, room: &str, cx: &Cx<'_, Mail>) -> String {
+    fn roll(&self, room: &str) -> String {
         let hall = self.chat.hall();
         let Some(room) = hall.room(room) else { return String::new() };
-        let others = room.seats.keys().filter(|who| **who != cx.me);
+        let others = room.seats.keys().filter(|who| **who != self.who);
         let mut names: Vec<&str> =
             others.filter_map(|who| Some(&*hall.user(*who)?.nick)).take(ROLL_NAMES_MAX).collect();
         let more = (room.seats.len() - 1).saturating_sub(names.len());
@@ -248,12 +253,11 @@ impl Person {
         }
     }
     fn rename(&mut self, typed: &str, cx: &mut Cx<'_, Mail>) {
-        let name = match names::nick(typed, self.chat.options.limits.nick_chars_max) {
+        let name = match names::nick(typed, self.chat.options().limits.nick_chars_max) {
             Ok(name) => name,
             Err(why) => return self.tell(&format!("* {}", say_why(why)), cx),
         };
-        let tell = &mut Teller { me: cx.me, at: cx.wall, host: cx.host };
-        let renamed = self.chat.hall().rename(&name, tell);
+        let renamed = self.chat.hall().rename(&name, &mut self.teller(cx));
         match renamed {
             Ok(()) => {
                 self.answers.wait(1);
@@ -263,7 +267,7 @@ impl Person {
         }
     }
     fn move_to(&mut self, typed: &str, cx: &mut Cx<'_, Mail>) {
-        let Ok(name) = names::room(typed, self.chat.options.limits.room_chars_max) else {
+        let Ok(name) = names::room(typed, self.chat.options().limits.room_chars_max) else {
             return self.tell("* A room's name begins with #, and has no blanks in it.", cx);
         };
         if self.room.as_deref().is_some_and(|room| names::fold(room) == names::fold(&name)) {
@@ -275,7 +279,7 @@ impl Person {
     fn join(&mut self, name: &str, cx: &mut Cx<'_, Mail>) {
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
-        let tell = &mut Teller { me: cx.me, at: cx.wall, host: cx.host };
+        let tell = &mut self.teller(cx);
         match hall.join(name, "", tell) {
             Ok(Some((id, stay))) => {
                 self.seats.begin(id, stay);
@@ -288,7 +292,7 @@ impl Person {
                 }
                 let topic = hall.room_by(id).and_then(|room| room.topic.clone());
                 drop(hall);
-                let roll = self.roll(&shown, cx);
+                let roll = self.roll(&shown);
                 self.tell(&roll, cx);
                 if let Some(topic) = topic {
                     self.tell(&format!("* This is about: {}", without_controls(&topic.text)), cx);
@@ -316,11 +320,11 @@ impl Person {
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
         let mut failed = None;
-        if let Some(user) = hall.user_mut(cx.me) {
+        if let Some(user) = hall.user_mut(self.who) {
             user.spoke = cx.now;
         }
         for text in pieces(text) {
-            let tell = &mut Teller { me: cx.me, at: cx.wall, host: cx.host };
+            let tell = &mut self.teller(cx);
             let words = Words { verb: Verb::Privmsg, text, tags: &[], echo: false };
             let done = match to {
                 None => hall.say_in_room(&target, words, tell).map(usize::from),
@@ -342,10 +346,10 @@ impl Person {
     // Mail and the end.
 
     fn mail(&mut self, mail: &Mail, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        let is_shown = self.seats.hears(mail, cx.me, cx.host);
+        let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         if is_shown
             && let What::Kicked { whom, room, .. } = &mail.news.what
-            && *whom == cx.me
+            && *whom == self.who
         {
             if self.room.as_ref() == Some(room) {
                 self.room = None;
@@ -355,7 +359,7 @@ impl Person {
             cx.out.put(b"* You are in no room now. /join #ROOM goes to one.\n");
             return Ok(());
         }
-        if mail.news.by != Some(cx.me) {
+        if mail.news.from != Some(cx.me) {
             if is_shown {
                 News::put(mail.news.text(), cx.out);
             }
@@ -372,7 +376,7 @@ impl Person {
             Stage::Asked { .. } => {
                 self.chat.hall().newcomers.remove(&cx.me);
             }
-            Stage::Here => self.chat.hall().quit(why, &mut Teller { me: cx.me, at: cx.wall, host: cx.host }),
+            Stage::Here => self.chat.hall().quit(why, &mut self.teller(cx)),
             Stage::Over => {}
         }
     }
@@ -407,7 +411,7 @@ impl Session for Person {
                     self.resume = None;
                 }
                 if matches!(self.stage, Stage::Asked { until, .. } if until <= cx.now) {
-                    let seconds = self.chat.options.limits.name_time.as_secs_f64();
+                    let seconds = self.chat.options().limits.name_time.as_secs_f64();
                     cx.out.put(format!("* No name within {seconds} s. Goodbye.\n").as_bytes());
                     return Err(Close::Idle);
                 }
@@ -430,7 +434,7 @@ impl Session for Person {
     fn wants(&self) -> Wants {
         let waits = self.resume.is_some()
             || self.leaving.is_some()
-            || self.answers.len() >= self.chat.options.limits.held_answers_max;
+            || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max;
         let until = if let Stage::Asked { until, .. } = self.stage { Some(until) } else { None };
         Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }.by(self.resume)
     }

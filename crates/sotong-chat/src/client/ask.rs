@@ -8,7 +8,7 @@ const USERHOST_MAX: usize = 5;
 
 impl Talk<'_, '_> {
     pub(super) fn away(&mut self, message: &Message<'_>) {
-        let text = message.param(0).map(|text| cut(text, self.client.chat.options.limits.away_bytes_max));
+        let text = message.param(0).map(|text| cut(text, self.client.chat.options().limits.away_bytes_max));
         let (hall, mut tell) = self.teller();
         hall.set_away(text, &mut tell);
         match text {
@@ -18,7 +18,7 @@ impl Talk<'_, '_> {
     }
     pub(super) fn setname(&mut self, message: &Message<'_>) {
         let Some(text) = message.param(0) else { return self.needs_more("SETNAME") };
-        if text.len() > self.client.chat.options.limits.real_bytes_max {
+        if text.len() > self.client.chat.options().limits.real_bytes_max {
             return self.fail("SETNAME", "INVALID_REALNAME", "That name is too long");
         }
         let (hall, mut tell) = self.teller();

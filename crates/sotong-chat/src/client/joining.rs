@@ -5,6 +5,7 @@ use super::{
 };
 use crate::hall::{Left, Refusal};
 use sotong_irc::{Message, Numeric, names, numeric};
+use sotong_session::Topic;
 use std::sync::Arc;
 
 impl Talk<'_, '_> {
@@ -24,7 +25,7 @@ impl Talk<'_, '_> {
         }
     }
     fn join_one(&mut self, written: &str, key: &str) {
-        let Ok(name) = names::room(written, self.client.chat.options.limits.room_chars_max) else {
+        let Ok(name) = names::room(written, self.client.chat.options().limits.room_chars_max) else {
             return self.no_such_room(written);
         };
         let (hall, mut tell) = self.teller();
@@ -33,12 +34,16 @@ impl Talk<'_, '_> {
             Ok(Some((id, stay))) => {
                 self.client.seats.begin(id, stay);
                 self.client.answers.wait(1);
-                self.tell_topic(&name, false);
-                let shown = self.hall.room_by(id).map_or_else(|| name.into(), |room| Arc::clone(&room.name));
-                self.client.answers.page(Page::names(id, &shown, self.nick()));
+                self.show_room(id);
             }
             Err(why) => self.refuse_join(&name, why),
         }
+    }
+    /// What somebody is told of a room that he has come into.
+    pub(super) fn show_room(&mut self, id: Topic) {
+        let Some(name) = self.hall.room_by(id).map(|room| Arc::clone(&room.name)) else { return };
+        self.tell_topic(&name, false);
+        self.client.answers.page(Page::names(id, &name, self.nick()));
     }
     fn refuse_join(&mut self, room: &str, why: Refusal) {
         let (number, text) = match why {
@@ -67,7 +72,7 @@ impl Talk<'_, '_> {
     pub(super) fn kick(&mut self, message: &Message<'_>) {
         let (Some(room), Some(nicks)) = (message.param(0), message.param(1)) else { return self.needs_more("KICK") };
         let nicks: Vec<&str> = nicks.split(',').filter(|nick| !nick.is_empty()).collect();
-        if nicks.len() > self.client.chat.options.limits.targets_max {
+        if nicks.len() > self.client.chat.options().limits.targets_max {
             return self.reply(numeric::ERR_TOOMANYTARGETS, &[&room], "Too many targets");
         }
         for nick in nicks {
@@ -115,7 +120,7 @@ impl Talk<'_, '_> {
     pub(super) fn topic(&mut self, message: &Message<'_>) {
         let Some(room) = message.param(0) else { return self.needs_more("TOPIC") };
         let Some(text) = message.params().get(1) else {
-            let is_seen = self.hall.room_for(self.cx.me, room).is_some();
+            let is_seen = self.hall.room_for(self.me(), room).is_some();
             return if is_seen { self.tell_topic(room, true) } else { self.no_such_room(room) };
         };
         let (hall, mut tell) = self.teller();
@@ -142,7 +147,7 @@ impl Talk<'_, '_> {
             return self.reply(numeric::RPL_ENDOFNAMES, &[&"*"], "End of NAMES list");
         };
         for name in rooms.split(',').filter(|room| !room.is_empty()) {
-            let seen = self.hall.room_for(self.cx.me, name);
+            let seen = self.hall.room_for(self.me(), name);
             match seen.map(|room| (room.id, Arc::clone(&room.name))) {
                 Some((id, name)) => self.client.answers.page(Page::names(id, &name, self.nick())),
                 None => self.reply(numeric::RPL_ENDOFNAMES, &[&name], "End of NAMES list"),

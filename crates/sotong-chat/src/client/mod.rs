@@ -14,15 +14,15 @@ use crate::{
     Chat,
     caps::Caps,
     flood::Bucket,
-    hall::{Hall, Teller},
-    news::{Mail, News},
+    hall::{Hall, Teller, Who},
+    news::{Mail, News, What},
     options::cut,
     seats::Seats,
 };
 pub(crate) use answers::Answers;
 use register::Newcomer;
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
-use sotong_session::{Address, Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
+use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Topic, Wants, Way};
 use std::{fmt::Display, sync::Arc};
 
 /// One client: parses lines, asks the hall, renders what is told.
@@ -31,6 +31,8 @@ use std::{fmt::Display, sync::Arc};
 pub(crate) struct Client {
     chat: Arc<Chat>,
     stage: Stage,
+    /// Whose it is, once it has registered.
+    who: Who,
     caps: Caps,
     /// Understands values of capabilities, and that they come and go.
     cap_version: u32,
@@ -42,8 +44,8 @@ pub(crate) struct Client {
     /// Where it is from, as others are shown it.
     host: Box<str>,
     is_secure: bool,
-    /// When it was last heard of, and whether it has been asked since.
-    heard: Moment,
+    /// When it has been silent for too long: to be asked whether it is there, or, where that has been done, to be cut off.
+    due: Moment,
     is_asked: bool,
     /// The rest of a line that is too long is thrown away.
     skips: bool,
@@ -74,10 +76,11 @@ const UNFINISHED_BYTES_MAX: usize = CLIENT_TAG_BYTES_MAX + LINE_BYTES_MAX;
 
 impl Client {
     pub(crate) fn new(chat: Arc<Chat>) -> Self {
-        let answers = Answers::new(&chat.options.name);
+        let answers = Answers::new(&chat.name);
         Self {
             chat,
             stage: Stage::Over,
+            who: Who::NOBODY,
             caps: Caps::default(),
             cap_version: 0,
             seats: Seats::default(),
@@ -86,7 +89,7 @@ impl Client {
             resume: None,
             host: "".into(),
             is_secure: false,
-            heard: Moment::START,
+            due: Moment::START,
             is_asked: false,
             skips: false,
             leaving: None,
@@ -96,9 +99,8 @@ impl Client {
     fn open(&mut self, way: &Way, cx: &Cx<'_, Mail>) {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
-        self.heard = cx.now;
         self.chat.hall().newcomers.insert(cx.me);
-        self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options.limits.registration)));
+        self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options().limits.registration)));
     }
 
     // Input.
@@ -127,12 +129,13 @@ impl Client {
         Ok(())
     }
     fn line(&mut self, line: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        self.heard = cx.now;
+        let options = self.chat.options();
+        let limits = &options.limits;
+        self.due = cx.now + limits.ping_after.min(limits.cut_after);
         self.is_asked = false;
         if matches!(line, b"" | b"\r") {
             return Ok(());
         }
-        let limits = &self.chat.options.limits;
         // Registration has a limit of its own.
         if limits.flood_control && matches!(self.stage, Stage::Here) {
             self.resume = self.bucket.take(cx.now, limits);
@@ -197,7 +200,7 @@ impl Client {
         while !cx.out.is_full() {
             let Some(page) = self.answers.open_page() else { return };
             lines.clear();
-            let is_last = page.next(&hall, cx.me, self.caps, &mut lines);
+            let is_last = page.next(&hall, self.who, self.caps, &mut lines);
             self.answers.turn_page(&lines, is_last, cx.out);
         }
     }
@@ -205,10 +208,9 @@ impl Client {
     // Mail.
 
     fn mail(&mut self, mail: &Mail, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        let is_shown = self.seats.hears(mail, cx.me, cx.host);
-        let own = mail.news.by == Some(cx.me);
-        let is_told = is_shown && mail.news.is_for(self.caps, own);
-        if own {
+        let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
+        let is_told = is_shown && mail.news.is_for(self.caps, mail.news.by == Some(self.who));
+        if mail.news.from == Some(cx.me) {
             let line: &[u8] = if is_told { mail.news.line(self.caps) } else { b"" };
             self.answers.came(line, cx.out);
             self.turn_pages(cx);
@@ -216,8 +218,27 @@ impl Client {
         }
         if is_told {
             News::put(mail.news.line(self.caps), cx.out);
+            if let (What::Joined { .. }, Some(room)) = (&mail.news.what, mail.room)
+                && mail.news.by == Some(self.who)
+            {
+                self.enter(&[room], cx);
+            }
         }
         Ok(())
+    }
+
+    /// Tells of rooms that it is in by another connection's doing, as the answer to JOIN would.
+    fn enter(&mut self, rooms: &[Topic], cx: &mut Cx<'_, Mail>) {
+        self.answers.begin(None);
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        let mut talk = Talk { client: self, hall: &mut hall, cx };
+        for room in rooms {
+            talk.show_room(*room);
+        }
+        drop(hall);
+        self.answers.end(cx.out);
+        self.turn_pages(cx);
     }
 
     // Leaving.
@@ -236,8 +257,8 @@ impl Client {
                 self.chat.hall().newcomers.remove(&cx.me);
             }
             Stage::Here => {
-                let why = cut(why, self.chat.options.limits.reason_bytes_max);
-                self.chat.hall().quit(why, &mut Teller { me: cx.me, at: cx.wall, host: cx.host });
+                let why = cut(why, self.chat.options().limits.reason_bytes_max);
+                self.chat.hall().quit(why, &mut Teller { me: self.who, from: cx.me, at: cx.wall, host: cx.host });
             }
             Stage::Over => {}
         }
@@ -262,18 +283,19 @@ impl Client {
         if self.resume.is_some_and(|at| at <= cx.now) {
             self.resume = None;
         }
-        let limits = self.chat.options.limits;
+        let limits = self.chat.options().limits;
         match &self.stage {
             Stage::New(newcomer) if newcomer.until <= cx.now => {
                 return Err(self.farewell("Registration timed out", Close::Idle, cx));
             }
-            Stage::Here if self.heard + limits.cut_after <= cx.now => {
+            Stage::Here if self.due <= cx.now && (self.is_asked || limits.cut_after <= limits.ping_after) => {
                 let seconds = limits.cut_after.as_secs();
                 return Err(self.farewell(&format!("Ping timeout: {seconds} seconds"), Close::Idle, cx));
             }
-            Stage::Here if !self.is_asked && self.heard + limits.ping_after <= cx.now => {
+            Stage::Here if self.due <= cx.now => {
                 self.is_asked = true;
-                let name = &self.chat.options.name;
+                self.due = cx.now + limits.cut_after.saturating_sub(limits.ping_after);
+                let name = &self.chat.name;
                 cx.out.render(|line| Encoder::new(line).word("PING").text(name).end());
             }
             Stage::New(_) | Stage::Here | Stage::Over => {}
@@ -306,15 +328,13 @@ impl Session for Client {
         Ok(())
     }
     fn wants(&self) -> Wants {
-        let limits = &self.chat.options.limits;
         let waits = self.resume.is_some()
             || self.leaving.is_some()
-            || self.answers.len() >= limits.held_answers_max
+            || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max
             || self.answers.held_bytes() > HELD_BYTES_MAX;
         let deadline = match &self.stage {
             Stage::New(newcomer) => Some(newcomer.until),
-            Stage::Here if self.is_asked => Some(self.heard + limits.cut_after),
-            Stage::Here => Some(self.heard + limits.ping_after.min(limits.cut_after)),
+            Stage::Here => Some(self.due),
             Stage::Over => None,
         };
         Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline }.by(self.resume)
@@ -343,18 +363,18 @@ pub(crate) struct Talk<'t, 'c> {
 }
 
 impl Talk<'_, '_> {
-    pub(crate) fn me(&self) -> Address {
-        self.cx.me
+    pub(crate) fn me(&self) -> Who {
+        self.client.who
     }
     pub(crate) fn teller(&mut self) -> (&mut Hall, Teller<'_>) {
-        (&mut *self.hall, Teller { me: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host })
+        (&mut *self.hall, Teller { me: self.client.who, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host })
     }
     /// The nick as it is addressed: `*` before there is one.
     fn nick(&self) -> Arc<str> {
         match &self.client.stage {
             Stage::New(newcomer) => newcomer.nick.as_deref().unwrap_or("*").into(),
             Stage::Here | Stage::Over => {
-                self.hall.user(self.cx.me).map_or_else(|| "*".into(), |user| Arc::clone(&user.nick))
+                self.hall.user(self.client.who).map_or_else(|| "*".into(), |user| Arc::clone(&user.nick))
             }
         }
     }
@@ -363,7 +383,7 @@ impl Talk<'_, '_> {
         let nick = self.nick();
         let Client { chat, answers, .. } = &mut *self.client;
         answers.write(self.cx.out, |line| {
-            let begun = Encoder::new(line).source(&chat.options.name).word(number).word(nick);
+            let begun = Encoder::new(line).source(&chat.name).word(number).word(nick);
             words.iter().fold(begun, Encoder::word).text(text).end();
         });
     }
@@ -372,7 +392,7 @@ impl Talk<'_, '_> {
         let nick = self.nick();
         let Client { chat, answers, .. } = &mut *self.client;
         answers.write(self.cx.out, |line| {
-            let begun = Encoder::new(line).source(&chat.options.name).word(number).word(nick);
+            let begun = Encoder::new(line).source(&chat.name).word(number).word(nick);
             words.iter().fold(begun, Encoder::word).end();
         });
     }
@@ -380,7 +400,7 @@ impl Talk<'_, '_> {
     pub(crate) fn say(&mut self, words: &[&dyn Display], text: Option<&dyn Display>) {
         let Client { chat, answers, .. } = &mut *self.client;
         answers.write(self.cx.out, |line| {
-            let begun = Encoder::new(line).source(&chat.options.name);
+            let begun = Encoder::new(line).source(&chat.name);
             let encoder = words.iter().fold(begun, Encoder::word);
             match text {
                 Some(text) => encoder.text(text).end(),

@@ -54,7 +54,7 @@ impl Talk<'_, '_> {
         }
         let mut changes: Vec<Change<'_>> = Vec::new();
         let mut asked: Vec<char> = Vec::new();
-        let steps = modes::read(words, kind, self.client.chat.options.limits.modes_max);
+        let steps = modes::read(words, kind, self.client.chat.options().limits.modes_max);
         for step in steps {
             match step {
                 Step::Change(change) => match self.wrong_param(&change) {
@@ -120,7 +120,7 @@ impl Talk<'_, '_> {
             _ => (numeric::RPL_INVEXLIST, numeric::RPL_ENDOFINVEXLIST, "End of channel invite exception list"),
         };
         let (Some(list), Some(room)) = (List::of(letter), self.hall.room(name)) else { return };
-        let rank = room.rank(self.cx.me).unwrap_or_default();
+        let rank = room.rank(self.client.who).unwrap_or_default();
         if list != List::Ban && !rank.is_at_least(Rank::HALF) {
             return self.refuse(Refusal::NeedsOp, name, "");
         }
@@ -145,7 +145,7 @@ impl Talk<'_, '_> {
         };
         let known = |letter: char| (letter == 'i').then_some(Kind::Never);
         let (mut changed, mut unknown) = (Vec::new(), false);
-        for step in modes::read(&[letters], known, self.client.chat.options.limits.modes_max) {
+        for step in modes::read(&[letters], known, self.client.chat.options().limits.modes_max) {
             match (step, self.hall.user_mut(me)) {
                 (Step::Change(change), Some(user)) => {
                     if std::mem::replace(&mut user.is_invisible, change.sets) != change.sets {

@@ -13,11 +13,11 @@ impl Talk<'_, '_> {
             ("+", Some(nicks)) => self.watch(nicks),
             ("-", Some(nicks)) => {
                 for nick in nicks.split(',') {
-                    self.hall.unwatch(self.cx.me, nick);
+                    self.hall.unwatch(self.client.who, nick);
                 }
             }
             ("+" | "-", None) => self.needs_more("MONITOR"),
-            ("C", _) => self.hall.unwatch_all(self.cx.me),
+            ("C", _) => self.hall.unwatch_all(self.client.who),
             ("L", _) => {
                 let watched = self.watched();
                 self.tell_names(numeric::RPL_MONLIST, &watched);
@@ -31,8 +31,8 @@ impl Talk<'_, '_> {
         }
     }
     fn watch(&mut self, nicks: &str) {
-        let most = self.client.chat.options.limits.monitor_max;
-        let chars_max = self.client.chat.options.limits.nick_chars_max;
+        let most = self.client.chat.options().limits.monitor_max;
+        let chars_max = self.client.chat.options().limits.nick_chars_max;
         let mut begun = Vec::new();
         let mut nicks = nicks.split(',').filter(|nick| !nick.is_empty());
         while let Some(nick) = nicks.next() {
@@ -40,7 +40,7 @@ impl Talk<'_, '_> {
             if mask::is_mask(nick) || names::nick(nick, chars_max).is_err() {
                 continue;
             }
-            if !self.hall.watch(self.cx.me, nick) {
+            if !self.hall.watch(self.client.who, nick) {
                 let rest: Vec<&str> = std::iter::once(nick).chain(nicks).collect();
                 self.tell_who_is_here(&begun);
                 return self.reply(numeric::ERR_MONLISTFULL, &[&most, &rest.join(",")], "Monitor list is full");
@@ -50,7 +50,7 @@ impl Talk<'_, '_> {
         self.tell_who_is_here(&begun);
     }
     fn watched(&self) -> Vec<String> {
-        let user = self.hall.user(self.cx.me);
+        let user = self.hall.user(self.client.who);
         user.map(|user| user.watches.values().map(ToString::to_string).collect()).unwrap_or_default()
     }
     fn tell_who_is_here(&mut self, nicks: &[String]) {

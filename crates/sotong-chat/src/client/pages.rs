@@ -2,10 +2,10 @@
 use super::who::{Fields, who_line};
 use crate::{
     caps::Caps,
-    hall::{Hall, Room},
+    hall::{Hall, Room, Who},
 };
 use sotong_irc::{Encoder, mask, names, numeric};
-use sotong_session::{Address, Topic, Wall};
+use sotong_session::{Topic, Wall};
 use std::sync::Arc;
 
 /// A list that is being written. It goes on behind what was written last, so it needs no copy of what is listed.
@@ -21,7 +21,7 @@ enum What {
     Names {
         room: Topic,
         name: Box<str>,
-        after: Option<Address>,
+        after: Option<Who>,
     },
     /// Rooms.
     List {
@@ -39,7 +39,7 @@ enum What {
         room: Topic,
         shown: Box<str>,
         fields: Option<Fields>,
-        after: Option<Address>,
+        after: Option<Who>,
     },
 }
 
@@ -104,7 +104,7 @@ impl Page {
         Self { nick, what: What::WhoRoom { room, shown: shown.into(), fields, after: None } }
     }
     /// Writes at least one line. True with the last.
-    pub(super) fn next(&mut self, hall: &Hall, me: Address, caps: Caps, lines: &mut Vec<u8>) -> bool {
+    pub(super) fn next(&mut self, hall: &Hall, me: Who, caps: Caps, lines: &mut Vec<u8>) -> bool {
         let nick = &self.nick;
         match &mut self.what {
             What::Names { room, name, after } => names_line(hall, (me, caps), nick, (*room, name), after, lines),
@@ -122,9 +122,8 @@ impl Page {
                 false
             }
             What::Who { mask, shown, fields, after } => {
-                let visible = |who: Address, user: &crate::hall::User| {
-                    who == me || !user.is_invisible || hall.share_a_room(me, who)
-                };
+                let visible =
+                    |who: Who, user: &crate::hall::User| who == me || !user.is_invisible || hall.share_a_room(me, who);
                 let found = hall.users_after(after).find(|(key, user)| {
                     let who = hall.find(key).map(|(who, _)| who);
                     who.is_some_and(|who| visible(who, user)) && is_meant(mask, user)
@@ -159,12 +158,7 @@ fn is_meant(mask: &str, user: &crate::hall::User) -> bool {
     mask == "0" || of(&user.nick) || of(&user.user) || of(&user.host) || of(&user.real)
 }
 /// The next in a room that `me` may see there.
-fn next_seen<'h>(
-    hall: &'h Hall,
-    room: &'h Room,
-    me: Address,
-    after: Option<Address>,
-) -> Option<(Address, &'h crate::hall::User)> {
+fn next_seen<'h>(hall: &'h Hall, room: &'h Room, me: Who, after: Option<Who>) -> Option<(Who, &'h crate::hall::User)> {
     use std::ops::Bound::{Excluded, Unbounded};
     let is_in = room.seats.contains_key(&me);
     let behind = room.seats.range((after.map_or(Unbounded, Excluded), Unbounded));
@@ -173,10 +167,10 @@ fn next_seen<'h>(
 }
 fn names_line(
     hall: &Hall,
-    (me, caps): (Address, Caps),
+    (me, caps): (Who, Caps),
     nick: &Arc<str>,
     (room, name): (Topic, &str),
-    after: &mut Option<Address>,
+    after: &mut Option<Who>,
     lines: &mut Vec<u8>,
 ) -> bool {
     let mut text = String::new();

@@ -2,7 +2,7 @@
 use super::{Leaving, Stage, Talk};
 use crate::{
     caps::Caps,
-    hall::{Taken, Teller, User},
+    hall::{Taken, Teller, User, Who},
     options::cut,
 };
 use sotong_irc::{Encoder, Message, names, numeric};
@@ -82,11 +82,11 @@ impl Talk<'_, '_> {
         let Some(token) = message.param(0) else {
             return self.reply(numeric::ERR_NOORIGIN, &[], "No origin specified");
         };
-        let name = self.client.chat.options.name.clone();
+        let name = self.client.chat.name.clone();
         self.say(&[&"PONG", &name], Some(&token));
     }
     fn quit(&mut self, message: &Message<'_>) {
-        let said = message.param(0).map(|said| cut(said, self.client.chat.options.limits.reason_bytes_max));
+        let said = message.param(0).map(|said| cut(said, self.client.chat.options().limits.reason_bytes_max));
         let why = said.map_or_else(|| "Client quit".to_owned(), |said| format!("Quit: {said}"));
         if let Stage::Here = self.client.stage {
             let (hall, mut tell) = self.teller();
@@ -100,7 +100,7 @@ impl Talk<'_, '_> {
         let Some(written) = message.param(0) else {
             return self.reply(numeric::ERR_NONICKNAMEGIVEN, &[], "No nickname given");
         };
-        let nick = match names::nick(written, self.client.chat.options.limits.nick_chars_max) {
+        let nick = match names::nick(written, self.client.chat.options().limits.nick_chars_max) {
             Ok(nick) => nick,
             Err(why) => return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&cut(written, 64)], why),
         };
@@ -126,7 +126,7 @@ impl Talk<'_, '_> {
     fn user(&mut self, message: &Message<'_>) {
         let Stage::New(newcomer) = &mut self.client.stage else { return };
         let (Some(user), Some(real)) = (message.param(0), message.param(3)) else { return self.needs_more("USER") };
-        let real = cut(real, self.client.chat.options.limits.real_bytes_max).to_owned();
+        let real = cut(real, self.client.chat.options().limits.real_bytes_max).to_owned();
         newcomer.user = Some((format!("~{}", names::user(user, USER_CHARS_MAX - 1)), real));
     }
     fn pass(&mut self, message: &Message<'_>) {
@@ -198,7 +198,7 @@ impl Talk<'_, '_> {
             return Ok(());
         }
         let (Some(nick), Some((user, real))) = (newcomer.nick.clone(), newcomer.user.clone()) else { return Ok(()) };
-        let options = &self.client.chat.options;
+        let options = self.client.chat.options();
         if options.password.is_some() && options.password != newcomer.password {
             self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Password incorrect");
             self.hall.newcomers.remove(&self.cx.me);
@@ -211,13 +211,15 @@ impl Talk<'_, '_> {
         }
         let mut user = User::new(&nick, &user, &self.client.host, &real, (self.cx.now, self.cx.wall));
         user.is_secure = self.client.is_secure;
-        let tell = &mut Teller { me: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
-        if self.hall.enter(user, tell) == Err(Taken) {
-            newcomer.nick = None;
-            self.in_use(&nick);
-            return Ok(());
+        let tell = &mut Teller { me: Who::NOBODY, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
+        match self.hall.enter(user, tell) {
+            Ok(who) => self.client.who = who,
+            Err(Taken) => {
+                newcomer.nick = None;
+                self.in_use(&nick);
+                return Ok(());
+            }
         }
-        self.hall.newcomers.remove(&self.cx.me);
         self.client.stage = Stage::Here;
         self.welcome();
         Ok(())

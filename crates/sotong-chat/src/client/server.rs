@@ -24,9 +24,9 @@ const TEXT_HELP: [(&str, &str); 12] = [
 impl Talk<'_, '_> {
     pub(super) fn welcome(&mut self) {
         let chat = Arc::clone(&self.client.chat);
-        let options = &chat.options;
+        let options = chat.options();
         let source = self.hall.user(self.me()).map(|user| Arc::clone(&user.source)).unwrap_or_default();
-        let (name, version) = (&options.name, &options.version);
+        let (name, version) = (&chat.name, &options.version);
         let welcome = format!("Welcome to the {} network, {source}", options.network);
         self.reply(numeric::RPL_WELCOME, &[], welcome);
         self.reply(numeric::RPL_YOURHOST, &[], format_args!("Your host is {name}, running version {version}"));
@@ -38,7 +38,8 @@ impl Talk<'_, '_> {
     }
     fn isupport(&mut self) {
         let chat = Arc::clone(&self.client.chat);
-        let (limits, network) = (&chat.options.limits, &chat.options.network);
+        let options = chat.options();
+        let (limits, network) = (&options.limits, &options.network);
         let reasons = limits.reason_bytes_max;
         let tokens = [
             format!("AWAYLEN={}", limits.away_bytes_max),
@@ -77,7 +78,7 @@ impl Talk<'_, '_> {
     }
     /// The commands that ask a server about itself; there is this one alone.
     pub(super) fn about(&mut self, command: &str, message: &Message<'_>) {
-        let name = self.client.chat.options.name.clone();
+        let name = self.client.chat.name.clone();
         let target = message.param(0).filter(|_| command != "LUSERS" && command != "LINKS");
         if let Some(target) = target
             && !mask::covers(&names::fold(target), &names::fold(&name))
@@ -88,7 +89,7 @@ impl Talk<'_, '_> {
         match command {
             "MOTD" => self.motd(),
             "VERSION" => {
-                let version = self.client.chat.options.version.clone();
+                let version = self.client.chat.options().version.clone();
                 self.reply(numeric::RPL_VERSION, &[&version, &name], "IRC and plain text in the same rooms");
                 self.isupport();
             }
@@ -97,20 +98,20 @@ impl Talk<'_, '_> {
                 self.reply(numeric::RPL_TIME, &[&name, &seconds, &"+0000"], at);
             }
             "ADMIN" => {
-                let network = self.client.chat.options.network.clone();
+                let network = self.client.chat.options().network.clone();
                 self.reply(numeric::RPL_ADMINME, &[&name], "Administrative info");
                 self.reply(numeric::RPL_ADMINLOC1, &[], network);
                 self.reply(numeric::RPL_ADMINLOC2, &[], "Sotong chat");
                 self.reply(numeric::RPL_ADMINEMAIL, &[], "Nobody has been named");
             }
             "INFO" => {
-                let version = self.client.chat.options.version.clone();
+                let version = self.client.chat.options().version.clone();
                 self.reply(numeric::RPL_INFO, &[], version);
                 self.reply(numeric::RPL_INFO, &[], "One server, one port, one room for everybody.");
                 self.reply(numeric::RPL_ENDOFINFO, &[], "End of INFO list");
             }
             "LINKS" => {
-                let network = self.client.chat.options.network.clone();
+                let network = self.client.chat.options().network.clone();
                 self.reply(numeric::RPL_LINKS, &[&name, &name], format_args!("0 {network}"));
                 self.reply(numeric::RPL_ENDOFLINKS, &[&"*"], "End of LINKS list");
             }
@@ -119,11 +120,12 @@ impl Talk<'_, '_> {
     }
     fn motd(&mut self) {
         let chat = Arc::clone(&self.client.chat);
-        if chat.options.motd.is_empty() {
+        let options = chat.options();
+        if options.motd.is_empty() {
             return self.reply(numeric::ERR_NOMOTD, &[], "There is no message of the day");
         }
-        self.reply(numeric::RPL_MOTDSTART, &[], format_args!("- {} Message of the day -", chat.options.name));
-        for line in &chat.options.motd {
+        self.reply(numeric::RPL_MOTDSTART, &[], format_args!("- {} Message of the day -", chat.name));
+        for line in &options.motd {
             self.reply(numeric::RPL_MOTD, &[], format_args!("- {line}"));
         }
         self.reply(numeric::RPL_ENDOFMOTD, &[], "End of MOTD");

@@ -42,14 +42,14 @@ impl Talk<'_, '_> {
         let words = Words { verb, text, tags: &tags, echo };
         let mut targets: Vec<&str> = targets.split(',').filter(|target| !target.is_empty()).collect();
         targets.dedup();
-        if targets.len() > self.client.chat.options.limits.targets_max {
+        if targets.len() > self.client.chat.options().limits.targets_max {
             if !is_silent {
                 self.reply(numeric::ERR_TOOMANYTARGETS, &[&targets[0]], "Too many targets");
             }
             return;
         }
         let now = self.cx.now;
-        if let Some(user) = self.hall.user_mut(self.cx.me) {
+        if let Some(user) = self.hall.user_mut(self.client.who) {
             user.spoke = now;
         }
         for target in targets {

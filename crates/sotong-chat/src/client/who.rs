@@ -2,11 +2,10 @@
 use super::{Talk, pages::Page};
 use crate::{
     caps::Caps,
-    hall::{Hall, Rank, Room, User},
+    hall::{Hall, Rank, Room, User, Who},
     news::time_tag,
 };
 use sotong_irc::{Encoder, Message, numeric};
-use sotong_session::Address;
 use std::sync::Arc;
 
 /// What WHOX asks for: letters of fields, and a token that comes back.
@@ -33,7 +32,7 @@ impl Fields {
 /// One person, as 352 tells, or as WHOX asks for.
 pub(super) fn who_line(
     hall: &Hall,
-    (me, caps): (Address, Caps),
+    (me, caps): (Who, Caps),
     nick: &str,
     (place, user): (Option<(&Room, Rank)>, &User),
     fields: Option<&Fields>,
@@ -81,7 +80,7 @@ impl Talk<'_, '_> {
         }
         let nick = self.nick();
         if mask.starts_with('#') {
-            let seen = self.hall.room_for(self.cx.me, mask).map(|room| room.id);
+            let seen = self.hall.room_for(self.client.who, mask).map(|room| room.id);
             return match seen {
                 Some(room) => self.client.answers.page(Page::who_room(room, mask, fields, nick)),
                 None => self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list"),
@@ -90,7 +89,7 @@ impl Talk<'_, '_> {
         if let Some((_, user)) = self.hall.find(mask) {
             // Whoever knows the nick may ask for it.
             let mut line = Vec::new();
-            who_line(self.hall, (self.cx.me, self.client.caps), &nick, (None, user), fields.as_ref(), &mut line);
+            who_line(self.hall, (self.client.who, self.client.caps), &nick, (None, user), fields.as_ref(), &mut line);
             self.client.answers.write(self.cx.out, |out| out.extend_from_slice(&line));
             return self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list");
         }
@@ -106,7 +105,7 @@ impl Talk<'_, '_> {
             self.no_such_nick(asked);
             return self.reply(numeric::RPL_ENDOFWHOIS, &[&asked], "End of WHOIS list");
         };
-        let me = self.cx.me;
+        let me = self.client.who;
         let (nick, name, host, real) = (user.nick.clone(), user.user.clone(), user.host.clone(), user.real.clone());
         let (away, is_secure) = (user.away.clone(), user.is_secure);
         let idle = self.cx.now.since(user.spoke).as_secs();
@@ -119,7 +118,7 @@ impl Talk<'_, '_> {
         let rooms: Vec<String> =
             seen.map(|room| room.rank(who).unwrap_or_default().signs(multi) + &room.name).collect();
         let server = Arc::clone(&self.hall.server);
-        let network = self.client.chat.options.network.clone();
+        let network = self.client.chat.options().network.clone();
 
         self.reply(numeric::RPL_WHOISUSER, &[&nick, &name, &host, &"*"], real);
         for rooms in wrapped(&rooms) {

@@ -31,19 +31,22 @@ pub(crate) struct Hall {
     pub(crate) server: Arc<str>,
     /// When somebody last asked who is here, for how long others have been silent.
     pub(crate) now: Moment,
-    users: Map<Address, User>,
+    users: Map<Who, User>,
+    /// Whose each connection is that has registered.
+    clients: Map<Address, Who>,
     /// Whose each nick is, by [`names::fold`].
-    nicks: Map<String, Address>,
+    nicks: Map<String, Who>,
     /// Who has a nick that looks so ([`names::looks`]).
-    looks: Map<String, BTreeSet<Address>>,
+    looks: Map<String, BTreeSet<Who>>,
     rooms: Map<Topic, Room>,
     room_names: Map<String, Topic>,
     /// Who watches a nick, by its fold.
-    watchers: Map<String, BTreeSet<Address>>,
+    watchers: Map<String, BTreeSet<Who>>,
     past: VecDeque<Past>,
     /// Connections that have not registered.
     pub(crate) newcomers: BTreeSet<Address>,
     pub(crate) users_most: usize,
+    next_who: u64,
     next_room: u64,
     next_stay: u64,
     place: u64,
@@ -51,9 +54,19 @@ pub(crate) struct Hall {
     salt: Option<u64>,
 }
 
-/// What telling needs: who does something, when, and the way to the others.
+/// A person of the hall, however many connections are his. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Who(u64);
+
+impl Who {
+    /// Whoever has not registered.
+    pub(crate) const NOBODY: Self = Self(0);
+}
+
+/// What telling needs: who does something, by which connection, when, and the way to the others.
 pub(crate) struct Teller<'a> {
-    pub(crate) me: Address,
+    pub(crate) me: Who,
+    pub(crate) from: Address,
     pub(crate) at: Wall,
     pub(crate) host: &'a mut dyn Host<Mail>,
 }
@@ -69,6 +82,7 @@ impl Hall {
             server: server.into(),
             now: Moment::START,
             users: Map::new(),
+            clients: Map::new(),
             nicks: Map::new(),
             looks: Map::new(),
             rooms: Map::new(),
@@ -77,6 +91,7 @@ impl Hall {
             past: VecDeque::new(),
             newcomers: BTreeSet::new(),
             users_most: 0,
+            next_who: 1,
             next_room: 1,
             next_stay: 1,
             place: 0,
@@ -86,13 +101,13 @@ impl Hall {
 
     // Looking.
 
-    pub(crate) fn user(&self, who: Address) -> Option<&User> {
+    pub(crate) fn user(&self, who: Who) -> Option<&User> {
         self.users.get(&who)
     }
-    pub(crate) fn user_mut(&mut self, who: Address) -> Option<&mut User> {
+    pub(crate) fn user_mut(&mut self, who: Who) -> Option<&mut User> {
         self.users.get_mut(&who)
     }
-    pub(crate) fn users(&self) -> impl Iterator<Item = (Address, &User)> {
+    pub(crate) fn users(&self) -> impl Iterator<Item = (Who, &User)> {
         self.users.iter().map(|(who, user)| (*who, user))
     }
     /// Those whose nicks come behind `after`, in their order.
@@ -105,7 +120,7 @@ impl Hall {
         self.users.len()
     }
     /// Who has this nick.
-    pub(crate) fn find(&self, nick: &str) -> Option<(Address, &User)> {
+    pub(crate) fn find(&self, nick: &str) -> Option<(Who, &User)> {
         let who = *self.nicks.get(&names::fold(nick))?;
         Some((who, self.users.get(&who)?))
     }
@@ -125,15 +140,15 @@ impl Hall {
         self.rooms.len()
     }
     /// Whether `who` may know that `room` is there.
-    pub(crate) fn sees_room(&self, who: Address, room: &Room) -> bool {
+    pub(crate) fn sees_room(&self, who: Who, room: &Room) -> bool {
         !room.has(Flag::Secret) || room.seats.contains_key(&who)
     }
     /// The room of this name, if `who` may know that it is there.
-    pub(crate) fn room_for(&self, who: Address, name: &str) -> Option<&Room> {
+    pub(crate) fn room_for(&self, who: Who, name: &str) -> Option<&Room> {
         self.room(name).filter(|room| self.sees_room(who, room))
     }
     /// Whether two are in a room together.
-    pub(crate) fn share_a_room(&self, one: Address, other: Address) -> bool {
+    pub(crate) fn share_a_room(&self, one: Who, other: Who) -> bool {
         let Some(user) = self.users.get(&one) else { return false };
         user.rooms.iter().filter_map(|id| self.rooms.get(id)).any(|room| room.seats.contains_key(&other))
     }
@@ -146,7 +161,7 @@ impl Hall {
     // Coming, being called, going.
 
     /// Whether `who` could have this nick now.
-    pub(crate) fn is_free(&self, who: Address, nick: &str) -> bool {
+    pub(crate) fn is_free(&self, who: Who, nick: &str) -> bool {
         if self.nicks.get(&names::fold(nick)).is_some_and(|owner| *owner != who) {
             return false;
         }
@@ -155,18 +170,23 @@ impl Hall {
         // Names of ASCII alone are told apart by everybody.
         alike.all(|other| nick.is_ascii() && other.nick.is_ascii())
     }
-    /// Somebody has registered.
-    pub(crate) fn enter(&mut self, mut user: User, tell: &mut Teller<'_>) -> Result<(), Taken> {
-        if !self.is_free(tell.me, &user.nick) {
+    /// Somebody has registered: with the connection that did it, he is a new person.
+    pub(crate) fn enter(&mut self, mut user: User, tell: &mut Teller<'_>) -> Result<Who, Taken> {
+        if !self.is_free(Who::NOBODY, &user.nick) {
             return Err(Taken);
         }
         user.name();
+        user.clients = vec![tell.from];
+        tell.me = Who(self.next_who);
+        self.next_who += 1;
+        self.newcomers.remove(&tell.from);
+        self.clients.insert(tell.from, tell.me);
         self.claim(tell.me, &user.nick);
         let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
         self.users.insert(tell.me, user);
         self.users_most = self.users_most.max(self.users.len());
         self.tell_watchers(&nick, Some(&source), tell);
-        Ok(())
+        Ok(tell.me)
     }
     /// Somebody takes another nick. Told to all who are in a room with him, and to himself.
     pub(crate) fn rename(&mut self, nick: &str, tell: &mut Teller<'_>) -> Result<(), Taken> {
@@ -186,7 +206,7 @@ impl Hall {
         }
         let news = self.news(source, What::Renamed { to: Arc::clone(&nick) }, tell);
         self.publish_to_rooms(&news, tell);
-        post(tell.me, news, tell);
+        self.post(tell.me, &news, tell);
         if is_other {
             self.tell_watchers(&before, None, tell);
             let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source));
@@ -194,9 +214,15 @@ impl Hall {
         }
         Ok(())
     }
-    /// Somebody has gone, whether or not he said so.
+    /// A connection has gone, whether or not it said so; and with his last one, somebody.
     pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) {
-        let Some(user) = self.users.get(&tell.me) else { return };
+        let Some(who) = self.clients.remove(&tell.from) else { return };
+        let Some(user) = self.users.get_mut(&who) else { return };
+        tell.me = who;
+        user.clients.retain(|client| *client != tell.from);
+        if !user.clients.is_empty() {
+            return;
+        }
         let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
         let news = self.news(source, What::Quit { reason: reason.into() }, tell);
         self.publish_to_rooms(&news, tell);
@@ -228,14 +254,14 @@ impl Hall {
         let source = Arc::clone(&user.source);
         let news = self.news(source, What::Real { text }, tell);
         self.publish_to_rooms(&news, tell);
-        post(tell.me, news, tell);
+        self.post(tell.me, &news, tell);
     }
 
-    fn claim(&mut self, who: Address, nick: &str) {
+    fn claim(&mut self, who: Who, nick: &str) {
         self.nicks.insert(names::fold(nick), who);
         self.looks.entry(names::looks(nick)).or_default().insert(who);
     }
-    fn disclaim(&mut self, who: Address, nick: &str) {
+    fn disclaim(&mut self, who: Who, nick: &str) {
         self.nicks.remove(&names::fold(nick));
         let looks = names::looks(nick);
         if let Some(alike) = self.looks.get_mut(&looks) {
@@ -245,7 +271,7 @@ impl Hall {
             }
         }
     }
-    fn remember(&mut self, who: Address, at: Wall) {
+    fn remember(&mut self, who: Who, at: Wall) {
         let Some(user) = self.users.get(&who) else { return };
         if self.limits.whowas_max == 0 {
             return;
@@ -261,7 +287,7 @@ impl Hall {
     /// A new place in the order, and what is told there.
     fn news(&mut self, source: Arc<str>, what: What, tell: &Teller<'_>) -> Arc<News> {
         self.place += 1;
-        Arc::new(News::new(self.place, Some(tell.me), source, tell.at, what))
+        Arc::new(News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what))
     }
     /// Names a message.
     fn msgid(&mut self, host: &mut dyn Host<Mail>) -> Box<str> {
@@ -272,17 +298,26 @@ impl Hall {
         });
         format!("{salt:016x}-{}", self.place).into()
     }
-    /// Tells everybody who is in a room with `tell.me` but him: once each, though they may share several rooms, for a
-    /// session knows the place of what it has been told last.
+    /// Tells everybody who is in a room with `tell.me`, but the connection that did it: once each, though they may share
+    /// several rooms, for a session knows the place of what it has been told last.
     fn publish_to_rooms(&self, news: &Arc<News>, tell: &mut Teller<'_>) {
         let Some(user) = self.users.get(&tell.me) else { return };
         for id in &user.rooms {
-            tell.host.publish(*id, Some(tell.me), Mail { room: Some(*id), news: Arc::clone(news) });
+            tell.host.publish(*id, Some(tell.from), Mail { room: Some(*id), news: Arc::clone(news) });
         }
     }
-}
-
-/// Tells one person.
-fn post(to: Address, news: Arc<News>, tell: &mut Teller<'_>) {
-    tell.host.post(to, Mail { room: None, news });
+    /// Tells one person, by each of his connections.
+    fn post(&self, to: Who, news: &Arc<News>, tell: &mut Teller<'_>) {
+        for client in self.users.get(&to).map_or(&[][..], |user| &user.clients) {
+            tell.host.post(*client, Mail { room: None, news: Arc::clone(news) });
+        }
+    }
+    /// Tells somebody what he has done himself: the connection that did it if it `hears` that, all others always.
+    fn post_own(&self, hears: bool, news: &Arc<News>, tell: &mut Teller<'_>) {
+        for client in self.users.get(&tell.me).map_or(&[][..], |user| &user.clients) {
+            if hears || *client != tell.from {
+                tell.host.post(*client, Mail { room: None, news: Arc::clone(news) });
+            }
+        }
+    }
 }

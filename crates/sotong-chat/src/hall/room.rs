@@ -1,7 +1,7 @@
 //! A room: who is in it and what it allows.
-use super::User;
+use super::{User, Who};
 use sotong_irc::mask;
-use sotong_session::{Address, Map, Topic, Wall};
+use sotong_session::{Map, Topic, Wall};
 use std::sync::Arc;
 
 /// A room. It is there for as long as somebody is in it.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(crate) struct Room {
     pub(crate) id: Topic,
     pub(crate) name: Arc<str>,
-    pub(crate) seats: Map<Address, Seat>,
+    pub(crate) seats: Map<Who, Seat>,
     pub(crate) topic: Option<Said>,
     pub(crate) flags: u8,
     pub(crate) key: Option<Box<str>>,
@@ -142,7 +142,7 @@ impl Room {
         self.flags = if on { before | flag.bit() } else { before & !flag.bit() };
         before != self.flags
     }
-    pub(crate) fn rank(&self, who: Address) -> Option<Rank> {
+    pub(crate) fn rank(&self, who: Who) -> Option<Rank> {
         self.seats.get(&who).map(|seat| seat.rank)
     }
     pub(crate) fn list(&self, list: List) -> &[Masked] {
@@ -159,7 +159,7 @@ impl Room {
         self.covers(List::Ban, user) && !self.covers(List::Except, user)
     }
     /// Whether he may speak here, in the room or from outside.
-    pub(crate) fn hears(&self, who: Address, user: &User) -> bool {
+    pub(crate) fn hears(&self, who: Who, user: &User) -> bool {
         match self.rank(who) {
             None => !self.has(Flag::NoOutside) && !self.has(Flag::Moderated) && !self.bans(user),
             Some(rank) if rank.is_at_least(Rank::VOICE) => true,

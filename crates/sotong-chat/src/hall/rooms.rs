@@ -1,6 +1,6 @@
 //! What people do in rooms.
 use super::{
-    Flag, Hall, List, Masked, Rank, Room, Teller, User,
+    Flag, Hall, List, Masked, Rank, Room, Teller, User, Who,
     room::{Said, Seat},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(crate) enum Refusal {
 /// How somebody leaves a room.
 pub(crate) enum Left<'a> {
     Parts(Option<&'a str>),
-    Kicked { whom: Address, reason: &'a str },
+    Kicked { whom: Who, reason: &'a str },
 }
 
 /// Bytes of a line of modes, so that with source and room it fits into one.
@@ -85,14 +85,20 @@ impl Hall {
             user.rooms.push(id);
             user.invites.remove(&id);
         }
-        tell.host.join(id, me);
-        let news = self.news(Arc::clone(&source), What::Joined { room: shown, real }, tell);
+        self.hear(id, me, tell);
+        let news = self.news(Arc::clone(&source), What::Joined { room: shown, real, stay }, tell);
         publish(id, None, news, tell);
         if away.is_some() {
             let news = self.news(source, What::Away { text: away }, tell);
-            publish(id, Some(me), news, tell);
+            publish(id, Some(tell.from), news, tell);
         }
         Ok(Some((id, stay)))
+    }
+    /// Somebody's connections hear a room from now on.
+    fn hear(&self, id: Topic, who: Who, tell: &mut Teller<'_>) {
+        for client in self.users.get(&who).map_or(&[][..], |user| &user.clients) {
+            tell.host.join(id, *client);
+        }
     }
     /// Leaves a room, or makes somebody leave it. Whoever leaves hears the room to this place in its order: his session
     /// leaves its topic then.
@@ -126,7 +132,7 @@ impl Hall {
         Ok(())
     }
     /// Takes a place away; the room goes with its last one.
-    pub(super) fn unseat(&mut self, id: Topic, who: Address) {
+    pub(super) fn unseat(&mut self, id: Topic, who: Who) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.seats.remove(&who);
         if !room.seats.is_empty() {
@@ -154,15 +160,16 @@ impl Hall {
         if least == Rank::NONE {
             // His own copy comes by the same way as everybody's, so he sees the room's order too.
             let comes_back = echo && is_in;
-            publish(id, (!comes_back).then_some(me), Arc::clone(&news), tell);
-            if echo && !is_in {
-                tell.host.post(me, Mail { room: None, news });
+            publish(id, (!comes_back).then_some(tell.from), Arc::clone(&news), tell);
+            if !is_in {
+                self.post_own(echo, &news, tell);
             }
         } else if let Some(room) = self.rooms.get(&id) {
             let heard = room.seats.iter().filter(|(who, seat)| seat.rank.is_at_least(least) && **who != me);
-            for who in heard.map(|(who, _)| *who).chain(echo.then_some(me)) {
-                tell.host.post(who, Mail { room: None, news: Arc::clone(&news) });
+            for (who, _) in heard {
+                self.post(*who, &news, tell);
             }
+            self.post_own(echo, &news, tell);
         }
         Ok(echo)
     }
@@ -177,17 +184,19 @@ impl Hall {
         let (to, away) = (Arc::clone(&other.nick), other.away.clone());
         let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
         let news = self.said(source, to, words, tell);
-        tell.host.post(whom, Mail { room: None, news: Arc::clone(&news) });
-        // Somebody who talks to himself hears it as he said it, and as he was told it.
-        if words.echo {
-            tell.host.post(tell.me, Mail { room: None, news });
+        self.post(whom, &news, tell);
+        if whom != tell.me {
+            self.post_own(words.echo, &news, tell);
+        } else if words.echo {
+            // Somebody who talks to himself hears it as he said it, and as he was told it.
+            tell.host.post(tell.from, Mail { room: None, news });
         }
         Ok((away, usize::from(words.echo) + usize::from(whom == tell.me)))
     }
     fn said(&mut self, source: Arc<str>, to: Arc<str>, words: Words<'_>, tell: &mut Teller<'_>) -> Arc<News> {
         let what = What::Said { verb: words.verb, to, text: words.text.into() };
         self.place += 1;
-        let mut news = News::new(self.place, Some(tell.me), source, tell.at, what);
+        let mut news = News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what);
         news.msgid = Some(self.msgid(tell.host));
         news.tags = words.tags.to_vec();
         Arc::new(news)
@@ -228,7 +237,7 @@ impl Hall {
         let (id, shown) = (room.id, Arc::clone(&room.name));
         let (nick, away) = (Arc::clone(&other.nick), other.away.clone());
         let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
-        let heard: Vec<Address> = room
+        let heard: Vec<Who> = room
             .seats
             .iter()
             .filter(|(who, seat)| seat.rank.is_at_least(Rank::HALF) && **who != tell.me)
@@ -243,7 +252,7 @@ impl Hall {
         }
         let news = self.news(source, What::Invited { whom: nick, room: shown }, tell);
         for who in heard.into_iter().chain([whom]) {
-            tell.host.post(who, Mail { room: None, news: Arc::clone(&news) });
+            self.post(who, &news, tell);
         }
         Ok(away)
     }

@@ -1,6 +1,6 @@
 //! A person.
 use sotong_irc::names;
-use sotong_session::{Moment, Topic, Wall};
+use sotong_session::{Address, Moment, Topic, Wall};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Somebody who has registered.
@@ -14,6 +14,8 @@ pub(crate) struct User {
     /// `nick!user@host`, and the same folded.
     pub(crate) source: Arc<str>,
     pub(crate) folded: Arc<str>,
+    /// His connections.
+    pub(crate) clients: Vec<Address>,
     pub(crate) rooms: Vec<Topic>,
     pub(crate) away: Option<Arc<str>>,
     pub(crate) is_invisible: bool,
@@ -37,6 +39,7 @@ impl User {
             real: real.into(),
             source: "".into(),
             folded: "".into(),
+            clients: Vec::new(),
             rooms: Vec::new(),
             away: None,
             is_invisible: false,

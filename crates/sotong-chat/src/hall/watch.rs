@@ -1,13 +1,12 @@
 //! Who watches whom (IRCv3 MONITOR).
-use super::{Hall, Teller, post};
+use super::{Hall, Teller, Who};
 use crate::news::{News, What};
 use sotong_irc::names;
-use sotong_session::Address;
 use std::sync::Arc;
 
 impl Hall {
     /// Begins to watch a nick. False if that would be more than allowed.
-    pub(crate) fn watch(&mut self, who: Address, nick: &str) -> bool {
+    pub(crate) fn watch(&mut self, who: Who, nick: &str) -> bool {
         let most = self.limits.monitor_max;
         let Some(user) = self.users.get_mut(&who) else { return false };
         let key = names::fold(nick);
@@ -20,20 +19,20 @@ impl Hall {
         }
         true
     }
-    pub(crate) fn unwatch(&mut self, who: Address, nick: &str) {
+    pub(crate) fn unwatch(&mut self, who: Who, nick: &str) {
         let key = names::fold(nick);
         let Some(user) = self.users.get_mut(&who) else { return };
         if user.watches.remove(&key).is_some() {
             self.forget_watcher(&key, who);
         }
     }
-    pub(crate) fn unwatch_all(&mut self, who: Address) {
+    pub(crate) fn unwatch_all(&mut self, who: Who) {
         let Some(user) = self.users.get_mut(&who) else { return };
         for key in std::mem::take(&mut user.watches).into_keys() {
             self.forget_watcher(&key, who);
         }
     }
-    fn forget_watcher(&mut self, key: &str, who: Address) {
+    fn forget_watcher(&mut self, key: &str, who: Who) {
         if let Some(watchers) = self.watchers.get_mut(key) {
             watchers.remove(&who);
             if watchers.is_empty() {
@@ -49,7 +48,7 @@ impl Hall {
             let Some(by) = self.users.get(watcher).map(|user| Arc::clone(&user.nick)) else { continue };
             let what = What::Watched { here: source.is_some(), who: source.unwrap_or(nick).clone(), by };
             let news = News::new(self.place, None, Arc::clone(&self.server), tell.at, what);
-            post(*watcher, Arc::new(news), tell);
+            self.post(*watcher, &Arc::new(news), tell);
         }
     }
 }
