@@ -1,8 +1,17 @@
 //! Capabilities: what a client has asked for beyond the plain protocol.
 
+/// One of the forms in which a piece of news is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form(u32);
+
+impl Form {
+    /// As a person with a terminal is told it.
+    pub(crate) const TEXT: Self = Self(u32::MAX);
+}
+
 /// A set of capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Caps(u16);
+pub(crate) struct Caps(u32);
 
 impl Caps {
     pub(crate) const SERVER_TIME: Self = Self(1);
@@ -19,11 +28,17 @@ impl Caps {
     pub(crate) const CAP_NOTIFY: Self = Self(1 << 11);
     pub(crate) const STANDARD_REPLIES: Self = Self(1 << 12);
 
-    /// Those that change how a line is rendered; the lowest bits.
-    pub(crate) const RENDERED: Self = Self(0b111);
+    pub(crate) const ACCOUNT_NOTIFY: Self = Self(1 << 13);
+    pub(crate) const ACCOUNT_TAG: Self = Self(1 << 14);
+
+    /// Those that change how a line is rendered.
+    pub(crate) const RENDERED: Self =
+        Self(Self::SERVER_TIME.0 | Self::MESSAGE_TAGS.0 | Self::EXTENDED_JOIN.0 | Self::ACCOUNT_TAG.0);
 
     /// All of them, as they are called, in the order of their names.
-    pub(crate) const ALL: [(&'static str, Self); 13] = [
+    pub(crate) const ALL: [(&'static str, Self); 15] = [
+        ("account-notify", Self::ACCOUNT_NOTIFY),
+        ("account-tag", Self::ACCOUNT_TAG),
         ("away-notify", Self::AWAY_NOTIFY),
         ("batch", Self::BATCH),
         ("cap-notify", Self::CAP_NOTIFY),
@@ -49,8 +64,7 @@ impl Caps {
         self.0 = if on { self.0 | cap.0 } else { self.0 & !cap.0 };
     }
     /// Which of the forms of a line this set sees.
-    pub(crate) fn form(self) -> usize {
-        usize::from(self.0 & Self::RENDERED.0)
+    pub(crate) fn form(self) -> Form {
+        Form(self.0 & Self::RENDERED.0)
     }
-    pub(crate) const FORMS: usize = 1 + Self::RENDERED.0 as usize;
 }

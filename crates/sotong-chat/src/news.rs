@@ -1,5 +1,9 @@
 //! What happens in the hall, as it is told to those it concerns: rendered once for each form that somebody needs.
-use crate::{caps::Caps, hall::Who, text};
+use crate::{
+    caps::{Caps, Form},
+    hall::Who,
+    text,
+};
 use bytes::Bytes;
 use sotong_http::date::Civil;
 use sotong_irc::{Encoder, TAG_BYTES_MAX};
@@ -25,6 +29,8 @@ pub(crate) struct News {
     pub(crate) from: Option<Address>,
     /// Who did it, as it is told: `nick!user@host`.
     pub(crate) source: Arc<str>,
+    /// The account of who did it.
+    pub(crate) account: Option<Arc<str>>,
     /// When, for people.
     pub(crate) at: Wall,
     /// Its name, where others can refer to it.
@@ -32,8 +38,15 @@ pub(crate) struct News {
     /// Tags of the client that said it: names and values.
     pub(crate) tags: Vec<(Box<str>, Box<str>)>,
     pub(crate) what: What,
-    forms: [OnceLock<Bytes>; Caps::FORMS],
-    text: OnceLock<Bytes>,
+    forms: OnceLock<Rendered>,
+}
+
+/// A line in one form, and the next of them. There are as many as somebody needs, which is one, mostly.
+#[derive(Debug)]
+struct Rendered {
+    form: Form,
+    line: Bytes,
+    next: OnceLock<Box<Self>>,
 }
 
 /// What has happened. A `stay` numbers somebody's time in a room: who leaves and comes back begins another.
@@ -81,6 +94,8 @@ pub(crate) enum What {
     Real {
         text: Arc<str>,
     },
+    /// Somebody has logged in, or out.
+    Account,
     Invited {
         whom: Arc<str>,
         room: Arc<str>,
@@ -113,9 +128,9 @@ impl Verb {
 
 impl News {
     pub(crate) fn new(place: u64, by: Option<(Who, Address)>, source: Arc<str>, at: Wall, what: What) -> Self {
-        let (forms, text) = (std::array::from_fn(|_| OnceLock::new()), OnceLock::new());
         let (by, from) = (by.map(|(who, _)| who), by.map(|(_, from)| from));
-        Self { place, by, from, source, at, msgid: None, tags: Vec::new(), what, forms, text }
+        let (account, msgid, tags) = (None, None, Vec::new());
+        Self { place, by, from, source, account, at, msgid, tags, what, forms: OnceLock::new() }
     }
     /// What a client must have asked for to be told of this; `own` tells whether it is about what the client itself did.
     pub(crate) fn is_for(&self, caps: Caps, own: bool) -> bool {
@@ -123,12 +138,13 @@ impl News {
             What::Said { verb: Verb::Tagmsg, .. } => caps.has(Caps::MESSAGE_TAGS),
             What::Away { .. } => caps.has(Caps::AWAY_NOTIFY) && !own,
             What::Real { .. } => caps.has(Caps::SETNAME),
+            What::Account => caps.has(Caps::ACCOUNT_NOTIFY),
             _ => true,
         }
     }
     /// The line, in the form that a client with these capabilities gets.
     pub(crate) fn line(&self, caps: Caps) -> &Bytes {
-        self.forms[caps.form()].get_or_init(|| {
+        self.form(caps.form(), || {
             let mut line = Vec::with_capacity(128);
             self.render(caps, &mut line);
             line.into()
@@ -136,7 +152,15 @@ impl News {
     }
     /// What a person with a terminal is told; nothing for much of it.
     pub(crate) fn text(&self) -> &Bytes {
-        self.text.get_or_init(|| text::told(self).into_bytes().into())
+        self.form(Form::TEXT, || text::told(self).into_bytes().into())
+    }
+    fn form(&self, form: Form, render: impl Fn() -> Bytes) -> &Bytes {
+        let new = || Rendered { form, line: render(), next: OnceLock::new() };
+        let mut rendered = self.forms.get_or_init(new);
+        while rendered.form != form {
+            rendered = rendered.next.get_or_init(|| Box::new(new()));
+        }
+        &rendered.line
     }
     /// Puts a line out. Counting a reference that all shards share costs more than copying a short line.
     pub(crate) fn put(line: &Bytes, out: &mut Output) {
@@ -147,6 +171,9 @@ impl News {
         let mut encoder = Encoder::new(line);
         if caps.has(Caps::SERVER_TIME) {
             encoder = encoder.tag("time", &time_tag(self.at));
+        }
+        if let Some(account) = self.account.as_deref().filter(|_| caps.has(Caps::ACCOUNT_TAG)) {
+            encoder = encoder.tag("account", account);
         }
         if caps.has(Caps::MESSAGE_TAGS) {
             if let Some(msgid) = &self.msgid {
@@ -161,7 +188,7 @@ impl News {
             What::Said { verb: Verb::Tagmsg, to, .. } => encoder.word("TAGMSG").word(to).end(),
             What::Said { verb, to, text } => encoder.word(verb.word()).word(to).text(text).end(),
             What::Joined { room, real, .. } if caps.has(Caps::EXTENDED_JOIN) => {
-                encoder.word("JOIN").word(room).word("*").text(real).end();
+                encoder.word("JOIN").word(room).word(self.account.as_deref().unwrap_or("*")).text(real).end();
             }
             What::Joined { room, .. } => encoder.word("JOIN").word(room).end(),
             What::Parted { room, reason: Some(reason), .. } => encoder.word("PART").word(room).text(reason).end(),
@@ -177,6 +204,7 @@ impl News {
             What::Away { text: Some(text) } => encoder.word("AWAY").text(text).end(),
             What::Away { text: None } => encoder.word("AWAY").end(),
             What::Real { text } => encoder.word("SETNAME").text(text).end(),
+            What::Account => encoder.word("ACCOUNT").word(self.account.as_deref().unwrap_or("*")).end(),
             What::Invited { whom, room } => encoder.word("INVITE").word(whom).word(room).end(),
             What::Watched { here, who, by } => {
                 let number = if *here { "730" } else { "731" };

@@ -490,9 +490,11 @@ pub(crate) fn told(news: &News) -> String {
         _ => String::new(),
     };
     match &news.what {
-        What::Said { verb: Verb::Tagmsg, .. } | What::Away { .. } | What::Real { .. } | What::Watched { .. } => {
-            String::new()
-        }
+        What::Said { verb: Verb::Tagmsg, .. }
+        | What::Away { .. }
+        | What::Real { .. }
+        | What::Account
+        | What::Watched { .. } => String::new(),
         What::Said { to, text, .. } => {
             let to = if to.contains('#') { "" } else { " (to you)" };
             match text.strip_prefix("\u{1}ACTION ") {

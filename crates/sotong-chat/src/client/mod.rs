@@ -1,4 +1,5 @@
 //! A connection that speaks IRC.
+mod accounts;
 mod answers;
 mod ask;
 mod joining;

@@ -7,6 +7,7 @@ use crate::{
 };
 use sotong_irc::{Encoder, Message, names, numeric};
 use sotong_session::{Close, Moment};
+use std::sync::Arc;
 
 /// What somebody has said of himself before he is let in.
 #[derive(Debug)]
@@ -16,13 +17,15 @@ pub(super) struct Newcomer {
     pub(super) nick: Option<String>,
     user: Option<(String, String)>,
     password: Option<String>,
+    /// The account it is logged in to.
+    pub(super) account: Option<Arc<str>>,
     /// Whether it agrees on capabilities first.
     negotiates: bool,
 }
 
 impl Newcomer {
     pub(super) fn new(until: Moment) -> Self {
-        Self { until, lines: 0, nick: None, user: None, password: None, negotiates: false }
+        Self { until, lines: 0, nick: None, user: None, password: None, account: None, negotiates: false }
     }
 }
 
@@ -211,6 +214,7 @@ impl Talk<'_, '_> {
         }
         let mut user = User::new(&nick, &user, &self.client.host, &real, (self.cx.now, self.cx.wall));
         user.is_secure = self.client.is_secure;
+        user.account.clone_from(&newcomer.account);
         let tell = &mut Teller { me: Who::NOBODY, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
         match self.hall.enter(user, tell) {
             Ok(who) => self.client.who = who,

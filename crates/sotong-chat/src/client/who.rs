@@ -60,7 +60,8 @@ pub(super) fn who_line(
             's' => encoder.word(&hall.server),
             'n' => encoder.word(&user.nick),
             'f' => encoder.word(&flags),
-            'd' | 'a' => encoder.word("0"),
+            'd' => encoder.word("0"),
+            'a' => encoder.word(user.account.as_deref().unwrap_or("0")),
             'l' => encoder.word(if own { 0 } else { user.idle_seconds(hall.now) }),
             'o' => encoder.word("n/a"),
             _ => encoder.text(&user.real),
@@ -107,7 +108,7 @@ impl Talk<'_, '_> {
         };
         let me = self.client.who;
         let (nick, name, host, real) = (user.nick.clone(), user.user.clone(), user.host.clone(), user.real.clone());
-        let (away, is_secure) = (user.away.clone(), user.is_secure);
+        let (away, is_secure, account) = (user.away.clone(), user.is_secure, user.account.clone());
         let idle = self.cx.now.since(user.spoke).as_secs();
         let since = user.signed_on.0.div_euclid(1000);
         let is_hidden = user.is_invisible && who != me;
@@ -125,6 +126,9 @@ impl Talk<'_, '_> {
             self.reply(numeric::RPL_WHOISCHANNELS, &[&nick], rooms);
         }
         self.reply(numeric::RPL_WHOISSERVER, &[&nick, &server], network);
+        if let Some(account) = account {
+            self.reply(numeric::RPL_WHOISACCOUNT, &[&nick, &account], "is logged in as");
+        }
         if is_secure {
             self.reply(numeric::RPL_WHOISSECURE, &[&nick], "is using a secure connection");
         }

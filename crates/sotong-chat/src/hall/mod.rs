@@ -2,6 +2,7 @@
 //!
 //! A command takes effect and is told while the hall is locked. So the order of commands, the order in which everybody is
 //! told of them, and each room's order are one.
+mod accounts;
 mod room;
 mod rooms;
 mod user;
@@ -287,7 +288,9 @@ impl Hall {
     /// A new place in the order, and what is told there.
     fn news(&mut self, source: Arc<str>, what: What, tell: &Teller<'_>) -> Arc<News> {
         self.place += 1;
-        Arc::new(News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what))
+        let mut news = News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what);
+        news.account = self.users.get(&tell.me).and_then(|user| user.account.clone());
+        Arc::new(news)
     }
     /// Names a message.
     fn msgid(&mut self, host: &mut dyn Host<Mail>) -> Box<str> {

@@ -197,6 +197,7 @@ impl Hall {
         let what = What::Said { verb: words.verb, to, text: words.text.into() };
         self.place += 1;
         let mut news = News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what);
+        news.account = self.users.get(&tell.me).and_then(|user| user.account.clone());
         news.msgid = Some(self.msgid(tell.host));
         news.tags = words.tags.to_vec();
         Arc::new(news)

@@ -14,6 +14,8 @@ pub(crate) struct User {
     /// `nick!user@host`, and the same folded.
     pub(crate) source: Arc<str>,
     pub(crate) folded: Arc<str>,
+    /// The name of the account he is logged in to.
+    pub(crate) account: Option<Arc<str>>,
     /// His connections.
     pub(crate) clients: Vec<Address>,
     pub(crate) rooms: Vec<Topic>,
@@ -39,6 +41,7 @@ impl User {
             real: real.into(),
             source: "".into(),
             folded: "".into(),
+            account: None,
             clients: Vec::new(),
             rooms: Vec::new(),
             away: None,
