@@ -28,6 +28,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod books;
 mod caps;
 mod client;
 mod door;

@@ -1,13 +1,15 @@
 //! Slow work for services, on threads of its own: looking up and reading files beneath one folder, taking
-//! files, checking passwords.
+//! files, checking passwords, keeping the books of a chat.
 #![forbid(unsafe_code)]
 
 mod beneath;
 mod files;
 mod passwords;
+mod store;
 mod uploads;
 
 pub use beneath::{Beneath, RootError};
 pub use files::{Files, FilesOptions};
-pub use passwords::{PasswordTable, Passwords, TableError, hash_password};
+pub use passwords::{ChatPasswords, PasswordTable, Passwords, TableError, hash_password};
+pub use store::{DataFolder, Store, StoreError};
 pub use uploads::Uploads;

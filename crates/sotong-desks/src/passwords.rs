@@ -1,6 +1,6 @@
 //! The desk that checks passwords against their hashes.
 use argon2::{
-    Argon2,
+    Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
 };
 use blake2::{
@@ -8,6 +8,10 @@ use blake2::{
     digest::{FixedOutput, KeyInit, Update},
 };
 use rustix::rand::{GetRandomFlags, getrandom};
+use sotong_chat::{
+    HashCost, Mail as ChatMail,
+    books::{self as chat, Hashed, ROUNDS, SALT_BYTES, ScramKeys, Secret},
+};
 use sotong_drivers::DeskWork;
 use sotong_http::site::mail::{Answer, Ask, Credentials, Mail};
 use std::{
@@ -84,10 +88,77 @@ impl PasswordTable {
 /// # Errors
 /// The system has no randomness, or the password is too long to be hashed.
 pub fn hash_password(password: &[u8]) -> io::Result<String> {
+    hash(HashCost::Default, password)
+}
+
+/// Hashes and checks passwords, for a chat. A desk has two threads.
+#[derive(Clone, Debug)]
+pub struct ChatPasswords {
+    cost: HashCost,
+    /// Verified where there is no hash, so that the time does not tell.
+    stand_in: Arc<str>,
+}
+
+impl ChatPasswords {
+    /// One thread's worth of a desk; a clone is another's.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn new(cost: HashCost) -> io::Result<Self> {
+        let mut nobodys = [0; 16];
+        getrandom(&mut nobodys, GetRandomFlags::empty())?;
+        Ok(Self { cost, stand_in: hash(cost, &nobodys)?.into() })
+    }
+    fn hashed(&self, password: &Secret) -> io::Result<Hashed> {
+        let mut salt = [0; SALT_BYTES];
+        getrandom(&mut salt, GetRandomFlags::empty())?;
+        let scram = ScramKeys::new(password.bytes(), salt, ROUNDS);
+        Ok(Hashed { password: hash(self.cost, password.bytes())?.into(), scram })
+    }
+    fn is_right(&self, password: &Secret, hash: Option<&str>) -> bool {
+        let Ok(known) = PasswordHash::new(hash.unwrap_or(&self.stand_in)) else { return false };
+        Argon2::default().verify_password(password.bytes(), &known).is_ok() && hash.is_some()
+    }
+}
+
+fn hash(cost: HashCost, password: &[u8]) -> io::Result<String> {
+    let params = match cost {
+        HashCost::Default => Params::default(),
+        HashCost::Test => Params::new(Params::MIN_M_COST, 1, 1, None).map_err(io::Error::other)?,
+    };
     let mut salt = [0; 16];
     getrandom(&mut salt, GetRandomFlags::empty())?;
     let salt = SaltString::encode_b64(&salt).map_err(io::Error::other)?;
-    Argon2::default().hash_password(password, &salt).map(|hash| hash.to_string()).map_err(io::Error::other)
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password(password, &salt).map(|hash| hash.to_string()).map_err(io::Error::other)
+}
+
+impl DeskWork<ChatMail> for ChatPasswords {
+    fn work(&mut self, asked: &ChatMail) -> ChatMail {
+        match asked.asked() {
+            Some(chat::Ask::Hash(ticket, password)) => {
+                let hashed = self.hashed(password);
+                if let Err(fault) = &hashed {
+                    tracing::error!(%fault, "a password could not be hashed");
+                }
+                ChatMail::answer(chat::Answer::Hashed(*ticket, hashed.ok()))
+            }
+            Some(chat::Ask::Verify(ticket, password, hash)) => {
+                ChatMail::answer(chat::Answer::Verified(*ticket, self.is_right(password, hash.as_deref())))
+            }
+            Some(chat::Ask::Store(..)) | None => self.failed(asked),
+        }
+    }
+    fn failed(&mut self, asked: &ChatMail) -> ChatMail {
+        ChatMail::answer(match asked.asked() {
+            Some(chat::Ask::Hash(ticket, _)) => chat::Answer::Hashed(*ticket, None),
+            Some(chat::Ask::Verify(ticket, ..)) => chat::Answer::Verified(*ticket, false),
+            Some(chat::Ask::Store(ticket, _)) => {
+                chat::Answer::Stored(*ticket, Err(chat::StoreFault("that is not done at this desk".into())))
+            }
+            None => chat::Answer::Verified(chat::Ticket(0), false),
+        })
+    }
 }
 
 /// Checks passwords, for [`sotong_http::site`]. A hash takes 19 MiB and a core for some time: a desk has two threads.
@@ -171,6 +242,25 @@ impl DeskWork<Mail> for Passwords {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_of_the_chat() {
+        let mut desk = ChatPasswords::new(HashCost::Test).unwrap();
+        let secret = Secret::new("비밀");
+        let hashed = desk.hashed(&secret).unwrap();
+        assert!(hashed.password.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hashed.password);
+        assert_eq!(hashed.scram, ScramKeys::new("비밀".as_bytes(), hashed.scram.salt, ROUNDS));
+        assert_ne!(hashed.scram.salt, desk.hashed(&secret).unwrap().scram.salt);
+        let mut is_right = |password: &str, hash: Option<&str>| {
+            let ask = chat::Ask::Verify(chat::Ticket(7), Secret::new(password), hash.map(Into::into));
+            desk.is_right(&Secret::new(password), hash)
+                && format!("{:?}", desk.work(&ChatMail::ask(ask))).contains("true")
+        };
+        assert!(is_right("비밀", Some(&hashed.password)));
+        assert!(!is_right("밀비", Some(&hashed.password)));
+        assert!(!is_right("비밀", None));
+        assert!(!is_right("비밀", Some("no hash")));
+    }
 
     #[test]
     fn a_table_is_read() {

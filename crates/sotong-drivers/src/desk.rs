@@ -15,6 +15,15 @@ pub trait DeskWork<M>: Send + 'static {
     fn work(&mut self, asked: &M) -> M;
     /// The answer where `work` panicked: who asked must hear of it.
     fn failed(&mut self, asked: &M) -> M;
+    /// How many pieces of work it takes at once, where so many wait: 1. Those who write to a disk take many, for one sync does
+    /// for all.
+    fn batch_max(&self) -> usize {
+        1
+    }
+    /// Does several pieces of work in their order: an answer to each.
+    fn work_all(&mut self, asked: &[M]) -> Vec<M> {
+        asked.iter().map(|asked| self.work(asked)).collect()
+    }
     /// Who else is to get the answer of the last `work` or `failed`: those who have waited for it without asking. Asked once
     /// after each.
     fn others(&mut self) -> Vec<Address> {
@@ -65,15 +74,16 @@ impl<M> Queue<M> {
     fn lock(&self) -> MutexGuard<'_, State<M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// The next piece of work; `None` when there will be no more.
-    fn next(&self) -> Option<Work<M>> {
+    /// The next pieces of work, at most so many; none when there will be no more.
+    fn next(&self, most: usize) -> Vec<Work<M>> {
         let mut state = self.lock();
         loop {
-            if let Some(work) = state.waiting.pop_front() {
-                return Some(work);
+            if !state.waiting.is_empty() {
+                let count = most.clamp(1, state.waiting.len());
+                return state.waiting.drain(..count).collect();
             }
             if state.is_closed {
-                return None;
+                return Vec::new();
             }
             state.idle += 1;
             state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -136,19 +146,49 @@ impl<M: Clone + Send + Sync + 'static> Desks<M> {
 }
 
 fn serve<M: Clone + 'static>(queue: &Queue<M>, worker: &mut dyn DeskWork<M>, exchange: &Exchange<M>) {
-    while let Some((from, asked)) = queue.next() {
-        let answer = catch_unwind(AssertUnwindSafe(|| worker.work(&asked)))
-            .or_else(|_| catch_unwind(AssertUnwindSafe(|| worker.failed(&asked))));
-        match answer {
-            Ok(answer) => {
-                // A desk that has no answer for others still has one for who asked.
-                let others = catch_unwind(AssertUnwindSafe(|| worker.others())).unwrap_or_default();
-                for other in others {
-                    exchange.post(other, answer.clone());
-                }
-                exchange.post(from, answer);
+    loop {
+        let (from, asked): (Vec<_>, Vec<_>) = queue.next(worker.batch_max()).into_iter().unzip();
+        match (&from[..], &asked[..]) {
+            ([], _) | (_, []) => return,
+            ([from], [asked]) => {
+                serve_one(*from, asked, worker, exchange);
+                continue;
             }
-            Err(_) => tracing::error!("a desk has no answer: its failure handler panicked too"),
+            _ => {}
         }
+        match catch_unwind(AssertUnwindSafe(|| worker.work_all(&asked))) {
+            Ok(answers) if answers.len() == asked.len() => {
+                for (from, answer) in from.into_iter().zip(answers) {
+                    exchange.post(from, answer);
+                }
+            }
+            // Who asked must hear of it.
+            Ok(_) | Err(_) => {
+                for (from, asked) in from.into_iter().zip(&asked) {
+                    match catch_unwind(AssertUnwindSafe(|| worker.failed(asked))) {
+                        Ok(answer) => {
+                            exchange.post(from, answer);
+                        }
+                        Err(_) => tracing::error!("a desk has no answer: its failure handler panicked too"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn serve_one<M: Clone + 'static>(from: Address, asked: &M, worker: &mut dyn DeskWork<M>, exchange: &Exchange<M>) {
+    let answer = catch_unwind(AssertUnwindSafe(|| worker.work(asked)))
+        .or_else(|_| catch_unwind(AssertUnwindSafe(|| worker.failed(asked))));
+    match answer {
+        Ok(answer) => {
+            // A desk that has no answer for others still has one for who asked.
+            let others = catch_unwind(AssertUnwindSafe(|| worker.others())).unwrap_or_default();
+            for other in others {
+                exchange.post(other, answer.clone());
+            }
+            exchange.post(from, answer);
+        }
+        Err(_) => tracing::error!("a desk has no answer: its failure handler panicked too"),
     }
 }

@@ -1,0 +1,313 @@
+//! What outlasts a restart: accounts, registered rooms, bans. All of it is in memory, and written by a desk.
+//!
+//! A change is taken into the books once the desk has taken it into its queue, both under the hall's lock: so the order of
+//! changes is the order in which they are written. Who asked for it is told that it is done once it is on disk. If that
+//! fails, it is taken back with all that came later, and no other is taken from then on.
+mod account;
+mod desk;
+mod room;
+mod scram;
+mod throttle;
+
+pub use account::{Account, CertPrint, Presence, Settings, Suspension};
+pub use desk::{
+    Answer, Ask, Change, Hashed, PASSWORDS, PASSWORDS_QUEUE_MAX, Records, STORE, STORE_QUEUE_MAX, Secret, StoreFault,
+    Ticket,
+};
+pub use room::{BanRecord, MaskRecord, RoomRecord, TopicRecord};
+pub use scram::{Challenge, First, ROUNDS, SALT_BYTES, ScramError, ScramKeys};
+pub use throttle::Throttle;
+
+use crate::{ChatLimits, Mail};
+use sotong_irc::names;
+use sotong_session::{Host, Map};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+/// The books of a chat.
+#[derive(Debug, Default)]
+pub struct Books {
+    accounts: Map<String, Arc<Account>>,
+    /// Accounts by how their names look ([`names::looks`]), by their folds.
+    looks: Map<String, BTreeSet<String>>,
+    /// Which account a certificate opens.
+    certs: Map<CertPrint, String>,
+    rooms: Map<String, Arc<RoomRecord>>,
+    bans: Map<Box<str>, Arc<BanRecord>>,
+    /// What has changed and waits for a place in the desk's queue.
+    dirty: BTreeSet<Key>,
+    /// Changes that are perhaps not on disk yet, the oldest first, and what would undo each.
+    pending: VecDeque<(Ticket, Vec<Change>)>,
+    is_broken: bool,
+    last_ticket: u64,
+    /// How often passwords are tried.
+    pub throttle: Throttle,
+}
+
+/// Names a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Account(Box<str>),
+    Room(Box<str>),
+    Ban(Box<str>),
+}
+
+/// Why a change is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The desk has too much to do: try again.
+    Busy,
+    /// The store has failed: nothing is changed any more.
+    Broken,
+    /// There are as many as there may be.
+    Full,
+}
+
+impl Refused {
+    /// What people are told.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Busy => "The server has too much to do; try again later",
+            Self::Broken => "The server cannot store anything now",
+            Self::Full => "There are as many as the server keeps",
+        }
+    }
+}
+
+/// Records written by one question, where they had to wait.
+const FLUSH_MAX: usize = 64;
+/// Changes that may be under way: those that wait at the desk, and those that it is writing. The desk answers in order, so
+/// those before have been answered.
+const PENDING_MAX: usize = 2 * STORE_QUEUE_MAX;
+/// Bans from the server.
+const BANS_MAX: usize = 10_000;
+
+impl Books {
+    /// Books with what was stored.
+    pub fn new(records: Records) -> Self {
+        let mut books = Self::default();
+        let accounts = records.accounts.into_iter().map(|account| Change::Account(Arc::new(account)));
+        let rooms = records.rooms.into_iter().map(|room| Change::Room(Arc::new(room)));
+        let bans = records.bans.into_iter().map(|ban| Change::Ban(Arc::new(ban)));
+        for change in accounts.chain(rooms).chain(bans) {
+            books.apply(&change);
+        }
+        books
+    }
+
+    // Looking.
+
+    /// The account of this name.
+    pub fn account(&self, name: &str) -> Option<&Arc<Account>> {
+        self.accounts.get(&names::fold(name))
+    }
+    /// The account that this certificate opens.
+    pub fn account_by_cert(&self, print: &CertPrint) -> Option<&Arc<Account>> {
+        self.accounts.get(self.certs.get(print)?)
+    }
+    /// All accounts, by the order of their folds.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.values()
+    }
+    /// An account whose name is this, or cannot be told from it by those who see it.
+    pub fn account_like(&self, name: &str) -> Option<&Arc<Account>> {
+        self.account(name).or_else(|| {
+            let alike = self.looks.get(&names::looks(name))?;
+            // Names of ASCII alone are told apart by everybody.
+            let mut alike = alike.iter().filter(|other| !(name.is_ascii() && other.is_ascii()));
+            self.accounts.get(alike.next()?)
+        })
+    }
+    /// The registered room of this name.
+    pub fn room(&self, name: &str) -> Option<&Arc<RoomRecord>> {
+        self.rooms.get(&names::fold(name))
+    }
+    /// All registered rooms, by the order of their folds.
+    pub fn rooms(&self) -> impl Iterator<Item = &Arc<RoomRecord>> {
+        self.rooms.values()
+    }
+    /// The rooms that an account has registered.
+    pub fn rooms_of(&self, account: &str) -> impl Iterator<Item = &Arc<RoomRecord>> {
+        let account = names::fold(account);
+        self.rooms.values().filter(move |room| names::fold(&room.founder) == account)
+    }
+    /// All bans from the server, those that have run out among them.
+    pub fn bans(&self) -> impl Iterator<Item = &Arc<BanRecord>> {
+        self.bans.values()
+    }
+    /// Whether the store has failed.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    // Changing.
+
+    /// A name for a question.
+    pub fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+    /// Changes records, all or none. Who asked is told that it is done when the answer to the ticket says so.
+    ///
+    /// # Errors
+    /// See [`Refused`]; then nothing has changed.
+    pub fn change(
+        &mut self,
+        changes: Vec<Change>,
+        limits: &ChatLimits,
+        host: &mut dyn Host<Mail>,
+    ) -> Result<Ticket, Refused> {
+        if self.is_broken {
+            return Err(Refused::Broken);
+        }
+        if !self.have_room_for(&changes, limits) {
+            return Err(Refused::Full);
+        }
+        // What had to wait is older.
+        self.flush(host);
+        if !self.dirty.is_empty() {
+            return Err(Refused::Busy);
+        }
+        let ticket = self.ticket();
+        host.ask(STORE, Mail::ask(Ask::Store(ticket, changes.clone()))).map_err(|_| Refused::Busy)?;
+        let before = changes.iter().rev().map(|change| self.current(&key(change))).collect();
+        if self.pending.len() >= PENDING_MAX {
+            self.pending.pop_front();
+        }
+        self.pending.push_back((ticket, before));
+        for change in &changes {
+            self.apply(change);
+        }
+        Ok(ticket)
+    }
+    /// Changes records of which nobody waits to hear that they are stored, such as the topic of a room. They are written as
+    /// soon as the desk takes them.
+    pub fn note(&mut self, changes: &[Change], host: &mut dyn Host<Mail>) {
+        if self.is_broken {
+            return;
+        }
+        for change in changes {
+            self.apply(change);
+            self.dirty.insert(key(change));
+        }
+        self.flush(host);
+    }
+    /// Gives the desk what has had to wait.
+    pub fn flush(&mut self, host: &mut dyn Host<Mail>) {
+        while !self.dirty.is_empty() {
+            let keys: Vec<Key> = self.dirty.iter().take(FLUSH_MAX).cloned().collect();
+            let changes = keys.iter().map(|key| self.current(key)).collect();
+            let ticket = self.ticket();
+            if host.ask(STORE, Mail::ask(Ask::Store(ticket, changes))).is_err() {
+                return;
+            }
+            for key in &keys {
+                self.dirty.remove(key);
+            }
+        }
+    }
+    /// The desk has answered: what it has stored stays; once it has failed, all that it has not stored is taken back.
+    pub fn answered(&mut self, answer: &Answer) {
+        let Answer::Stored(ticket, done) = answer else { return };
+        if done.is_ok() {
+            while self.pending.front().is_some_and(|(pending, _)| pending <= ticket) {
+                self.pending.pop_front();
+            }
+            return;
+        }
+        self.is_broken = true;
+        self.dirty.clear();
+        while let Some((_, before)) = self.pending.pop_back() {
+            for change in &before {
+                self.apply(change);
+            }
+        }
+    }
+
+    fn have_room_for(&self, changes: &[Change], limits: &ChatLimits) -> bool {
+        changes.iter().all(|change| match change {
+            Change::Account(account) => {
+                let is_known = self.account(&account.name).is_some();
+                is_known || self.accounts.len() < limits.accounts_max
+            }
+            Change::Room(room) => {
+                let is_known = self.room(&room.name).is_some_and(|known| known.founder == room.founder);
+                let has_room = self.rooms.len() < limits.registered_rooms_max
+                    && self.rooms_of(&room.founder).count() < limits.rooms_per_account_max;
+                is_known || has_room
+            }
+            Change::Ban(ban) => self.bans.contains_key(&ban.mask) || self.bans.len() < BANS_MAX,
+            Change::NoAccount(_) | Change::NoRoom(_) | Change::NoBan(_) => true,
+        })
+    }
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Account(account) => {
+                let fold = names::fold(&account.name);
+                self.strike_account(&fold);
+                self.looks.entry(names::looks(&account.name)).or_default().insert(fold.clone());
+                for print in &account.certs {
+                    self.certs.insert(*print, fold.clone());
+                }
+                self.accounts.insert(fold, Arc::clone(account));
+            }
+            Change::NoAccount(fold) => self.strike_account(fold),
+            Change::Room(room) => {
+                self.rooms.insert(names::fold(&room.name), Arc::clone(room));
+            }
+            Change::NoRoom(fold) => {
+                self.rooms.remove(&**fold);
+            }
+            Change::Ban(ban) => {
+                self.bans.insert(ban.mask.clone(), Arc::clone(ban));
+            }
+            Change::NoBan(mask) => {
+                self.bans.remove(mask);
+            }
+        }
+    }
+    fn strike_account(&mut self, fold: &str) {
+        let Some(account) = self.accounts.remove(fold) else { return };
+        let looks = names::looks(&account.name);
+        if let Some(alike) = self.looks.get_mut(&looks) {
+            alike.remove(fold);
+            if alike.is_empty() {
+                self.looks.remove(&looks);
+            }
+        }
+        self.certs.retain(|_, whose| whose != fold);
+    }
+    /// A record as it is, as a change to that.
+    fn current(&self, key: &Key) -> Change {
+        match key {
+            Key::Account(fold) => {
+                let known = self.accounts.get(&**fold);
+                known.map_or_else(|| Change::NoAccount(fold.clone()), |known| Change::Account(Arc::clone(known)))
+            }
+            Key::Room(fold) => {
+                let known = self.rooms.get(&**fold);
+                known.map_or_else(|| Change::NoRoom(fold.clone()), |known| Change::Room(Arc::clone(known)))
+            }
+            Key::Ban(mask) => {
+                let known = self.bans.get(mask);
+                known.map_or_else(|| Change::NoBan(mask.clone()), |known| Change::Ban(Arc::clone(known)))
+            }
+        }
+    }
+}
+
+fn key(change: &Change) -> Key {
+    match change {
+        Change::Account(account) => Key::Account(names::fold(&account.name).into()),
+        Change::NoAccount(fold) => Key::Account(fold.clone()),
+        Change::Room(room) => Key::Room(names::fold(&room.name).into()),
+        Change::NoRoom(fold) => Key::Room(fold.clone()),
+        Change::Ban(ban) => Key::Ban(ban.mask.clone()),
+        Change::NoBan(mask) => Key::Ban(mask.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+use super::*;
+use sotong_chat::books::{
+    Account, BanRecord, Change, MaskRecord, Presence, RoomRecord, ScramKeys, Settings, Suspension, TopicRecord,
+};
+use std::process::Command;
+
+struct Scratch(PathBuf);
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sotong-store-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+    fn open(&self) -> (Store, Records) {
+        Store::open(DataFolder::take(&self.0).expect("it is free")).expect("it opens")
+    }
+}
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn account() -> Account {
+    Account {
+        password: Some("$argon2id$…".into()),
+        scram: Some(ScramKeys { salt: [1; 16], rounds: 4096, stored: [2; 32], server: [3; 32] }),
+        certs: vec![[9; 32], [4; 32]],
+        email: Some("minsu@example.org".into()),
+        vhost: Some("a.b".into()),
+        suspended: Some(Suspension { by: "root".into(), reason: "왜".into(), at: 5, until: Some(6) }),
+        settings: Settings { multiclient: Some(false), autoreplay_lines: Some(20), ..Settings::default() },
+        presence: Some(Presence {
+            nick: "민수_".into(),
+            user: "~m".into(),
+            real: "김민수".into(),
+            modes: "i".into(),
+            away: Some("밥".into()),
+            rooms: vec![("#점심".into(), "o".into()), ("#a".into(), "".into())],
+            seen: 77,
+        }),
+        extra: [("avatar".into(), "https://example.org".into())].into(),
+        ..Account::new("민수", 4)
+    }
+}
+fn room() -> RoomRecord {
+    let entry = |list, mask: &str, until| MaskRecord { list, mask: mask.into(), by: "a!b@c".into(), at: 8, until };
+    RoomRecord {
+        topic: Some(TopicRecord { text: "밥 먹자".into(), by: "a!b@c".into(), at: 9 }),
+        modes: [('k', Some("열쇠".into())), ('s', None)].into(),
+        lists: vec![entry('b', "z!*@*", Some(10)), entry('I', "*!*@a", None), entry('b', "a!*@*", None)],
+        ranks: [("영희".into(), 'a')].into(),
+        settings: [("slow".into(), "5".into())].into(),
+        ..RoomRecord::new("#점심", "민수", 7)
+    }
+}
+fn ban() -> BanRecord {
+    BanRecord {
+        mask: "192.0.2.0/24".into(),
+        by: "root".into(),
+        reason: "spam".into(),
+        oper_reason: None,
+        at: 1,
+        until: Some(2),
+    }
+}
+fn ask(number: u64, changes: Vec<Change>) -> Mail {
+    Mail::ask(Ask::Store(Ticket(number), changes))
+}
+fn is_done(mail: &Mail) -> bool {
+    format!("{mail:?}").contains("Ok(())")
+}
+
+#[test]
+fn what_is_stored_is_there_when_it_is_opened_again() {
+    let scratch = Scratch::new("again");
+    let (mut store, records) = scratch.open();
+    assert_eq!(records, Records::default());
+    let (account, room, ban) = (account(), room(), ban());
+    let changes = vec![
+        Change::Account(Arc::new(account.clone())),
+        Change::Room(Arc::new(room.clone())),
+        Change::Ban(Arc::new(ban.clone())),
+    ];
+    assert!(is_done(&store.work(&ask(1, changes))));
+    drop(store);
+    let (mut store, records) = scratch.open();
+    assert_eq!(
+        records,
+        Records { accounts: vec![account.clone()], rooms: vec![room.clone()], bans: vec![ban.clone()] }
+    );
+    // Anew with less, and another.
+    let (less, plain) = (Account::new("민수", 4), RoomRecord::new("#점심", "민수", 7));
+    let other = Account::new("Other", 5);
+    let answers = store.work_all(&[
+        ask(2, vec![Change::Account(Arc::new(less.clone())), Change::Room(Arc::new(plain.clone()))]),
+        ask(3, vec![Change::Account(Arc::new(other.clone())), Change::NoBan(ban.mask)]),
+    ]);
+    assert!(answers.len() == 2 && answers.iter().all(is_done));
+    drop(store);
+    let (mut store, records) = scratch.open();
+    assert_eq!(records, Records { accounts: vec![other, less], rooms: vec![plain], bans: vec![] });
+    let gone = vec![Change::NoAccount("other".into()), Change::NoRoom("#점심".into()), Change::NoAccount("x".into())];
+    assert!(is_done(&store.work(&ask(4, gone))));
+    drop(store);
+    let (_, records) = scratch.open();
+    assert_eq!((records.accounts.len(), records.rooms.len()), (1, 0));
+}
+
+#[test]
+fn one_server_has_a_folder() {
+    let scratch = Scratch::new("lock");
+    let (store, _) = scratch.open();
+    assert!(matches!(DataFolder::take(&scratch.0), Err(StoreError::InUse { .. })));
+    drop(store);
+    scratch.open();
+}
+
+#[test]
+fn what_a_later_version_wrote_and_what_is_no_store_is_left_alone() {
+    let scratch = Scratch::new("later");
+    let (store, _) = scratch.open();
+    store.connection.pragma_update(None, "user_version", 99).expect("it is written");
+    drop(store);
+    let again = || Store::open(DataFolder::take(&scratch.0).expect("it is free"));
+    assert!(matches!(again(), Err(StoreError::Later { version: 99, .. })));
+    std::fs::remove_file(scratch.0.join("chat.db-wal")).ok();
+    std::fs::write(scratch.0.join("chat.db"), "no store at all, but long enough to be taken for one".repeat(30))
+        .expect("it is written");
+    assert!(matches!(again(), Err(StoreError::Bad { .. })));
+}
+
+#[test]
+fn once_it_has_failed_nothing_is_written() {
+    let scratch = Scratch::new("fail");
+    let (mut store, _) = scratch.open();
+    let put = |number, name: &str| ask(number, vec![Change::Account(Arc::new(Account::new(name, 1)))]);
+    assert!(is_done(&store.work(&put(1, "a"))));
+    store.connection.pragma_update(None, "query_only", true).expect("it is set");
+    assert!(!is_done(&store.work(&put(2, "b"))));
+    store.connection.pragma_update(None, "query_only", false).expect("it is set");
+    // It could be written again, and is not.
+    let answers = store.work_all(&[put(3, "c"), put(4, "d")]);
+    assert!(answers.len() == 2 && !answers.iter().any(is_done));
+    drop(store);
+    let (_, records) = scratch.open();
+    assert_eq!(records.accounts.iter().map(|account| &*account.name).collect::<Vec<_>>(), ["a"]);
+}
+
+/// The tool is there where Debian's `sqlite3` is; people look into the file with it while the server runs.
+#[test]
+fn others_can_read_it_while_it_is_open() {
+    let scratch = Scratch::new("tool");
+    let (mut store, _) = scratch.open();
+    assert!(is_done(&store.work(&ask(1, vec![Change::Account(Arc::new(account()))]))));
+    let file = scratch.0.join("chat.db");
+    let other = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("it opens");
+    let name: String = other.query_row("SELECT name FROM accounts", [], |row| row.get(0)).expect("a row");
+    assert_eq!(name, "민수");
+    if let Ok(told) =
+        Command::new("sqlite3").arg(&file).arg("SELECT name FROM accounts; PRAGMA integrity_check").output()
+    {
+        assert_eq!(String::from_utf8_lossy(&told.stdout), "민수\nok\n");
+    }
+}
