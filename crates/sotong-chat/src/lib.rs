@@ -46,6 +46,7 @@ pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
 
 use arc_swap::{ArcSwap, Guard};
 use blake2::{Blake2s256, Digest};
+use books::{Books, Records};
 use client::Client;
 use door::Door;
 use flood::Doors;
@@ -130,6 +131,10 @@ impl ChatService {
         let (name, options) = (options.name.as_str().into(), ArcSwap::from_pointee(options));
         let chat = Chat { options, name, hall, doors: Mutex::default(), rehash: OnceLock::new() };
         Self { chat: Arc::new(chat), kind: ListenerKind::Auto, is_proxied: false }
+    }
+    /// Takes in what was stored by an earlier run, before anybody comes.
+    pub fn restore(&self, records: Records) {
+        self.chat.hall().books = Books::new(records);
     }
     /// Other options, from now on and for those who are here, too. What cannot change while it runs stays: the server's name,
     /// when it began, and the key of the addresses.

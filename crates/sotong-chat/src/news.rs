@@ -1,5 +1,6 @@
 //! What happens in the hall, as it is told to those it concerns: rendered once for each form that somebody needs.
 use crate::{
+    books::{Answer, Ask},
     caps::{Caps, Form},
     hall::Who,
     text,
@@ -12,7 +13,43 @@ use std::sync::{Arc, OnceLock};
 
 /// What sessions of the chat send each other.
 #[derive(Clone, Debug)]
-pub struct Mail {
+pub struct Mail(pub(crate) Letter);
+
+/// What is in a piece of mail.
+#[derive(Clone, Debug)]
+pub(crate) enum Letter {
+    /// Something has happened.
+    Told(Told),
+    /// Work for a desk.
+    Ask(Arc<Ask>),
+    /// A desk's answer.
+    Answer(Arc<Answer>),
+}
+
+impl Mail {
+    pub(crate) fn told(room: Option<Topic>, news: Arc<News>) -> Self {
+        Self(Letter::Told(Told { room, news }))
+    }
+    /// Work for a desk.
+    pub fn ask(ask: Ask) -> Self {
+        Self(Letter::Ask(Arc::new(ask)))
+    }
+    /// What a desk is asked, if this is a question.
+    pub fn asked(&self) -> Option<&Ask> {
+        match &self.0 {
+            Letter::Ask(ask) => Some(ask),
+            Letter::Told(_) | Letter::Answer(_) => None,
+        }
+    }
+    /// A desk's answer.
+    pub fn answer(answer: Answer) -> Self {
+        Self(Letter::Answer(Arc::new(answer)))
+    }
+}
+
+/// News on their way to a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
     /// The room through whose topic it comes; none where it is for one person alone.
     pub(crate) room: Option<Topic>,
     pub(crate) news: Arc<News>,

@@ -2,7 +2,7 @@
 use crate::{
     Chat,
     hall::Who,
-    news::{Mail, What},
+    news::{Mail, Told, What},
 };
 use sotong_session::{Cx, Map, Topic};
 
@@ -32,7 +32,7 @@ impl Seats {
     }
     /// Whether this piece of mail is to be shown. Notes what it says of the stays of `me`, by whichever of his connections
     /// he began or ended them, and leaves the topic of a room that has been left.
-    pub(crate) fn hears(&mut self, mail: &Mail, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {
+    pub(crate) fn hears(&mut self, mail: &Told, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {
         let news = &mail.news;
         let is_double = std::mem::replace(&mut self.last, news.place) == news.place;
         // Who says something to himself is told so twice.

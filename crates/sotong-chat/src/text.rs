@@ -4,7 +4,7 @@ use crate::{
     client::{Answers, Client, reason},
     flood::Bucket,
     hall::{Left, Refusal, Taken, Teller, User, Who, Words},
-    news::{Mail, News, Verb, What},
+    news::{Letter, Mail, News, Told, Verb, What},
     seats::Seats,
 };
 use sotong_irc::names::{self, NameError};
@@ -345,7 +345,7 @@ impl Person {
 
     // Mail and the end.
 
-    fn mail(&mut self, mail: &Mail, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+    fn mail(&mut self, mail: &Told, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         if is_shown
             && let What::Kicked { whom, room, .. } = &mail.news.what
@@ -405,7 +405,8 @@ impl Session for Person {
         match event {
             Event::Open(way) => self.open(way, cx),
             Event::Input(mut input) => return self.input(&mut input, cx),
-            Event::Mail(mail) => return self.mail(mail, cx),
+            Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
+            Event::Mail(Mail(Letter::Answer(answer))) => self.chat.hall().books.answered(answer),
             Event::Deadline => {
                 if self.resume.is_some_and(|at| at <= cx.now) {
                     self.resume = None;
@@ -427,7 +428,8 @@ impl Session for Person {
                 return Err(Close::Stop);
             }
             Event::Gone(why) => self.go(reason(why), cx),
-            Event::Again | Event::Drained => {}
+            // Nobody asks a session.
+            Event::Mail(Mail(Letter::Ask(_))) | Event::Again | Event::Drained => {}
         }
         Ok(())
     }

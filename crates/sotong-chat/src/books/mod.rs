@@ -155,14 +155,14 @@ impl Books {
     /// See [`Refused`]; then nothing has changed.
     pub fn change(
         &mut self,
-        changes: Vec<Change>,
+        changes: &[Change],
         limits: &ChatLimits,
         host: &mut dyn Host<Mail>,
     ) -> Result<Ticket, Refused> {
         if self.is_broken {
             return Err(Refused::Broken);
         }
-        if !self.have_room_for(&changes, limits) {
+        if !self.have_room_for(changes, limits) {
             return Err(Refused::Full);
         }
         // What had to wait is older.
@@ -171,13 +171,13 @@ impl Books {
             return Err(Refused::Busy);
         }
         let ticket = self.ticket();
-        host.ask(STORE, Mail::ask(Ask::Store(ticket, changes.clone()))).map_err(|_| Refused::Busy)?;
+        host.ask(STORE, Mail::ask(Ask::Store(ticket, changes.to_vec()))).map_err(|_| Refused::Busy)?;
         let before = changes.iter().rev().map(|change| self.current(&key(change))).collect();
         if self.pending.len() >= PENDING_MAX {
             self.pending.pop_front();
         }
         self.pending.push_back((ticket, before));
-        for change in &changes {
+        for change in changes {
             self.apply(change);
         }
         Ok(ticket)

@@ -39,7 +39,7 @@ fn room(name: &str, founder: &str, topic: &str) -> Change {
 fn names_are_kept_as_given_and_found_by_their_folds() {
     let (mut books, mut host) = (Books::default(), Asked { room: 9, ..Asked::default() });
     let limits = ChatLimits::default();
-    let done = books.change(vec![account("MinSu", &[[1; 32]]), room("#점심", "minsu", "밥")], &limits, &mut host);
+    let done = books.change(&[account("MinSu", &[[1; 32]]), room("#점심", "minsu", "밥")], &limits, &mut host);
     assert!(done.is_ok());
     assert_eq!(books.account("mINSU").map(|account| &*account.name), Some("MinSu"));
     assert_eq!(books.account_by_cert(&[1; 32]).map(|account| &*account.name), Some("MinSu"));
@@ -47,10 +47,10 @@ fn names_are_kept_as_given_and_found_by_their_folds() {
     assert_eq!(books.account_like("Minѕu").map(|account| &*account.name), Some("MinSu"), "a Cyrillic letter");
     assert!(books.account_like("Minsoo").is_none());
     assert_eq!(host.changes.len(), 1);
-    assert!(books.change(vec![account("minsu", &[])], &limits, &mut host).is_ok());
+    assert!(books.change(&[account("minsu", &[])], &limits, &mut host).is_ok());
     assert_eq!(books.account("MinSu").map(|account| &*account.name), Some("minsu"));
     assert!(books.account_by_cert(&[1; 32]).is_none());
-    assert!(books.change(vec![Change::NoAccount("minsu".into())], &limits, &mut host).is_ok());
+    assert!(books.change(&[Change::NoAccount("minsu".into())], &limits, &mut host).is_ok());
     assert!(books.account("minsu").is_none() && books.account_like("Minѕu").is_none() && books.looks.is_empty());
 }
 
@@ -58,7 +58,7 @@ fn names_are_kept_as_given_and_found_by_their_folds() {
 fn what_the_desk_does_not_take_has_not_happened() {
     let (mut books, mut host) = (Books::default(), Asked::default());
     let limits = ChatLimits::default();
-    let done = books.change(vec![account("a", &[])], &limits, &mut host);
+    let done = books.change(&[account("a", &[])], &limits, &mut host);
     assert_eq!(done.err(), Some(Refused::Busy));
     assert!(books.account("a").is_none());
 }
@@ -68,18 +68,18 @@ fn what_was_not_stored_is_taken_back_and_nothing_more_is_taken() {
     let (mut books, mut host) = (Books::default(), Asked { room: 4, ..Asked::default() });
     let limits = ChatLimits::default();
     let first = vec![account("a", &[[1; 32]]), room("#a", "a", "1")];
-    let first = books.change(first, &limits, &mut host).expect("it is taken");
+    let first = books.change(&first, &limits, &mut host).expect("it is taken");
     let before = books.account("a").cloned();
     let second = vec![account("A", &[[2; 32]]), Change::NoRoom("#a".into()), account("b", &[])];
-    let second = books.change(second, &limits, &mut host).expect("it is taken");
-    books.change(vec![account("A", &[[3; 32]])], &limits, &mut host).expect("it is taken");
+    let second = books.change(&second, &limits, &mut host).expect("it is taken");
+    books.change(&[account("A", &[[3; 32]])], &limits, &mut host).expect("it is taken");
     assert!(books.room("#a").is_none());
     books.answered(&Answer::Stored(first, Ok(())));
     books.answered(&Answer::Stored(second, Err(StoreFault("no disk".into()))));
     assert_eq!(books.account("a").cloned(), before);
     assert!(books.room("#a").is_some() && books.account("b").is_none());
     assert!(books.account_by_cert(&[1; 32]).is_some() && books.account_by_cert(&[2; 32]).is_none());
-    assert_eq!(books.change(vec![account("c", &[])], &limits, &mut host).err(), Some(Refused::Broken));
+    assert_eq!(books.change(&[account("c", &[])], &limits, &mut host).err(), Some(Refused::Broken));
     books.note(&[room("#b", "a", "1")], &mut host);
     assert!(books.room("#b").is_none() && host.changes.len() == 3);
 }
@@ -93,10 +93,10 @@ fn what_has_to_wait_is_written_in_its_last_form_before_what_comes_later() {
     assert_eq!(books.room("#a").and_then(|room| Some(room.topic.clone()?.text)).as_deref(), Some("2"));
     host.room = 1;
     // There is a place for what is older alone.
-    assert_eq!(books.change(vec![account("c", &[])], &limits, &mut host).err(), Some(Refused::Busy));
+    assert_eq!(books.change(&[account("c", &[])], &limits, &mut host).err(), Some(Refused::Busy));
     assert_eq!(host.changes, [[room("#a", "a", "2")]]);
     host.room = 1;
-    assert!(books.change(vec![account("c", &[])], &limits, &mut host).is_ok());
+    assert!(books.change(&[account("c", &[])], &limits, &mut host).is_ok());
     assert_eq!(host.changes.len(), 2);
 }
 
@@ -105,7 +105,7 @@ fn there_are_no_more_than_there_may_be() {
     let (mut books, mut host) = (Books::default(), Asked { room: 99, ..Asked::default() });
     let limits =
         ChatLimits { accounts_max: 1, registered_rooms_max: 2, rooms_per_account_max: 1, ..ChatLimits::default() };
-    let mut change = |change| books.change(vec![change], &limits, &mut host).err();
+    let mut change = |change| books.change(&[change], &limits, &mut host).err();
     assert_eq!(change(account("a", &[])), None);
     assert_eq!(change(account("b", &[])), Some(Refused::Full));
     assert_eq!(change(account("A", &[])), None, "it is there already");

@@ -17,6 +17,8 @@ pub(crate) struct Answers {
     held: usize,
     /// Whether the last job is that of the command that is being carried out.
     is_current: bool,
+    /// Where the job belongs that is last while it is carried on with.
+    resumed: Option<usize>,
     batches: u64,
 }
 
@@ -36,17 +38,20 @@ enum Label {
     Batch(String),
 }
 
+#[allow(dead_code)]
 #[derive(Debug)]
 enum Piece {
     Lines(Vec<u8>),
     /// A line that comes by mail.
     Awaited,
+    /// What comes of a desk's answer.
+    Desk,
     Page(Page),
 }
 
 impl Answers {
     pub(crate) fn new(server: &str) -> Self {
-        Self { server: server.into(), jobs: VecDeque::new(), held: 0, is_current: false, batches: 0 }
+        Self { server: server.into(), jobs: VecDeque::new(), held: 0, is_current: false, resumed: None, batches: 0 }
     }
     /// Begins to answer a command.
     pub(crate) fn begin(&mut self, label: Option<String>) {
@@ -89,6 +94,28 @@ impl Answers {
         for _ in 0..count {
             self.add(Piece::Awaited);
         }
+    }
+    /// The rest of the answer comes when a desk has answered. One command at a time waits for that.
+    #[allow(dead_code)]
+    pub(crate) fn hold(&mut self) {
+        self.add(Piece::Desk);
+    }
+    /// The desk has answered: what is written now belongs to the command that has waited for it.
+    pub(crate) fn resume(&mut self) {
+        let is_held = |job: &Job| job.pieces.iter().any(|piece| matches!(piece, Piece::Desk));
+        let Some(at) = self.jobs.iter().position(is_held) else { return };
+        let Some(mut job) = self.jobs.remove(at) else { return };
+        job.pieces.retain(|piece| !matches!(piece, Piece::Desk));
+        self.jobs.push_back(job);
+        self.resumed = Some(at);
+        self.is_current = true;
+    }
+    /// The command has been carried on with as far as it goes now.
+    pub(crate) fn end_resumed(&mut self, out: &mut Output) {
+        if let (Some(at), Some(job)) = (self.resumed.take(), self.jobs.pop_back()) {
+            self.jobs.insert(at, job);
+        }
+        self.end(out);
     }
     /// A list follows, to be written as there is room.
     pub(crate) fn page(&mut self, page: Page) {
@@ -182,12 +209,12 @@ impl Answers {
 }
 
 fn is_waiting(job: &Job) -> bool {
-    job.pieces.iter().any(|piece| matches!(piece, Piece::Awaited))
+    job.pieces.iter().any(|piece| matches!(piece, Piece::Awaited | Piece::Desk))
 }
 fn count_lines(piece: &Piece) -> usize {
     match piece {
         Piece::Lines(lines) => lines.iter().filter(|byte| **byte == b'\n').count(),
-        Piece::Awaited | Piece::Page(_) => 0,
+        Piece::Awaited | Piece::Desk | Piece::Page(_) => 0,
     }
 }
 fn open_batch(label: &str, number: u64, server: &str, out: &mut Output) -> Label {

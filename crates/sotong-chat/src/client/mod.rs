@@ -9,6 +9,8 @@ mod pages;
 mod register;
 mod server;
 mod talk;
+#[allow(dead_code)]
+mod waits;
 mod who;
 
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     caps::Caps,
     flood::Bucket,
     hall::{Hall, Teller, Who},
-    news::{Mail, News, What},
+    news::{Letter, Mail, News, Told, What},
     options::cut,
     seats::Seats,
 };
@@ -25,6 +27,7 @@ use register::Newcomer;
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
 use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Topic, Wants, Way};
 use std::{fmt::Display, sync::Arc};
+use waits::Waiting;
 
 /// One client: parses lines, asks the hall, renders what is told.
 ///
@@ -52,6 +55,8 @@ pub(crate) struct Client {
     skips: bool,
     /// What is left to do when all answers are out.
     leaving: Option<Leaving>,
+    /// What a desk has been asked.
+    waiting: Option<Waiting>,
 }
 
 #[derive(Debug)]
@@ -94,6 +99,7 @@ impl Client {
             is_asked: false,
             skips: false,
             leaving: None,
+            waiting: None,
         }
     }
 
@@ -208,7 +214,7 @@ impl Client {
 
     // Mail.
 
-    fn mail(&mut self, mail: &Mail, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+    fn mail(&mut self, mail: &Told, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         let is_told = is_shown && mail.news.is_for(self.caps, mail.news.by == Some(self.who));
         if mail.news.from == Some(cx.me) {
@@ -311,7 +317,8 @@ impl Session for Client {
         match event {
             Event::Open(way) => self.open(way, cx),
             Event::Input(mut input) => return self.input(&mut input, cx),
-            Event::Mail(mail) => return self.mail(mail, cx),
+            Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
+            Event::Mail(Mail(Letter::Answer(answer))) => return self.answered(answer, cx),
             Event::Deadline => return self.deadline(cx),
             Event::Drained => {
                 self.turn_pages(cx);
@@ -324,13 +331,15 @@ impl Session for Client {
             }
             Event::Stop => return Err(self.farewell("Server is leaving", Close::Stop, cx)),
             Event::Gone(why) => self.go(reason(why), cx),
-            Event::Again => {}
+            // Nobody asks a session.
+            Event::Mail(Mail(Letter::Ask(_))) | Event::Again => {}
         }
         Ok(())
     }
     fn wants(&self) -> Wants {
         let waits = self.resume.is_some()
             || self.leaving.is_some()
+            || self.waiting.is_some()
             || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max
             || self.answers.held_bytes() > HELD_BYTES_MAX;
         let deadline = match &self.stage {

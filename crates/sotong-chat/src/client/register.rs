@@ -195,7 +195,7 @@ impl Talk<'_, '_> {
     // In.
 
     /// Lets somebody in who has said all that is needed.
-    fn register(&mut self) -> Result<(), Close> {
+    pub(super) fn register(&mut self) -> Result<(), Close> {
         let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
         if newcomer.negotiates || newcomer.user.is_none() || self.client.leaving.is_some() {
             return Ok(());

@@ -15,6 +15,7 @@ pub(crate) use user::{Past, User};
 
 use crate::{
     ChatLimits,
+    books::Books,
     news::{Mail, News, What},
 };
 use sotong_irc::names;
@@ -28,6 +29,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Hall {
     pub(crate) limits: ChatLimits,
+    /// Accounts, and what else outlasts a restart.
+    pub(crate) books: Books,
     /// What the server calls itself.
     pub(crate) server: Arc<str>,
     /// When somebody last asked who is here, for how long others have been silent.
@@ -80,6 +83,7 @@ impl Hall {
     pub(crate) fn new(limits: ChatLimits, server: &str) -> Self {
         Self {
             limits,
+            books: Books::default(),
             server: server.into(),
             now: Moment::START,
             users: Map::new(),
@@ -306,20 +310,20 @@ impl Hall {
     fn publish_to_rooms(&self, news: &Arc<News>, tell: &mut Teller<'_>) {
         let Some(user) = self.users.get(&tell.me) else { return };
         for id in &user.rooms {
-            tell.host.publish(*id, Some(tell.from), Mail { room: Some(*id), news: Arc::clone(news) });
+            tell.host.publish(*id, Some(tell.from), Mail::told(Some(*id), Arc::clone(news)));
         }
     }
     /// Tells one person, by each of his connections.
     fn post(&self, to: Who, news: &Arc<News>, tell: &mut Teller<'_>) {
         for client in self.users.get(&to).map_or(&[][..], |user| &user.clients) {
-            tell.host.post(*client, Mail { room: None, news: Arc::clone(news) });
+            tell.host.post(*client, Mail::told(None, Arc::clone(news)));
         }
     }
     /// Tells somebody what he has done himself: the connection that did it if it `hears` that, all others always.
     fn post_own(&self, hears: bool, news: &Arc<News>, tell: &mut Teller<'_>) {
         for client in self.users.get(&tell.me).map_or(&[][..], |user| &user.clients) {
             if hears || *client != tell.from {
-                tell.host.post(*client, Mail { room: None, news: Arc::clone(news) });
+                tell.host.post(*client, Mail::told(None, Arc::clone(news)));
             }
         }
     }

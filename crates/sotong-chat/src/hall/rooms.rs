@@ -189,7 +189,7 @@ impl Hall {
             self.post_own(words.echo, &news, tell);
         } else if words.echo {
             // Somebody who talks to himself hears it as he said it, and as he was told it.
-            tell.host.post(tell.from, Mail { room: None, news });
+            tell.host.post(tell.from, Mail::told(None, news));
         }
         Ok((away, usize::from(words.echo) + usize::from(whom == tell.me)))
     }
@@ -423,5 +423,5 @@ fn may_join(room: &Room, user: &User, key: &str, is_invited: bool) -> Result<(),
 }
 
 fn publish(id: Topic, except: Option<Address>, news: Arc<News>, tell: &mut Teller<'_>) {
-    tell.host.publish(id, except, Mail { room: Some(id), news });
+    tell.host.publish(id, except, Mail::told(Some(id), news));
 }

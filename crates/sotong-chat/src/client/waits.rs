@@ -1,0 +1,107 @@
+//! Commands that wait for a desk. Until it has answered no more is read of the connection, so its effects and its answers
+//! come in their order.
+use super::{Client, Talk};
+use crate::{
+    books::{Answer, Ask, Change, Hashed, PASSWORDS, Refused, Secret, Ticket},
+    news::Mail,
+};
+use sotong_session::{Close, Cx, Desk};
+use std::{fmt, sync::Arc};
+
+/// What is done when the answer is there.
+type Then = Box<dyn FnOnce(&mut Talk<'_, '_>, &Answer) + Send>;
+
+/// A question that is under way.
+pub(super) struct Waiting {
+    ticket: Ticket,
+    then: Then,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Waiting").field(&self.ticket).finish()
+    }
+}
+
+/// The desk has too much to do, or could not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotNow;
+
+impl Client {
+    /// A desk has answered. What was asked by somebody who has left it to itself is noted in the books all the same.
+    pub(super) fn answered(&mut self, answer: &Answer, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        hall.books.answered(answer);
+        let Some(Waiting { then, .. }) = self.waiting.take_if(|waiting| waiting.ticket == answer.ticket()) else {
+            return Ok(());
+        };
+        self.answers.resume();
+        let mut talk = Talk { client: self, hall: &mut hall, cx };
+        then(&mut talk, answer);
+        let done = talk.register();
+        drop(hall);
+        self.answers.end_resumed(cx.out);
+        self.turn_pages(cx);
+        done?;
+        self.leave_if_done(cx)
+    }
+}
+
+impl Talk<'_, '_> {
+    /// Changes records, and goes on once they are on disk. Until then the books have them already; if they could not be
+    /// stored, the books are as before.
+    pub(crate) fn store(
+        &mut self,
+        changes: &[Change],
+        then: impl FnOnce(&mut Talk<'_, '_>, Result<(), Refused>) + Send + 'static,
+    ) {
+        let limits = self.hall.limits;
+        match self.hall.books.change(changes, &limits, self.cx.host) {
+            Err(why) => then(self, Err(why)),
+            Ok(ticket) => self.wait_for(ticket, move |talk, answer| {
+                let is_done = matches!(answer, Answer::Stored(_, Ok(())));
+                then(talk, if is_done { Ok(()) } else { Err(Refused::Broken) });
+            }),
+        }
+    }
+    /// Hashes a password, and goes on with that.
+    pub(crate) fn hash(
+        &mut self,
+        password: &str,
+        then: impl FnOnce(&mut Talk<'_, '_>, Result<Hashed, NotNow>) + Send + 'static,
+    ) {
+        let ticket = self.hall.books.ticket();
+        match self.ask(PASSWORDS, Ask::Hash(ticket, Secret::new(password))) {
+            Err(why) => then(self, Err(why)),
+            Ok(()) => self.wait_for(ticket, |talk, answer| match answer {
+                Answer::Hashed(_, Some(hashed)) => then(talk, Ok(hashed.clone())),
+                Answer::Hashed(_, None) | Answer::Stored(..) | Answer::Verified(..) => then(talk, Err(NotNow)),
+            }),
+        }
+    }
+    /// Checks a password against a hash, if there is one, and goes on with whether it is right.
+    pub(crate) fn verify(
+        &mut self,
+        password: &str,
+        hash: Option<Box<str>>,
+        then: impl FnOnce(&mut Talk<'_, '_>, Result<bool, NotNow>) + Send + 'static,
+    ) {
+        let ticket = self.hall.books.ticket();
+        match self.ask(PASSWORDS, Ask::Verify(ticket, Secret::new(password), hash)) {
+            Err(why) => then(self, Err(why)),
+            Ok(()) => self.wait_for(ticket, |talk, answer| {
+                then(talk, Ok(matches!(answer, Answer::Verified(_, true))));
+            }),
+        }
+    }
+
+    fn ask(&mut self, desk: Desk, ask: Ask) -> Result<(), NotNow> {
+        self.cx.host.ask(desk, Mail::ask(ask)).map_err(|_| NotNow)
+    }
+    fn wait_for(&mut self, ticket: Ticket, then: impl FnOnce(&mut Talk<'_, '_>, &Answer) + Send + 'static) {
+        debug_assert!(self.client.waiting.is_none(), "a command waits for one answer at a time");
+        self.client.waiting = Some(Waiting { ticket, then: Box::new(then) });
+        self.client.answers.hold();
+    }
+}
