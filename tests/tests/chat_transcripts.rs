@@ -240,7 +240,7 @@ macro_rules! transcripts {
 
 transcripts! {
     registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
-    statusmsg echo labels who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
+    statusmsg echo labels ranks extended_bans auditorium speaking filters who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
 }
 
 /// What transcripts run with, if nothing else is said.

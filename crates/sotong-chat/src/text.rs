@@ -320,6 +320,7 @@ impl Person {
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
         let mut failed = None;
+        hall.now = cx.now;
         if let Some(user) = hall.user_mut(self.who) {
             user.spoke = cx.now;
         }

@@ -21,10 +21,11 @@ impl Talk<'_, '_> {
         }
         let mut keys = message.param(1).unwrap_or("").split(',');
         for room in rooms.split(',').filter(|room| !room.is_empty()) {
-            self.join_one(room, keys.next().unwrap_or(""));
+            self.join_one(room, keys.next().unwrap_or(""), true);
         }
     }
-    fn join_one(&mut self, written: &str, key: &str) {
+    /// Goes into a room; into the one it forwards to, where he may not come in and `forwards`.
+    fn join_one(&mut self, written: &str, key: &str, forwards: bool) {
         let Ok(name) = names::room(written, self.client.chat.options().limits.room_chars_max) else {
             return self.no_such_room(written);
         };
@@ -36,7 +37,14 @@ impl Talk<'_, '_> {
                 self.client.answers.wait(1);
                 self.show_room(id);
             }
-            Err(why) => self.refuse_join(&name, why),
+            Err(Refusal::TooManyRooms) => self.refuse_join(&name, Refusal::TooManyRooms),
+            Err(why) => match self.hall.room(&name).and_then(|room| room.forward.clone()).filter(|_| forwards) {
+                Some(other) => {
+                    self.reply(numeric::ERR_LINKCHANNEL, &[&name, &other], "Forwarding to another channel");
+                    self.join_one(&other, "", false);
+                }
+                None => self.refuse_join(&name, why),
+            },
         }
     }
     /// What somebody is told of a room that he has come into.
@@ -52,6 +60,9 @@ impl Talk<'_, '_> {
             Refusal::InviteOnly => (numeric::ERR_INVITEONLYCHAN, "Cannot join channel (+i)"),
             Refusal::Banned => (numeric::ERR_BANNEDFROMCHAN, "Cannot join channel (+b)"),
             Refusal::Full => (numeric::ERR_CHANNELISFULL, "Cannot join channel (+l)"),
+            Refusal::NeedsAccount => {
+                (numeric::ERR_NEEDREGGEDNICK, "Cannot join channel (+R): log in to an account first")
+            }
             _ => (numeric::ERR_NOSUCHCHANNEL, "No such channel"),
         };
         self.reply(number, &[&room], text);
@@ -173,9 +184,26 @@ impl Talk<'_, '_> {
             Refusal::NotIn => (numeric::ERR_NOTONCHANNEL, "You're not on that channel"),
             Refusal::NeedsOp => (numeric::ERR_CHANOPRIVSNEEDED, "You're not a channel operator"),
             Refusal::CannotSpeak => (numeric::ERR_CANNOTSENDTOCHAN, "Cannot send to channel"),
-            Refusal::Full | Refusal::InviteOnly | Refusal::Banned | Refusal::BadKey | Refusal::TooManyRooms => {
-                return self.refuse_join(room, why);
+            Refusal::AccountToSpeak => {
+                (numeric::ERR_CANNOTSENDTOCHAN, "Cannot send to channel (+M): log in to an account first")
             }
+            Refusal::NoCtcp => (numeric::ERR_CANNOTSENDTOCHAN, "Cannot send to channel (+C): no CTCP here"),
+            Refusal::Filtered => (
+                numeric::ERR_CANNOTSENDTOCHAN,
+                "Cannot send to channel (+g): there is a word or a link in it that is not let through here",
+            ),
+            Refusal::TooSoon(wait) => {
+                let seconds = wait.as_millis().div_ceil(1000);
+                let text = format!("Cannot send to channel (+W): wait {seconds} s");
+                return self.reply(numeric::ERR_CANNOTSENDTOCHAN, &[&room], text);
+            }
+            Refusal::BadParam(why) => (numeric::ERR_UNKNOWNERROR, why),
+            Refusal::Full
+            | Refusal::InviteOnly
+            | Refusal::Banned
+            | Refusal::BadKey
+            | Refusal::NeedsAccount
+            | Refusal::TooManyRooms => return self.refuse_join(room, why),
             Refusal::ListFull => (numeric::ERR_BANLISTFULL, "Channel list is full"),
         };
         self.reply(number, &[&room], text);

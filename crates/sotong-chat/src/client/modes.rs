@@ -1,7 +1,7 @@
 //! MODE.
 use super::Talk;
 use crate::{
-    hall::{Flag, List, Rank, Refusal},
+    hall::{By, Flag, List, Moded, Rank, Refusal, SLOW_SECONDS_MAX},
     options::cut,
 };
 use sotong_irc::{
@@ -21,12 +21,12 @@ fn kind(letter: char) -> Option<Kind> {
     if Rank::of(letter).is_some() {
         return Some(Kind::Always);
     }
-    if Flag::of(letter).is_some() {
+    if Flag::of(letter).is_some_and(|flag| flag != Flag::Roleplay) {
         return Some(Kind::Never);
     }
     match letter {
         'k' => Some(Kind::Key),
-        'l' => Some(Kind::WhenSet),
+        'W' | 'f' | 'l' => Some(Kind::WhenSet),
         _ => None,
     }
 }
@@ -89,33 +89,42 @@ impl Talk<'_, '_> {
             _ if param.len() > PARAM_BYTES_MAX || param.contains(' ') => Some("That is too long, or has a blank in it"),
             'k' if param.contains(',') || param.starts_with(':') => Some("A key has no comma in it"),
             'l' if !param.parse::<u32>().is_ok_and(|limit| limit > 0) => Some("A limit is a number from 1 on"),
+            'W' if !param.parse::<u64>().is_ok_and(|seconds| (1..=SLOW_SECONDS_MAX).contains(&seconds)) => {
+                Some("That is no number of seconds between 1 and 21600")
+            }
             _ => None,
         }
     }
     fn change_modes(&mut self, room: &str, changes: &[Change<'_>]) {
         let (hall, mut tell) = self.teller();
-        match hall.change_modes(room, changes, &mut tell) {
-            Ok(moded) => {
-                self.client.answers.wait(moded.lines);
-                let mut needed = false;
-                for (letter, param, why) in moded.refused {
-                    match why {
-                        // Said once for a line of many.
-                        Refusal::NeedsOp if std::mem::replace(&mut needed, true) => {}
-                        Refusal::ListFull => {
-                            self.reply(numeric::ERR_BANLISTFULL, &[&room, &letter], "Channel list is full");
-                        }
-                        why => self.refuse(why, room, &param),
-                    }
-                }
-            }
+        match hall.change_modes(room, changes, &By::Rank, &mut tell) {
+            Ok(moded) => self.moded(room, moded),
             Err(why) => self.refuse(why, room, ""),
+        }
+    }
+    /// What became of a change of modes: lines to wait for, and what was refused.
+    pub(super) fn moded(&mut self, room: &str, moded: Moded) {
+        self.client.answers.wait(moded.lines);
+        let mut needed = false;
+        for (letter, param, why) in moded.refused {
+            match why {
+                // Said once for a line of many.
+                Refusal::NeedsOp if std::mem::replace(&mut needed, true) => {}
+                Refusal::ListFull => {
+                    self.reply(numeric::ERR_BANLISTFULL, &[&room, &letter], "Channel list is full");
+                }
+                Refusal::BadParam(why) => {
+                    self.reply(numeric::ERR_INVALIDMODEPARAM, &[&room, &letter, &cut(&param, 64)], why);
+                }
+                why => self.refuse(why, room, &param),
+            }
         }
     }
     /// A list. Who is kept out is no secret; who may come in nevertheless is told to those in charge.
     fn tell_list(&mut self, name: &str, letter: char) {
         let (entry, end, word) = match letter {
             'b' => (numeric::RPL_BANLIST, numeric::RPL_ENDOFBANLIST, "End of channel ban list"),
+            'g' => (numeric::RPL_SPAMFILTER, numeric::RPL_ENDOFSPAMFILTER, "End of channel filter list"),
             'e' => (numeric::RPL_EXCEPTLIST, numeric::RPL_ENDOFEXCEPTLIST, "End of channel exception list"),
             _ => (numeric::RPL_INVEXLIST, numeric::RPL_ENDOFINVEXLIST, "End of channel invite exception list"),
         };
@@ -124,7 +133,8 @@ impl Talk<'_, '_> {
         if list != List::Ban && !rank.is_at_least(Rank::HALF) {
             return self.refuse(Refusal::NeedsOp, name, "");
         }
-        for masked in room.list(list).to_vec() {
+        let entries: Vec<_> = room.list(list, self.cx.wall).cloned().collect();
+        for masked in entries {
             self.reply_words(entry, &[&name, &masked.mask, &masked.by, &masked.at.0.div_euclid(1000)]);
         }
         self.reply(end, &[&name], word);

@@ -163,7 +163,7 @@ fn next_seen<'h>(hall: &'h Hall, room: &'h Room, me: Who, after: Option<Who>) ->
     let is_in = room.seats.contains_key(&me);
     let behind = room.seats.range((after.map_or(Unbounded, Excluded), Unbounded));
     let mut users = behind.filter_map(|(who, _)| Some((*who, hall.user(*who)?)));
-    users.find(|(_, user)| is_in || !user.is_invisible)
+    users.find(|(who, user)| (is_in || !user.is_invisible) && room.shows(me, *who))
 }
 fn names_line(
     hall: &Hall,

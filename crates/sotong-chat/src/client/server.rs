@@ -1,6 +1,6 @@
 //! What the server says of itself.
 use super::{Talk, register::USER_CHARS_MAX};
-use crate::news::time_tag;
+use crate::{hall::entry, news::time_tag};
 use sotong_irc::{Message, mask, names, numeric};
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Talk<'_, '_> {
         self.reply(numeric::RPL_WELCOME, &[], welcome);
         self.reply(numeric::RPL_YOURHOST, &[], format_args!("Your host is {name}, running version {version}"));
         self.reply(numeric::RPL_CREATED, &[], format_args!("This server was created {}", time_tag(options.created)));
-        self.reply_words(numeric::RPL_MYINFO, &[name, version, &"i", &"Ibehiklmnostv", &"Ibehklov"]);
+        self.reply_words(numeric::RPL_MYINFO, &[name, version, &"i", &"CIMRUWabefghiklmnoqstuv", &"IWabefghkloqv"]);
         self.isupport();
         self.lusers();
         self.motd();
@@ -42,26 +42,28 @@ impl Talk<'_, '_> {
         let (limits, network) = (&options.limits, &options.network);
         let reasons = limits.reason_bytes_max;
         let tokens = [
+            format!("ACCOUNTEXTBAN={}", entry::ACCOUNT_NAMES),
             format!("AWAYLEN={}", limits.away_bytes_max),
             "CASEMAPPING=ascii".to_owned(),
             format!("CHANLIMIT=#:{}", limits.rooms_max),
-            "CHANMODES=Ibe,k,l,imnst".to_owned(),
+            "CHANMODES=Ibeg,k,Wfl,CMRUimnstu".to_owned(),
             format!("CHANNELLEN={}", limits.room_chars_max),
             "CHANTYPES=#".to_owned(),
             "ELIST=CMNTU".to_owned(),
             "EXCEPTS=e".to_owned(),
+            format!("EXTBAN=,{}", entry::LETTERS),
             "INVEX=I".to_owned(),
             format!("KEYLEN={}", limits.key_bytes_max),
             format!("KICKLEN={reasons}"),
-            format!("MAXLIST=Ibe:{}", limits.list_modes_max),
+            format!("MAXLIST=Ibeg:{}", limits.list_modes_max),
             format!("MODES={}", limits.modes_max),
             format!("MONITOR={}", limits.monitor_max),
             format!("NAMELEN={}", limits.real_bytes_max),
             format!("NETWORK={network}"),
             format!("NICKLEN={}", limits.nick_chars_max),
-            "PREFIX=(ohv)@%+".to_owned(),
+            "PREFIX=(qaohv)~&@%+".to_owned(),
             "SAFELIST".to_owned(),
-            "STATUSMSG=@%+".to_owned(),
+            "STATUSMSG=~&@%+".to_owned(),
             format!(
                 "TARGMAX=JOIN:,KICK:{0},LIST:,NAMES:,NOTICE:{0},PART:,PRIVMSG:{0},TAGMSG:{0},WHOIS:1",
                 limits.targets_max

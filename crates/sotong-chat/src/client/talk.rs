@@ -49,6 +49,7 @@ impl Talk<'_, '_> {
             return;
         }
         let now = self.cx.now;
+        self.hall.now = now;
         if let Some(user) = self.hall.user_mut(self.client.who) {
             user.spoke = now;
         }

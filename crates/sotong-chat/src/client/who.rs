@@ -115,6 +115,7 @@ impl Talk<'_, '_> {
         let multi = self.client.caps.has(Caps::MULTI_PREFIX);
         let rooms = user.rooms.iter().filter_map(|id| self.hall.room_by(*id));
         // A secret room is told of to those in it; an invisible person's rooms to those who share them.
+        let rooms = rooms.filter(|room| who == me || room.shows(me, who));
         let seen = rooms.filter(|room| room.seats.contains_key(&me) || !is_hidden && self.hall.sees_room(me, room));
         let rooms: Vec<String> =
             seen.map(|room| room.rank(who).unwrap_or_default().signs(multi) + &room.name).collect();

@@ -3,13 +3,20 @@
 //! A command takes effect and is told while the hall is locked. So the order of commands, the order in which everybody is
 //! told of them, and each room's order are one.
 mod accounts;
+pub(crate) mod entry;
+mod filter;
+mod moding;
+mod rank;
 mod room;
 mod rooms;
+mod times;
 mod user;
 mod watch;
 
-use room::Masked;
-pub(crate) use room::{Flag, List, Rank, Room};
+pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
+pub(crate) use rank::Rank;
+pub(crate) use room::{Flag, List, Room};
+use rooms::publish;
 pub(crate) use rooms::{Left, Refusal, Words, ranked};
 pub(crate) use user::{Past, User};
 
@@ -33,7 +40,8 @@ pub(crate) struct Hall {
     pub(crate) books: Books,
     /// What the server calls itself.
     pub(crate) server: Arc<str>,
-    /// When somebody last asked who is here, for how long others have been silent.
+    /// When the command came that is being carried out, where that makes a difference to it: how long others have been
+    /// silent, and how soon somebody speaks again.
     pub(crate) now: Moment,
     users: Map<Who, User>,
     /// Whose each connection is that has registered.
@@ -310,7 +318,7 @@ impl Hall {
     fn publish_to_rooms(&self, news: &Arc<News>, tell: &mut Teller<'_>) {
         let Some(user) = self.users.get(&tell.me) else { return };
         for id in &user.rooms {
-            tell.host.publish(*id, Some(tell.from), Mail::told(Some(*id), Arc::clone(news)));
+            self.tell_of_member(*id, tell.me, Some(tell.from), news, tell);
         }
     }
     /// Tells one person, by each of his connections.

@@ -1,8 +1,12 @@
 //! A room: who is in it and what it allows.
-use super::{User, Who};
-use sotong_irc::mask;
-use sotong_session::{Map, Topic, Wall};
-use std::sync::Arc;
+use super::{
+    Rank, Refusal, User, Who,
+    entry::{self, Act},
+    filter,
+};
+use crate::news::Verb;
+use sotong_session::{Map, Moment, Topic, Wall};
+use std::{sync::Arc, time::Duration};
 
 /// A room. It is there for as long as somebody is in it.
 #[derive(Debug)]
@@ -11,10 +15,14 @@ pub(crate) struct Room {
     pub(crate) name: Arc<str>,
     pub(crate) seats: Map<Who, Seat>,
     pub(crate) topic: Option<Said>,
-    pub(crate) flags: u8,
+    flags: u16,
     pub(crate) key: Option<Box<str>>,
     pub(crate) limit: Option<usize>,
-    lists: [Vec<Masked>; 3],
+    /// Where those are sent on to who may not come in.
+    pub(crate) forward: Option<Box<str>>,
+    /// How long each waits between two messages.
+    pub(crate) slow: Option<Duration>,
+    lists: [Vec<Masked>; List::ALL.len()],
     pub(crate) created: Wall,
 }
 
@@ -23,6 +31,8 @@ pub(crate) struct Room {
 pub(crate) struct Seat {
     pub(crate) rank: Rank,
     pub(crate) stay: u64,
+    /// When he last said something here, where that matters.
+    pub(crate) spoke: Option<Moment>,
 }
 
 /// A topic.
@@ -39,36 +49,73 @@ pub(crate) struct Masked {
     pub(crate) mask: Box<str>,
     pub(crate) by: Arc<str>,
     pub(crate) at: Wall,
+    /// When it ends.
+    pub(crate) until: Option<Wall>,
+}
+
+impl Masked {
+    pub(crate) fn holds(&self, now: Wall) -> bool {
+        self.until.is_none_or(|until| now.0 < until.0)
+    }
 }
 
 /// What a room can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flag {
+    /// No CTCP but ACTION.
+    NoCtcp,
+    /// People may speak for others (NPC, SCENE).
+    Roleplay,
+    /// Only those speak who are logged in.
+    AccountsSpeak,
+    /// Only those come in who are logged in.
+    AccountsJoin,
+    /// What those without rank say is heard by those in charge alone.
+    OpModerated,
     InviteOnly,
     Moderated,
     NoOutside,
     Secret,
     TopicByOps,
+    /// Those without rank do not see each other.
+    Auditorium,
 }
 
 impl Flag {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::InviteOnly, Self::Moderated, Self::NoOutside, Self::Secret, Self::TopicByOps];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::NoCtcp,
+        Self::Roleplay,
+        Self::AccountsSpeak,
+        Self::AccountsJoin,
+        Self::OpModerated,
+        Self::InviteOnly,
+        Self::Moderated,
+        Self::NoOutside,
+        Self::Secret,
+        Self::TopicByOps,
+        Self::Auditorium,
+    ];
 
     pub(crate) fn letter(self) -> char {
         match self {
+            Self::NoCtcp => 'C',
+            Self::Roleplay => 'E',
+            Self::AccountsSpeak => 'M',
+            Self::AccountsJoin => 'R',
+            Self::OpModerated => 'U',
             Self::InviteOnly => 'i',
             Self::Moderated => 'm',
             Self::NoOutside => 'n',
             Self::Secret => 's',
             Self::TopicByOps => 't',
+            Self::Auditorium => 'u',
         }
     }
     pub(crate) fn of(letter: char) -> Option<Self> {
         Self::ALL.into_iter().find(|flag| flag.letter() == letter)
     }
-    fn bit(self) -> u8 {
-        1 << self as u8
+    fn bit(self) -> u16 {
+        1 << self as u16
     }
 }
 
@@ -78,60 +125,34 @@ pub(crate) enum List {
     Ban,
     Except,
     Invite,
+    /// What may not be said.
+    Filter,
 }
 
 impl List {
+    pub(crate) const ALL: [(Self, char); 4] =
+        [(Self::Ban, 'b'), (Self::Except, 'e'), (Self::Invite, 'I'), (Self::Filter, 'g')];
+
     pub(crate) fn of(letter: char) -> Option<Self> {
-        match letter {
-            'b' => Some(Self::Ban),
-            'e' => Some(Self::Except),
-            'I' => Some(Self::Invite),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|(_, known)| *known == letter).map(|(list, _)| list)
     }
 }
 
-/// What somebody is in a room: several at once, the highest counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank(u8);
-
-impl Rank {
-    pub(crate) const NONE: Self = Self(0);
-    pub(crate) const VOICE: Self = Self(1);
-    pub(crate) const HALF: Self = Self(2);
-    pub(crate) const OP: Self = Self(4);
-    /// The highest first, with the letter of the mode and the sign in front of a name.
-    pub(crate) const ALL: [(Self, char, char); 3] =
-        [(Self::OP, 'o', '@'), (Self::HALF, 'h', '%'), (Self::VOICE, 'v', '+')];
-
-    pub(crate) fn of(letter: char) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, known, _)| *known == letter).map(|(rank, ..)| rank)
-    }
-    pub(crate) fn of_sign(sign: char) -> Option<Self> {
-        Self::ALL.into_iter().find(|(.., known)| *known == sign).map(|(rank, ..)| rank)
-    }
-    pub(crate) fn has(self, rank: Self) -> bool {
-        self.0 & rank.0 != 0
-    }
-    /// Whether it is `rank` or higher.
-    pub(crate) fn is_at_least(self, rank: Self) -> bool {
-        self.0 >= rank.0
-    }
-    pub(crate) fn set(&mut self, rank: Self, on: bool) {
-        self.0 = if on { self.0 | rank.0 } else { self.0 & !rank.0 };
-    }
-    /// The signs in front of a name: all of them, or the highest.
-    pub(crate) fn signs(self, all: bool) -> String {
-        let signs = Self::ALL.into_iter().filter(|(rank, ..)| self.has(*rank)).map(|(.., sign)| sign);
-        signs.take(if all { 3 } else { 1 }).collect()
-    }
+/// Somebody who wants to say something, and what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Speech<'s> {
+    pub(crate) verb: Verb,
+    pub(crate) text: &'s str,
+    pub(crate) now: Moment,
+    pub(crate) at: Wall,
 }
 
 impl Room {
     pub(super) fn new(id: Topic, name: Arc<str>, created: Wall) -> Self {
         let flags = Flag::NoOutside.bit() | Flag::TopicByOps.bit();
         let (seats, lists) = (Map::new(), Default::default());
-        Self { id, name, seats, topic: None, flags, key: None, limit: None, lists, created }
+        let (topic, key, limit, forward, slow) = (None, None, None, None, None);
+        Self { id, name, seats, topic, flags, key, limit, forward, slow, lists, created }
     }
     pub(crate) fn has(&self, flag: Flag) -> bool {
         self.flags & flag.bit() != 0
@@ -145,41 +166,108 @@ impl Room {
     pub(crate) fn rank(&self, who: Who) -> Option<Rank> {
         self.seats.get(&who).map(|seat| seat.rank)
     }
-    pub(crate) fn list(&self, list: List) -> &[Masked] {
-        &self.lists[list as usize]
+    /// The entries of a list that hold.
+    pub(crate) fn list(&self, list: List, at: Wall) -> impl Iterator<Item = &Masked> {
+        self.lists[list as usize].iter().filter(move |entry| entry.holds(at))
     }
     pub(super) fn list_mut(&mut self, list: List) -> &mut Vec<Masked> {
         &mut self.lists[list as usize]
     }
-    pub(crate) fn covers(&self, list: List, user: &User) -> bool {
-        self.list(list).iter().any(|entry| mask::covers(&entry.mask, &user.folded))
+    pub(crate) fn covers(&self, list: List, user: &User, act: Act, at: Wall) -> bool {
+        let subject = user.subject();
+        self.list(list, at).any(|entry| entry::covers(&entry.mask, subject, act))
     }
     /// Whether he is kept out, or kept from speaking.
-    pub(crate) fn bans(&self, user: &User) -> bool {
-        self.covers(List::Ban, user) && !self.covers(List::Except, user)
+    pub(crate) fn bans(&self, user: &User, act: Act, at: Wall) -> bool {
+        self.covers(List::Ban, user, act, at) && !self.covers(List::Except, user, act, at)
     }
-    /// Whether he may speak here, in the room or from outside.
-    pub(crate) fn hears(&self, who: Who, user: &User) -> bool {
-        match self.rank(who) {
-            None => !self.has(Flag::NoOutside) && !self.has(Flag::Moderated) && !self.bans(user),
-            Some(rank) if rank.is_at_least(Rank::VOICE) => true,
-            Some(_) => !self.has(Flag::Moderated) && !self.bans(user),
+    /// Whether he may come in.
+    pub(super) fn lets_in(&self, user: &User, key: &str, at: Wall) -> Result<(), Refusal> {
+        // Whoever was asked in comes in.
+        if user.invites.contains(&self.id) {
+            return Ok(());
         }
+        if self.key.as_deref().is_some_and(|needed| needed != key) {
+            return Err(Refusal::BadKey);
+        }
+        if self.has(Flag::InviteOnly) && !self.covers(List::Invite, user, Act::Join, at) {
+            return Err(Refusal::InviteOnly);
+        }
+        if self.bans(user, Act::Join, at) {
+            return Err(Refusal::Banned);
+        }
+        if self.has(Flag::AccountsJoin) && user.account.is_none() {
+            return Err(Refusal::NeedsAccount);
+        }
+        if self.limit.is_some_and(|limit| self.seats.len() >= limit) {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+    /// Whether he may say this here, in the room or from outside.
+    pub(super) fn hears(&self, who: Who, user: &User, speech: Speech<'_>) -> Result<(), Refusal> {
+        let seat = self.seats.get(&who);
+        let rank = seat.map(|seat| seat.rank);
+        if seat.is_none() && self.has(Flag::NoOutside) {
+            return Err(Refusal::CannotSpeak);
+        }
+        if self.has(Flag::NoCtcp) && is_ctcp(speech.text) {
+            return Err(Refusal::NoCtcp);
+        }
+        if rank.is_none_or(|rank| !rank.is_at_least(Rank::VOICE)) {
+            if self.has(Flag::Moderated) || self.bans(user, Act::Speak, speech.at) {
+                return Err(Refusal::CannotSpeak);
+            }
+            if self.has(Flag::AccountsSpeak) && user.account.is_none() {
+                return Err(Refusal::AccountToSpeak);
+            }
+            // What is no message is no reason to wait.
+            if speech.verb != Verb::Tagmsg
+                && let Some(wait) = filter::wait(self.slow, seat.and_then(|seat| seat.spoke), speech.now)
+            {
+                return Err(Refusal::TooSoon(wait));
+            }
+        }
+        let masks = self.list(List::Filter, speech.at).map(|entry| &*entry.mask);
+        if rank.is_none_or(|rank| !rank.is_at_least(Rank::HALF)) && filter::stops(masks, speech.text).is_some() {
+            return Err(Refusal::Filtered);
+        }
+        Ok(())
+    }
+    /// Whether what this member does is shown to those with a rank alone.
+    pub(super) fn hides(&self, who: Who) -> bool {
+        self.has(Flag::Auditorium) && self.rank(who).unwrap_or_default() == Rank::NONE
+    }
+    /// Whether `who` is shown this member.
+    pub(crate) fn shows(&self, who: Who, member: Who) -> bool {
+        !self.hides(member) || self.rank(who).is_some_and(|rank| rank != Rank::NONE)
     }
     /// The modes, as 324 tells them; the key only to those who are in it.
     pub(crate) fn modes(&self, is_in: bool) -> String {
         let mut letters = String::from("+");
         letters.extend(Flag::ALL.into_iter().filter(|flag| self.has(*flag)).map(Flag::letter));
         let mut params = String::new();
+        let mut value = |letter, param: &str| {
+            letters.push(letter);
+            params.extend([" ", param]);
+        };
+        if let Some(slow) = self.slow {
+            value('W', &slow.as_secs().to_string());
+        }
+        if let Some(forward) = &self.forward {
+            value('f', forward);
+        }
         if let Some(key) = &self.key {
-            letters.push('k');
-            params.push_str(if is_in { " " } else { " *" });
-            params.push_str(if is_in { key } else { "" });
+            value('k', if is_in { key } else { "*" });
         }
         if let Some(limit) = self.limit {
-            letters.push('l');
-            params.push_str(&format!(" {limit}"));
+            value('l', &limit.to_string());
         }
         letters + &params
     }
+}
+
+/// A request or an answer of a client's to a client, but for `/me`.
+fn is_ctcp(text: &str) -> bool {
+    text.strip_prefix('\u{1}').is_some_and(|rest| !rest.starts_with("ACTION ") && !rest.starts_with("ACTION\u{1}"))
 }

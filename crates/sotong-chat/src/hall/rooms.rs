@@ -1,19 +1,15 @@
 //! What people do in rooms.
 use super::{
-    Flag, Hall, List, Masked, Rank, Room, Teller, User, Who,
-    room::{Said, Seat},
+    Flag, Hall, Rank, Room, Teller, Who,
+    room::{Said, Seat, Speech},
 };
 use crate::{
     news::{Mail, News, Verb, What},
     options::cut,
 };
-use sotong_irc::{
-    mask,
-    modes::{self, Change},
-    names,
-};
+use sotong_irc::names;
 use sotong_session::{Address, Topic};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +27,19 @@ pub(crate) enum Refusal {
     InviteOnly,
     Banned,
     BadKey,
+    /// Only those who are logged in come in.
+    NeedsAccount,
     TooManyRooms,
     ListFull,
+    /// Only those who are logged in speak.
+    AccountToSpeak,
+    NoCtcp,
+    /// He has a word or a link in it that is not let through.
+    Filtered,
+    /// The room is slow: he may speak again after this time.
+    TooSoon(Duration),
+    /// A parameter of a mode is none, and why.
+    BadParam(&'static str),
 }
 
 /// How somebody leaves a room.
@@ -40,9 +47,6 @@ pub(crate) enum Left<'a> {
     Parts(Option<&'a str>),
     Kicked { whom: Who, reason: &'a str },
 }
-
-/// Bytes of a line of modes, so that with source and room it fits into one.
-const MODE_BYTES_MAX: usize = 280;
 
 impl Hall {
     /// Sits down in a room, which is made if it is not there. The room; none if he was in it already.
@@ -60,8 +64,7 @@ impl Hall {
             if room.seats.contains_key(&me) {
                 return Ok(None);
             }
-            let is_invited = user.invites.contains(&room.id);
-            may_join(room, user, key, is_invited)?;
+            room.lets_in(user, key, tell.at)?;
         }
         if user.rooms.len() >= self.limits.rooms_max {
             return Err(Refusal::TooManyRooms);
@@ -79,7 +82,7 @@ impl Hall {
         self.next_stay += 1;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(Refusal::NoSuchRoom) };
         let rank = if room.seats.is_empty() { Rank::OP } else { Rank::NONE };
-        room.seats.insert(me, Seat { rank, stay });
+        room.seats.insert(me, Seat { rank, stay, spoke: None });
         let shown = Arc::clone(&room.name);
         if let Some(user) = self.users.get_mut(&me) {
             user.rooms.push(id);
@@ -87,10 +90,10 @@ impl Hall {
         }
         self.hear(id, me, tell);
         let news = self.news(Arc::clone(&source), What::Joined { room: shown, real, stay }, tell);
-        publish(id, None, news, tell);
+        self.tell_of_member(id, me, None, &news, tell);
         if away.is_some() {
             let news = self.news(source, What::Away { text: away }, tell);
-            publish(id, Some(tell.from), news, tell);
+            self.tell_of_member(id, me, Some(tell.from), &news, tell);
         }
         Ok(Some((id, stay)))
     }
@@ -115,7 +118,7 @@ impl Hall {
             }
             Left::Kicked { whom, reason } => {
                 let seat = room.seats.get(whom).ok_or(Refusal::TheyNotIn)?;
-                if !mine.is_at_least(Rank::HALF) || seat.rank.is_at_least(Rank::OP) && !mine.is_at_least(Rank::OP) {
+                if !mine.removes(seat.rank) {
                     return Err(Refusal::NeedsOp);
                 }
                 let nick = self.users.get(whom).map(|user| Arc::clone(&user.nick)).ok_or(Refusal::NoSuchNick)?;
@@ -124,12 +127,36 @@ impl Hall {
             }
         };
         let news = self.news(source, what, tell);
-        publish(id, None, news, tell);
+        self.tell_of_member(id, whom, None, &news, tell);
         if let Some(user) = self.users.get_mut(&whom) {
             user.rooms.retain(|room| *room != id);
         }
         self.unseat(id, whom);
         Ok(())
+    }
+    /// Tells a room what one of its members does, or what is done to him, but not the connection `except`: all of it, or in an
+    /// auditorium, where he has no rank, those who have one, himself, and who does it.
+    pub(super) fn tell_of_member(
+        &self,
+        id: Topic,
+        member: Who,
+        except: Option<Address>,
+        news: &Arc<News>,
+        tell: &mut Teller<'_>,
+    ) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        if !room.hides(member) {
+            return publish(id, except, Arc::clone(news), tell);
+        }
+        for (who, seat) in &room.seats {
+            if seat.rank == Rank::NONE && *who != member && *who != tell.me {
+                continue;
+            }
+            let clients = self.users.get(who).map_or(&[][..], |user| &user.clients);
+            for client in clients.iter().filter(|client| except != Some(**client)) {
+                tell.host.post(*client, Mail::told(Some(id), Arc::clone(news)));
+            }
+        }
     }
     /// Takes a place away; the room goes with its last one.
     pub(super) fn unseat(&mut self, id: Topic, who: Who) {
@@ -148,13 +175,27 @@ impl Hall {
         let (least, name) = ranked(to);
         let room = self.room(name).ok_or(Refusal::NoSuchRoom)?;
         let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
-        if !room.hears(me, user) {
-            return Err(if self.sees_room(me, room) { Refusal::CannotSpeak } else { Refusal::NoSuchRoom });
+        let speech = Speech { verb: words.verb, text: words.text, now: self.now, at: tell.at };
+        if let Err(why) = room.hears(me, user, speech) {
+            return Err(if self.sees_room(me, room) { why } else { Refusal::NoSuchRoom });
         }
+        // What somebody without rank says goes to those in charge alone, where the room is so.
+        let is_for_ops = room.has(Flag::OpModerated) && room.rank(me).unwrap_or_default() == Rank::NONE;
+        let least = if is_for_ops { least.max(Rank::HALF) } else { least };
+        let is_slow = room.slow.is_some();
         let (id, is_in) = (room.id, room.seats.contains_key(&me));
-        let sign = if least == Rank::NONE { String::new() } else { to.chars().take(1).collect() };
+        let sign: String = to.chars().take(1).filter(|_| name.len() < to.len()).collect();
         let to: Arc<str> = if sign.is_empty() { Arc::clone(&room.name) } else { (sign + &room.name).into() };
         let source = Arc::clone(&user.source);
+        let now = self.now;
+        if let Some(seat) = self
+            .rooms
+            .get_mut(&id)
+            .filter(|_| is_slow && words.verb != Verb::Tagmsg)
+            .and_then(|room| room.seats.get_mut(&me))
+        {
+            seat.spoke = Some(now);
+        }
         let news = self.said(source, to, words, tell);
         let echo = words.echo;
         if least == Rank::NONE {
@@ -257,130 +298,6 @@ impl Hall {
         }
         Ok(away)
     }
-    /// Changes a room's modes by steps, as far as he may; what was changed is told in as few lines as it fits into. What was
-    /// refused comes back, with how many lines tell of the change.
-    pub(crate) fn change_modes(
-        &mut self,
-        name: &str,
-        changes: &[Change<'_>],
-        tell: &mut Teller<'_>,
-    ) -> Result<Moded, Refusal> {
-        let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
-        let (id, shown) = (room.id, Arc::clone(&room.name));
-        let rank = room.rank(tell.me);
-        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
-        let mut moded = Moded::default();
-        let mut done: Vec<(bool, char, Option<String>)> = Vec::new();
-        for change in changes {
-            match self.change_mode(id, rank.unwrap_or_default(), change, tell, &source) {
-                Ok(Some(param)) => done.push((change.sets, change.letter, param)),
-                Ok(None) => {}
-                Err(why) => moded.refused.push((change.letter, change.param.unwrap_or("").to_owned(), why)),
-            }
-        }
-        let mut rest = &done[..];
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = rest.iter().take_while(|(_, _, param)| {
-                bytes += 3 + param.as_ref().map_or(0, String::len);
-                bytes <= MODE_BYTES_MAX
-            });
-            let (now, later) = rest.split_at(fits.count().max(1));
-            let steps = now.iter().map(|(sets, letter, param)| Change {
-                sets: *sets,
-                letter: *letter,
-                param: param.as_deref(),
-            });
-            let changes = modes::write(steps);
-            let news = self.news(Arc::clone(&source), What::Moded { target: Arc::clone(&shown), changes }, tell);
-            publish(id, None, news, tell);
-            moded.lines += 1;
-            rest = later;
-        }
-        Ok(moded)
-    }
-    /// One change: its parameter as it is told; nothing if it was so already.
-    fn change_mode(
-        &mut self,
-        id: Topic,
-        mine: Rank,
-        change: &Change<'_>,
-        tell: &Teller<'_>,
-        by: &Arc<str>,
-    ) -> Result<Option<Option<String>>, Refusal> {
-        let Change { sets, letter, param } = *change;
-        if let Some(rank) = Rank::of(letter) {
-            return self.change_rank(id, mine, rank, change, tell);
-        }
-        if !mine.is_at_least(Rank::HALF) {
-            return Err(Refusal::NeedsOp);
-        }
-        let list_max = self.limits.list_modes_max;
-        let key_max = self.limits.key_bytes_max;
-        let room = self.rooms.get_mut(&id).ok_or(Refusal::NoSuchRoom)?;
-        if let Some(list) = List::of(letter) {
-            let mask = mask::whole(param.unwrap_or(""));
-            let list = room.list_mut(list);
-            let known = list.iter().position(|entry| *entry.mask == mask);
-            match (sets, known) {
-                (true, None) if list.len() >= list_max => return Err(Refusal::ListFull),
-                (true, None) => list.push(Masked { mask: mask.clone().into(), by: Arc::clone(by), at: tell.at }),
-                (false, Some(at)) => drop(list.remove(at)),
-                (true, Some(_)) | (false, None) => return Ok(None),
-            }
-            return Ok(Some(Some(mask)));
-        }
-        if let Some(flag) = Flag::of(letter) {
-            return Ok(room.set(flag, sets).then_some(None));
-        }
-        match (letter, sets) {
-            ('k', true) => {
-                let key = cut(param.unwrap_or(""), key_max);
-                room.key = Some(key.into());
-                Ok(Some(Some(key.to_owned())))
-            }
-            // A key may be taken away without being known, and is not told.
-            ('k', false) => Ok(room.key.take().map(|_| Some("*".to_owned()))),
-            ('l', true) => {
-                let limit = param.and_then(|limit| limit.parse::<u32>().ok()).filter(|limit| *limit > 0);
-                let Some(limit) = limit else { return Ok(None) };
-                room.limit = Some(limit as usize);
-                Ok(Some(Some(limit.to_string())))
-            }
-            ('l', false) => Ok(room.limit.take().map(|_| None)),
-            _ => Ok(None),
-        }
-    }
-    fn change_rank(
-        &mut self,
-        id: Topic,
-        mine: Rank,
-        rank: Rank,
-        change: &Change<'_>,
-        tell: &Teller<'_>,
-    ) -> Result<Option<Option<String>>, Refusal> {
-        let (whom, other) = self.find(change.param.unwrap_or("")).ok_or(Refusal::NoSuchNick)?;
-        let nick = other.nick.to_string();
-        let room = self.rooms.get_mut(&id).ok_or(Refusal::NoSuchRoom)?;
-        let seat = room.seats.get_mut(&whom).ok_or(Refusal::TheyNotIn)?;
-        // Everybody may give up what he has; a half-op gives and takes voices.
-        let needed = if rank == Rank::VOICE { Rank::HALF } else { Rank::OP };
-        let gives_up = whom == tell.me && !change.sets;
-        if !mine.is_at_least(needed) && !gives_up {
-            return Err(Refusal::NeedsOp);
-        }
-        let before = seat.rank;
-        seat.rank.set(rank, change.sets);
-        Ok((seat.rank != before).then_some(Some(nick)))
-    }
-}
-
-/// What became of a change of modes.
-#[derive(Debug, Default)]
-pub(crate) struct Moded {
-    /// Lines that tell of it.
-    pub(crate) lines: usize,
-    pub(crate) refused: Vec<(char, String, Refusal)>,
 }
 
 /// What somebody says, and how.
@@ -402,26 +319,6 @@ pub(crate) fn ranked(to: &str) -> (Rank, &str) {
     }
 }
 
-fn may_join(room: &Room, user: &User, key: &str, is_invited: bool) -> Result<(), Refusal> {
-    // Whoever was asked in comes in.
-    if is_invited {
-        return Ok(());
-    }
-    if room.key.as_deref().is_some_and(|needed| needed != key) {
-        return Err(Refusal::BadKey);
-    }
-    if room.has(Flag::InviteOnly) && !room.covers(List::Invite, user) {
-        return Err(Refusal::InviteOnly);
-    }
-    if room.bans(user) {
-        return Err(Refusal::Banned);
-    }
-    if room.limit.is_some_and(|limit| room.seats.len() >= limit) {
-        return Err(Refusal::Full);
-    }
-    Ok(())
-}
-
-fn publish(id: Topic, except: Option<Address>, news: Arc<News>, tell: &mut Teller<'_>) {
+pub(super) fn publish(id: Topic, except: Option<Address>, news: Arc<News>, tell: &mut Teller<'_>) {
     tell.host.publish(id, except, Mail::told(Some(id), news));
 }

@@ -1,4 +1,5 @@
 //! A person.
+use super::entry::Subject;
 use sotong_irc::names;
 use sotong_session::{Address, Moment, Topic, Wall};
 use std::{collections::BTreeSet, sync::Arc};
@@ -41,10 +42,10 @@ impl User {
             real: real.into(),
             source: "".into(),
             folded: "".into(),
-            account: None,
             clients: Vec::new(),
             rooms: Vec::new(),
             away: None,
+            account: None,
             is_invisible: false,
             is_secure: false,
             invites: BTreeSet::new(),
@@ -54,6 +55,10 @@ impl User {
         };
         new.name();
         new
+    }
+    /// As lists of masks see him.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { source: &self.folded, account: self.account.as_deref() }
     }
     /// How long he has said nothing.
     pub(crate) fn idle_seconds(&self, now: Moment) -> u64 {

@@ -1,0 +1,231 @@
+//! Changing what a room allows.
+use super::{
+    Hall, Rank, Refusal, Room, Teller, entry, filter,
+    room::{Flag, List, Masked},
+};
+use crate::{news::What, options::cut};
+use sotong_irc::{
+    modes::{self, Change},
+    names,
+};
+use sotong_session::{Topic, Wall};
+use std::{sync::Arc, time::Duration};
+
+/// Bytes of a line of modes, so that with source and room it fits into one.
+const MODE_BYTES_MAX: usize = 280;
+
+/// Seconds between two messages of one person in a slow room.
+pub(crate) const SLOW_SECONDS_MAX: u64 = 21_600;
+
+/// What became of a change of modes.
+#[derive(Debug, Default)]
+pub(crate) struct Moded {
+    /// Lines that tell of it.
+    pub(crate) lines: usize,
+    pub(crate) refused: Vec<(char, String, Refusal)>,
+    /// What was done.
+    pub(crate) done: Vec<(bool, char, Option<String>)>,
+}
+
+/// On whose behalf modes are changed.
+#[derive(Clone, Debug)]
+pub(crate) enum By {
+    /// As far as the rank of the one who asks goes.
+    Rank,
+    /// An operator of the server, or a service, with the source that is told.
+    #[expect(dead_code, reason = "operators and services, which come next, use it")]
+    Power(Arc<str>),
+}
+
+/// Who changes modes: his rank, what is told as the source, and whether he stands above ranks.
+struct Doer<'d> {
+    rank: Rank,
+    source: &'d Arc<str>,
+    is_power: bool,
+}
+
+impl Hall {
+    /// Changes a room's modes by steps, as far as he may; what was changed is told in as few lines as it fits into. What was
+    /// refused comes back, with how many lines tell of the change.
+    pub(crate) fn change_modes(
+        &mut self,
+        name: &str,
+        changes: &[Change<'_>],
+        by: &By,
+        tell: &mut Teller<'_>,
+    ) -> Result<Moded, Refusal> {
+        let (room, rank, source) = match by {
+            By::Rank => {
+                let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
+                let source = self.user(tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+                (room, room.rank(tell.me).unwrap_or_default(), source)
+            }
+            By::Power(source) => (self.room(name).ok_or(Refusal::NoSuchRoom)?, Rank::FOUNDER, Arc::clone(source)),
+        };
+        let doer = Doer { rank, source: &source, is_power: matches!(by, By::Power(_)) };
+        let id = room.id;
+        let mut moded = Moded::default();
+        for change in changes {
+            match self.change_mode(id, &doer, change, tell) {
+                Ok(Some(param)) => moded.done.push((change.sets, change.letter, param)),
+                Ok(None) => {}
+                Err(why) => moded.refused.push((change.letter, change.param.unwrap_or("").to_owned(), why)),
+            }
+        }
+        moded.lines = self.tell_modes(id, &moded.done, &source, tell);
+        Ok(moded)
+    }
+    /// Tells a room which of its modes have been changed; in how many lines.
+    pub(super) fn tell_modes(
+        &mut self,
+        id: Topic,
+        done: &[(bool, char, Option<String>)],
+        source: &Arc<str>,
+        tell: &mut Teller<'_>,
+    ) -> usize {
+        let Some(target) = self.room_by(id).map(|room| Arc::clone(&room.name)) else { return 0 };
+        let (mut rest, mut lines) = (done, 0);
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|(_, _, param)| {
+                bytes += 3 + param.as_ref().map_or(0, String::len);
+                bytes <= MODE_BYTES_MAX
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            let steps = now.iter().map(|(sets, letter, param)| Change {
+                sets: *sets,
+                letter: *letter,
+                param: param.as_deref(),
+            });
+            let changes = modes::write(steps);
+            let what = What::Moded { target: Arc::clone(&target), changes };
+            let news = self.news(Arc::clone(source), what, tell);
+            super::publish(id, None, news, tell);
+            lines += 1;
+            rest = later;
+        }
+        lines
+    }
+    /// One change: its parameter as it is told; nothing if it was so already.
+    fn change_mode(
+        &mut self,
+        id: Topic,
+        doer: &Doer<'_>,
+        change: &Change<'_>,
+        tell: &Teller<'_>,
+    ) -> Result<Option<Option<String>>, Refusal> {
+        let Change { sets, letter, param } = *change;
+        if let Some(rank) = Rank::of(letter) {
+            return self.change_rank(id, doer, rank, change, tell);
+        }
+        if !doer.rank.is_at_least(Rank::HALF) {
+            return Err(Refusal::NeedsOp);
+        }
+        if letter == 'f' && sets {
+            self.may_forward(id, param.unwrap_or(""), doer, tell)?;
+        }
+        let (list_max, key_max) = (self.limits.list_modes_max, self.limits.key_bytes_max);
+        let room = self.rooms.get_mut(&id).ok_or(Refusal::NoSuchRoom)?;
+        if let Some(list) = List::of(letter) {
+            return change_list(room, list, change, (doer.source, tell.at), list_max);
+        }
+        if let Some(flag) = Flag::of(letter) {
+            return Ok(room.set(flag, sets).then_some(None));
+        }
+        Ok(change_value(room, change, key_max))
+    }
+    /// Whether people may be sent on to a room: it is there, and who says so has a say in it.
+    fn may_forward(&self, from: Topic, to: &str, doer: &Doer<'_>, tell: &Teller<'_>) -> Result<(), Refusal> {
+        let room = self.room_for(tell.me, to).ok_or(Refusal::BadParam("There is no such channel"))?;
+        if room.id == from {
+            return Err(Refusal::BadParam("A channel cannot forward to itself"));
+        }
+        let rank = room.rank(tell.me).unwrap_or_default();
+        if rank.is_at_least(Rank::OP) || doer.is_power { Ok(()) } else { Err(Refusal::NeedsOp) }
+    }
+    fn change_rank(
+        &mut self,
+        id: Topic,
+        doer: &Doer<'_>,
+        rank: Rank,
+        change: &Change<'_>,
+        tell: &Teller<'_>,
+    ) -> Result<Option<Option<String>>, Refusal> {
+        let (whom, other) = self.find(change.param.unwrap_or("")).ok_or(Refusal::NoSuchNick)?;
+        let nick = other.nick.to_string();
+        let room = self.rooms.get_mut(&id).ok_or(Refusal::NoSuchRoom)?;
+        let seat = room.seats.get_mut(&whom).ok_or(Refusal::TheyNotIn)?;
+        // Everybody may give up what he has.
+        let gives_up = whom == tell.me && !change.sets;
+        if !doer.rank.grants(rank, change.sets, seat.rank) && !gives_up {
+            return Err(Refusal::NeedsOp);
+        }
+        let before = seat.rank;
+        seat.rank.set(rank, change.sets);
+        Ok((seat.rank != before).then_some(Some(nick)))
+    }
+}
+
+/// A change of a list: an entry more or less.
+fn change_list(
+    room: &mut Room,
+    list: List,
+    change: &Change<'_>,
+    (by, at): (&Arc<str>, Wall),
+    list_max: usize,
+) -> Result<Option<Option<String>>, Refusal> {
+    let written = change.param.unwrap_or("");
+    let mask = if list == List::Filter { filter::whole(written) } else { entry::whole(written) };
+    let entries = room.list_mut(list);
+    entries.retain(|entry| entry.holds(at));
+    let is_same = |entry: &Masked| {
+        if list == List::Filter { *entry.mask == mask } else { entry::is_same(&entry.mask, &mask) }
+    };
+    let known = entries.iter().position(is_same);
+    let until = entry::seconds(&mask).filter(|_| list != List::Filter);
+    let until = until.map(|seconds| Wall(at.0.saturating_add_unsigned(seconds.saturating_mul(1000))));
+    match (change.sets, known) {
+        (true, None) if entries.len() >= list_max => return Err(Refusal::ListFull),
+        (true, None) => entries.push(Masked { mask: mask.clone().into(), by: Arc::clone(by), at, until }),
+        // A ban that ends takes the place of one that does not, and the other way round.
+        (true, Some(known)) if entries[known].mask[..] != mask[..] => {
+            entries[known] = Masked { mask: mask.clone().into(), by: Arc::clone(by), at, until };
+        }
+        (false, Some(known)) => return Ok(Some(Some(entries.remove(known).mask.into()))),
+        (true, Some(_)) | (false, None) => return Ok(None),
+    }
+    Ok(Some(Some(mask)))
+}
+
+/// A change of a mode with a value of its own: its parameter as it is told; nothing if it was so already.
+fn change_value(room: &mut Room, change: &Change<'_>, key_max: usize) -> Option<Option<String>> {
+    let param = change.param.unwrap_or("");
+    match (change.letter, change.sets) {
+        ('k', true) => {
+            let key = cut(param, key_max);
+            room.key = Some(key.into());
+            Some(Some(key.to_owned()))
+        }
+        // A key may be taken away without being known, and is not told.
+        ('k', false) => room.key.take().map(|_| Some("*".to_owned())),
+        ('l', true) => {
+            let limit = param.parse::<u32>().ok().filter(|limit| *limit > 0)?;
+            room.limit = Some(limit as usize);
+            Some(Some(limit.to_string()))
+        }
+        ('l', false) => room.limit.take().map(|_| None),
+        ('f', true) => {
+            let is_new = room.forward.as_deref().is_none_or(|forward| names::fold(forward) != names::fold(param));
+            room.forward = Some(param.into());
+            is_new.then(|| Some(param.to_owned()))
+        }
+        ('f', false) => room.forward.take().map(|_| None),
+        ('W', true) => {
+            let seconds = param.parse::<u64>().ok().filter(|seconds| (1..=SLOW_SECONDS_MAX).contains(seconds))?;
+            let slow = Some(Duration::from_secs(seconds));
+            (std::mem::replace(&mut room.slow, slow) != slow).then(|| Some(seconds.to_string()))
+        }
+        ('W', false) => room.slow.take().map(|_| None),
+        _ => None,
+    }
+}
