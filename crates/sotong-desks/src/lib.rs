@@ -10,6 +10,6 @@ mod uploads;
 
 pub use beneath::{Beneath, RootError};
 pub use files::{Files, FilesOptions};
-pub use passwords::{ChatPasswords, PasswordTable, Passwords, TableError, hash_password};
+pub use passwords::{ChatPasswords, PasswordTable, Passwords, TableError, hash_password, is_password_hash};
 pub use store::{DataFolder, Store, StoreError};
 pub use uploads::Uploads;

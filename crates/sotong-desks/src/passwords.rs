@@ -63,8 +63,7 @@ impl PasswordTable {
             }
             let (name, hash) =
                 line.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or(TableError::Line(number))?;
-            let is_argon2 = PasswordHash::new(hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
-            if !is_argon2 {
+            if !is_password_hash(hash) {
                 return Err(TableError::Line(number));
             }
             table.stand_in.get_or_insert_with(|| hash.to_owned());
@@ -81,6 +80,11 @@ impl PasswordTable {
         };
         Argon2::default().verify_password(credentials.password(), &hash).is_ok() && known.is_some()
     }
+}
+
+/// Whether a text is a hash as [`hash_password`] makes them.
+pub fn is_password_hash(text: &str) -> bool {
+    PasswordHash::new(text).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"))
 }
 
 /// The hash of a password, for a password file: Argon2id over 19 MiB, twice.

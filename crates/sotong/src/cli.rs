@@ -11,6 +11,7 @@ pub(crate) mod ws;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use sotong_classics::room::RoomLimits;
 use sotong_drivers::HoldLimits;
@@ -87,7 +88,7 @@ pub(crate) enum Command {
     Time(Serve),
     #[command(mut_args(|arg| default_address(arg, "127.0.0.1:8888")))]
     Room(Room),
-    #[command(mut_args(|arg| without_ws(default_address(arg, "127.0.0.1:8888"))))]
+    #[command(mut_args(|arg| without_ws(address_beside_config(arg))))]
     Chat(Chat),
     #[command(mut_args(|arg| without_ws(default_address(arg, WEB_ADDRESS))))]
     Web(Web),
@@ -100,12 +101,23 @@ pub(crate) enum Command {
     Help(Help),
 }
 
+/// Where `sotong chat` listens when neither an address is given nor a file.
+pub(crate) const CHAT_ADDRESS: &str = "127.0.0.1:8888";
+
 /// Where `sotong web` listens when no address is given; the folder alone may be.
 pub(crate) const WEB_ADDRESS: &str = "127.0.0.1:8080";
 
 // `mut_arg` would do, but moves the argument behind the options in help.
 fn default_address(arg: clap::Arg, address: &'static str) -> clap::Arg {
     if arg.get_id() == "addresses" { arg.default_value(address) } else { arg }
+}
+
+// A file names its own addresses.
+fn address_beside_config(arg: clap::Arg) -> clap::Arg {
+    if arg.get_id() != "addresses" {
+        return arg;
+    }
+    arg.default_value_if("config", ArgPredicate::IsPresent, None).default_value(CHAT_ADDRESS)
 }
 
 // A web server's files are no messages.
@@ -183,17 +195,26 @@ pub(crate) struct Chat {
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatFlags {
-    #[arg(long, value_name = "NAME", default_value = "sotong.local", value_parser = server_name)]
-    pub(crate) server_name: String,
-    #[arg(long, value_name = "NAME", default_value = "Sotong", value_parser = network_name)]
-    pub(crate) network: String,
-    #[arg(long, value_name = "ROOM", default_value = "#lobby", value_parser = room_name)]
-    pub(crate) lobby: String,
+    // What the file says is said there alone.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    #[arg(long, requires = "config")]
+    pub(crate) check_config: bool,
+    #[arg(long, conflicts_with = "config")]
+    pub(crate) example_config: bool,
+    #[arg(long)]
+    pub(crate) hash_password: bool,
+    #[arg(long, value_name = "NAME", default_value = "sotong.local", value_parser = server_name, conflicts_with = "config")]
+    pub(crate) server_name: String,
+    #[arg(long, value_name = "NAME", default_value = "Sotong", value_parser = network_name, conflicts_with = "config")]
+    pub(crate) network: String,
+    #[arg(long, value_name = "ROOM", default_value = "#lobby", value_parser = room_name, conflicts_with = "config")]
+    pub(crate) lobby: String,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "config")]
     pub(crate) motd: Option<PathBuf>,
     #[arg(long)]
     pub(crate) tls: bool,
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     pub(crate) no_flood_control: bool,
 }
 

@@ -18,10 +18,12 @@ use sotong_net::listen::{ListenError, ListenProblem};
 use sotong_net::passed::PassedError;
 use sotong_session::LimitsError;
 
-pub(crate) use self::joining::JoinFailure;
+pub(crate) use self::address::endpoint;
+pub(crate) use self::joining::{JoinFailure, network};
 pub(crate) use self::trust::reason as refused;
 pub(crate) use self::ws::WsFailure;
 use crate::catalogue::{Catalogue, text};
+use crate::config::fault::Faults;
 use crate::units::BadValue;
 
 /// Why the command ends with something else than 0.
@@ -63,6 +65,8 @@ pub(crate) enum Failure {
         path: String,
         why: ReadProblem,
     },
+    /// A configuration file with mistakes.
+    Config(Box<Faults>),
     /// A server that listened could not start to serve, or broke down.
     Serve(ServeError),
     /// A second signal: left without waiting.
@@ -195,6 +199,7 @@ impl Failure {
             | Self::Model { .. }
             | Self::Folder { .. }
             | Self::Read { .. }
+            | Self::Config(_)
             | Self::Worker(_) => code::CONFIG,
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
@@ -237,6 +242,7 @@ impl Failure {
                 };
                 text!(catalogue, "error-read", path = path.clone(), why = why)
             }
+            Self::Config(faults) => faults.message(catalogue),
             Self::Folder { path, why } => folder(catalogue, path, why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),
             Self::Serve(ServeError::Unavailable { model, missing: why }) => {
@@ -276,19 +282,7 @@ impl Usage {
                 similar(catalogue, text, like.as_ref())
             }
             Self::BadValue { flag, value, why } => {
-                let why = match why {
-                    BadValue::Size => text!(catalogue, "usage-why-size"),
-                    BadValue::Time => text!(catalogue, "usage-why-time"),
-                    BadValue::NoTime => text!(catalogue, "usage-why-no-time"),
-                    BadValue::Fingerprint => text!(catalogue, "usage-why-fingerprint"),
-                    BadValue::HostName => text!(catalogue, "usage-why-host-name"),
-                    BadValue::KeyLog => text!(catalogue, "usage-why-keylog"),
-                    BadValue::ServerName => text!(catalogue, "usage-why-server-name"),
-                    BadValue::NetworkName => text!(catalogue, "usage-why-network-name"),
-                    BadValue::RoomName => text!(catalogue, "usage-why-room-name"),
-                    BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
-                    BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = *low, high = *high),
-                };
+                let why = value_words(catalogue, *why);
                 text!(catalogue, "usage-bad-value", flag = flag.clone(), value = value.clone(), why = why)
             }
             Self::ValueNotTaken { flag } => text!(catalogue, "usage-value-not-taken", flag = flag.clone()),
@@ -315,7 +309,24 @@ impl Usage {
     }
 }
 
-fn similar(catalogue: &Catalogue, message: String, like: Option<&String>) -> String {
+/// What a value should have been.
+pub(crate) fn value_words(catalogue: &Catalogue, why: BadValue) -> String {
+    match why {
+        BadValue::Size => text!(catalogue, "usage-why-size"),
+        BadValue::Time => text!(catalogue, "usage-why-time"),
+        BadValue::NoTime => text!(catalogue, "usage-why-no-time"),
+        BadValue::Fingerprint => text!(catalogue, "usage-why-fingerprint"),
+        BadValue::HostName => text!(catalogue, "usage-why-host-name"),
+        BadValue::KeyLog => text!(catalogue, "usage-why-keylog"),
+        BadValue::ServerName => text!(catalogue, "usage-why-server-name"),
+        BadValue::NetworkName => text!(catalogue, "usage-why-network-name"),
+        BadValue::RoomName => text!(catalogue, "usage-why-room-name"),
+        BadValue::TooLarge => text!(catalogue, "usage-why-too-large"),
+        BadValue::Range { low, high } => text!(catalogue, "usage-why-range", low = low, high = high),
+    }
+}
+
+pub(crate) fn similar(catalogue: &Catalogue, message: String, like: Option<&String>) -> String {
     match like {
         Some(like) => format!("{message} {}", text!(catalogue, "usage-similar", like = like.clone())),
         None => message,
@@ -373,7 +384,7 @@ pub(crate) fn missing(catalogue: &Catalogue, why: Missing) -> String {
 }
 
 /// What the system said, in the reader's language where the catalogue has it.
-fn io_words(catalogue: &Catalogue, why: io::ErrorKind) -> String {
+pub(crate) fn io_words(catalogue: &Catalogue, why: io::ErrorKind) -> String {
     match why {
         io::ErrorKind::NotFound => text!(catalogue, "io-not-found"),
         io::ErrorKind::PermissionDenied => text!(catalogue, "io-permission"),

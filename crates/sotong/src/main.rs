@@ -5,6 +5,7 @@ mod catalogue;
 mod certificate;
 mod cli;
 mod commands;
+mod config;
 mod console;
 mod early;
 mod failure;

@@ -214,6 +214,9 @@ arg-server-name = What the server calls itself; a name with a dot in it
 arg-network = What the network is called, one word
 arg-lobby = The room that people with a terminal come into
 arg-motd = The message of the day for IRC clients, a text file
+arg-config = Read everything from this file; --example-config prints one
+arg-check-config = Check the file of --config, and do nothing else
+arg-example-config = Print a commented file with every setting and its default, and do nothing else
 arg-chat-tls = Take TLS at plain addresses, too, told by the first byte; --cert does as well
 arg-no-flood-control = Neither slow commands down nor limit the connections of one address: for load tests
 arg-line-bytes-max = A longer line ends its sender's connection
@@ -636,3 +639,134 @@ cert-library = the cryptographic library does not work here: { $why }.
 cert-key-readable = others may read the key in { $file } (mode { $mode }); make it yours alone: chmod 600 { $file }.
 cert-expires-soon = the certificate in { $file } expires on { $at }; renew it soon.
 cert-chain-disorder = the certificates in { $file } do not issue one another in their order, which many clients refuse; put each behind the one that it issued.
+
+## The configuration of sotong chat
+
+config-faults = { $file } cannot be used: { $count ->
+        [one] it has a mistake.
+       *[other] it has { $count } mistakes.
+    }
+config-more = There are { $count } more.
+config-syntax = this is no TOML: { $why }.
+config-unknown-top = there is no setting '{ $key }' before the first section.
+config-unknown-key = there is no setting '{ $key }' in [{ $section }].
+config-unknown-section = there is no section [{ $name }].
+config-no-section = it is a section, and written { $written }.
+config-range = it takes a whole number from { $low } to { $high }.
+config-choice = '{ $value }' is none of: { $choices }.
+config-value = { $why }.
+config-datagrams = a chat needs connections; udp:// has none.
+config-ws-address = write the address without ws://, and kind = "websocket" below it.
+config-too-many = [[{ $name }]] may stand { $most } times at most.
+config-too-long = it is longer than { $most } bytes.
+config-missing = [[{ $section }]] needs '{ $key }'.
+config-conflict = '{ $other }' is set, too, and only one of them can be.
+config-needs = it means nothing without '{ $other }'.
+config-twice = { $value } stands there twice.
+config-control = there is a control character in it.
+config-word = it takes one word without blanks.
+config-vhost = it takes at most 63 letters, digits, dots, hyphens, colons and slashes.
+config-origin = it takes an origin such as https://example.org, or *.
+config-hash = this hash is damaged; sotong chat --hash-password prints one.
+config-user-mode = nobody can have the mode '{ $mode }' from the beginning.
+config-must-be-less = it must be less than '{ $other }'.
+config-type-text = it takes a text between quotation marks.
+config-type-number = it takes a whole number, without quotation marks.
+config-type-bool = it takes true or false, without quotation marks.
+config-type-time = it takes a time such as "90s", or a number of seconds.
+config-type-size = it takes a number of bytes, or a size such as "64KiB".
+config-type-list = it takes a list between brackets.
+config-ok = { $file } is well.
+config-history-later = { $file }: what is said under [history] takes effect with a later version; until then messages are kept in memory.
+
+config-about =
+    The configuration of sotong chat. Every setting stands here with the value that it has where it is not written.
+    Check it: sotong chat --check-config --config FILE
+    Use it: sotong chat --config FILE
+    Change it while the chat runs: edit it, then send SIGHUP, or as an operator REHASH. Nobody is put out by that, and a file with mistakes changes nothing. What cannot change without a new start is marked (start).
+    Times are "500ms", "90s", "10m", "2h", or a number of seconds; sizes are a number of bytes, or "64KiB", "1MiB".
+config-top-data-dir = Where everything is kept that outlives a restart, relative to this file. (start)
+config-server = The server, as it appears on the wire.
+config-server-name = What the server calls itself: letters, digits, hyphens and dots, with a dot in it. (start)
+config-server-network = What the network is called, in one word. (start)
+config-server-lobby = The room that people with nc come into.
+config-server-password = What everybody must give by PASS, plain or as sotong chat --hash-password prints it. Empty: nothing.
+config-server-casemapping = Which letters are one in names: those of ASCII. Others have no case, or are told apart. (start)
+config-server-motd = The message of the day, a text of several lines between three quotation marks.
+config-server-motd-file = The same from a file.
+config-server-resolve-hostnames = Shows names instead of addresses, where a name leads back to the address. Then addresses are not hidden.
+config-server-check-ident = Asks the clients' machines who their users are (ident, RFC 1413).
+config-server-allowed-origins = Pages of these origins may open a WebSocket, beside the server's own: "https://example.org", or "*" for all.
+config-server-proxy-allowed-from = Who may say by a PROXY header, or WEBIRC, on whose behalf he comes: addresses and networks such as "10.0.0.0/8".
+config-server-default-user-modes = Modes that everybody has from the beginning, such as "i".
+config-server-relaymsg = Lets bots of bridges speak under other people's names that contain a slash (RELAYMSG).
+config-server-roleplay = Lets people speak as somebody else in rooms of mode E (NPC, SCENE).
+config-listen =
+    Where the chat listens. The section may stand several times, once for each address. (start)
+    ADDR on the command line takes the place of all of these.
+config-listen-address = HOST:PORT, :PORT, *:PORT, [::1]:PORT, unix:PATH, or tls://HOST:PORT where only TLS is spoken.
+config-listen-kind = auto: what the client speaks. irc, websocket, text (for nc) and web: that alone.
+config-listen-proxy = A proxy stands before it and sends a PROXY header. Then addresses of this machine are counted, too.
+config-listen-tls = Speaks TLS with a certificate of its own, where tls_cert names none. At kind = "auto" plain clients come in, too; at other kinds only TLS.
+config-listen-tls-cert = The certificate with its chain, a PEM file. It is read anew on SIGHUP.
+config-listen-tls-key = Its key, where it is not in the same file.
+config-accounts = Accounts, and who may have one.
+config-accounts-register = People may make accounts: by NickServ, or by REGISTER.
+config-accounts-register-before-connect = They may before they have entered.
+config-accounts-email-required = An account needs an address of electronic mail. It is kept for the operators, and nothing is sent to it.
+config-accounts-nick-is-account = A nick that is the name of an account belongs to it alone.
+config-accounts-multiclient = Several clients of one account share a nick.
+config-accounts-always-on = Who keeps nick and rooms while no client is there: off, opt-in, opt-out or mandatory.
+config-accounts-password-hash-cost = default, or test: the cheapest there is, for suites of tests only. (start)
+config-accounts-login-attempts = Passwords that may be tried in a minute, for one account from one address. 0: any number.
+config-history = What was said. These settings are checked, and take effect with a later version; until then the messages are kept in memory.
+config-history-enabled = Whether messages are kept.
+config-history-durability = durable: what is acknowledged is on disk. relaxed: a power cut may lose the last moments.
+config-history-chathistory-max = Messages that a request may ask for.
+config-history-znc-max = The same for clients that ask as they ask ZNC.
+config-history-redact-own = People may take back what they have said.
+config-history-store-tagmsg = TAGMSG with these tags are kept.
+config-history-keep-days = Days that messages are kept. 0: for ever.
+config-history-keep-messages = Messages of a room that are kept. 0: all.
+config-metadata = What people say of themselves and of their rooms, key by key.
+config-metadata-enabled = Whether they can.
+config-metadata-max-subs = Keys whose changes a client may ask to be told of.
+config-metadata-max-keys = Keys of one person or room.
+config-metadata-before-connect = They may before they have entered.
+config-limits = Limits. 0 means no limit where that is said.
+config-limits-nick-len = Characters of a nick.
+config-limits-channel-len = Characters of a room's name.
+config-limits-topic-len = Bytes of a topic.
+config-limits-kick-len = Bytes of a reason to put out, to leave and to quit.
+config-limits-away-len = Bytes of what is said by AWAY.
+config-limits-realname-len = Bytes of a real name.
+config-limits-key-len = Bytes of a room's key.
+config-limits-list-modes = Entries of each of a room's lists (bans and their like). 0: no limit.
+config-limits-modes = Changes in one MODE.
+config-limits-targets = Targets of one message.
+config-limits-channels = Rooms that somebody is in at once. 0: no limit.
+config-limits-monitor = Nicks that somebody watches. 0: no limit.
+config-limits-whowas = Nicks that are remembered for WHOWAS. 0: none.
+config-limits-multiline-bytes = Bytes of a message of several lines.
+config-limits-multiline-lines = Lines of it.
+config-limits-send-queue-bytes = What a client may leave unread before it is cut off. (start)
+config-limits-flood-control = false: commands and new connections are not slowed down, for load tests. Log-ins keep login_attempts.
+config-limits-commands-at-once = Commands that are taken at once.
+config-limits-command-time = What each further command costs.
+config-limits-connections = Connections of the server, at most as many as the system's limit of descriptors leaves room for. 0: that many. (start)
+config-limits-connections-per-address = Connections of one address at once. 0: no limit, nor on new ones. Addresses of this machine are exempt.
+config-limits-new-connections-per-address = New connections of one address in 10 minutes. 0: no limit.
+config-limits-registration-time = Who comes must have entered within this time.
+config-limits-registration-lines = Lines that he may use for it.
+config-limits-ping-after = Who is silent for so long is asked whether he is there.
+config-limits-cut-after = Who is silent for so long is cut off.
+config-limits-held-answers = Commands whose answers wait for something that is under way.
+config-limits-name-time = A person with nc gives a name within this time.
+config-limits-name-tries = Names that he may try.
+config-limits-tls-handshake-time = A TLS handshake is done within this time. (start)
+config-oper = Operators, by OPER NAME PASSWORD. The section may stand several times.
+config-oper-name = The name.
+config-oper-password = As sotong chat --hash-password prints it; plain for tests only. Empty: the certificate alone is enough.
+config-oper-certificate = The SHA-256 fingerprint of a client certificate that the operator must show.
+config-oper-class = What he may do: admin (all), moderator (put people out and keep them out), helper (see more).
+config-oper-vhost = What is shown as his host from then on.

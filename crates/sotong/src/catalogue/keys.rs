@@ -84,6 +84,7 @@ fn looked_up(known: &Messages) -> (BTreeSet<String>, BTreeSet<String>) {
             must.extend(arg.get_help_heading().map(|group| format!("heading-{group}")));
         }
     }
+    must.extend(crate::config::messages());
     (must, may)
 }
 

@@ -1,6 +1,6 @@
 //! The flags of servers for their `tls://` addresses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
 use sotong_certs::{ClientAuth, IdentityFiles, ServerTls, TlsVersion, Versions};
@@ -64,6 +64,12 @@ impl ServeTls {
     /// Whether a certificate was given.
     pub(crate) fn has_certificate(&self) -> bool {
         !self.cert.is_empty()
+    }
+
+    /// Shows this certificate, whose key is in the same file where none is named.
+    pub(crate) fn show(&mut self, cert: &Path, key: Option<&Path>) {
+        self.key.extend(key.map(Path::to_path_buf));
+        self.cert.push(cert.to_path_buf());
     }
 
     /// Speaks `protocol` where the flags name none (ALPN).

@@ -9,6 +9,7 @@ mod joining;
 mod listen;
 mod man;
 mod models;
+mod password;
 mod secure;
 pub(crate) mod serve;
 mod serve_tls;

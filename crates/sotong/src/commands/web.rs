@@ -1,11 +1,9 @@
 //! `sotong web`: a folder as a web site.
 
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use sotong_desks::{Beneath, Files, FilesOptions, PasswordTable, Passwords, Uploads, hash_password};
+use sotong_desks::{Beneath, Files, FilesOptions, PasswordTable, Passwords, Uploads};
 use sotong_drivers::{DeskWork, Plan, desk};
 use sotong_http::site::mail::Mail;
 use sotong_http::site::{AccessLog, Shelf, ShelfLimits, SiteOptions, SiteService, UploadLimits, Words, hello};
@@ -13,6 +11,7 @@ use sotong_http::site::{AccessLog, Shelf, ShelfLimits, SiteOptions, SiteService,
 use crate::access_log::Logger;
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::cli::{WEB_ADDRESS, Web, WebFlags};
+use crate::commands::password;
 use crate::commands::serve::{self, FrontDoor};
 use crate::console::Console;
 use crate::failure::{Failure, ReadProblem, Usage};
@@ -28,13 +27,11 @@ const UPLOAD_QUESTIONS_MAX: usize = 256;
 /// Passwords that are hashed at once, 19 MiB and a core each, and those that wait for it.
 const PASSWORD_THREADS: usize = 2;
 const PASSWORD_QUESTIONS_MAX: usize = 64;
-/// Bytes of a password that is hashed.
-const PASSWORD_BYTES_MAX: u64 = 1024;
 
 /// Serves a folder, or a small page where there is none.
 pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
     if args.site.hash_password {
-        return hash(console);
+        return password::hash(console);
     }
     let folder = take_folder(&mut args.serve.addresses)?;
     let logger = logger(&args.site)?;
@@ -119,50 +116,6 @@ fn passwords(path: &Path) -> Result<Passwords, Failure> {
     let text = std::fs::read_to_string(path).map_err(|fault| failed(ReadProblem::Io(fault.kind())))?;
     let table = PasswordTable::parse(&text).map_err(|why| failed(ReadProblem::Passwords(why)))?;
     Passwords::new(table).map_err(|fault| failed(ReadProblem::Io(fault.kind())))
-}
-
-/// Prints the hash of the password on standard input, without the end of its line.
-fn hash(console: &Console) -> Result<(), Failure> {
-    let failed = |fault: io::Error| Failure::Read { path: "stdin".to_owned(), why: ReadProblem::Io(fault.kind()) };
-    let silent = Silent::begin();
-    if silent.is_some() {
-        console.say(&text!(console.catalogue, "web-password"));
-    }
-    let mut password = Vec::new();
-    let read = BufReader::new(io::stdin().lock().take(PASSWORD_BYTES_MAX)).read_until(b'\n', &mut password);
-    drop(silent);
-    read.map_err(failed)?;
-    while let Some(b'\n' | b'\r') = password.last() {
-        password.pop();
-    }
-    if password.is_empty() {
-        return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-    }
-    let hash = hash_password(&password).map_err(failed)?;
-    console.out(&format!("{hash}\n"))
-}
-
-/// A terminal that does not show what is typed, until this is dropped.
-struct Silent {
-    before: Termios,
-}
-
-impl Silent {
-    /// `None` where standard input is no terminal.
-    fn begin() -> Option<Self> {
-        let before = tcgetattr(io::stdin()).ok()?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).ok()?;
-        Some(Self { before })
-    }
-}
-
-impl Drop for Silent {
-    fn drop(&mut self) {
-        // It worked a moment ago.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
-    }
 }
 
 /// The first argument is the folder unless it is an address. The address is the usual one where none is given.

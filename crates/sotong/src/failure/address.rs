@@ -11,7 +11,7 @@ use super::io_words;
 use crate::catalogue::{Catalogue, text};
 
 /// Why a text is no address.
-pub(super) fn endpoint(catalogue: &Catalogue, why: &EndpointError) -> String {
+pub(crate) fn endpoint(catalogue: &Catalogue, why: &EndpointError) -> String {
     match why {
         EndpointError::Empty => text!(catalogue, "address-empty"),
         EndpointError::UnknownScheme { scheme, like: None } => {

@@ -116,15 +116,7 @@ impl JoinFailure {
                 text!(catalogue, "join-words", line = line.clone(), why = why)
             }
             Self::Network { text, why } => {
-                let why = match why {
-                    CidrError::BadBits { text, max } => {
-                        text!(catalogue, "cidr-bad-bits", bits = text.clone(), most = *max)
-                    }
-                    CidrError::HostBits { meant, .. } => {
-                        text!(catalogue, "cidr-host-bits", meant = meant.to_string())
-                    }
-                    _ => text!(catalogue, "cidr-bad-address"),
-                };
+                let why = network(catalogue, why);
                 text!(catalogue, "join-network", text = text.clone(), why = why)
             }
             Self::Ports { text, most } => text!(catalogue, "join-ports", text = text.clone(), most = *most),
@@ -214,5 +206,13 @@ fn cause(catalogue: &Catalogue, why: Cause, time_max: Duration) -> String {
             text!(catalogue, "system-says", call = call, why = io::Error::from_raw_os_error(errno).to_string())
         }
         other => other.to_string(),
+    }
+}
+/// Why a text is no network.
+pub(crate) fn network(catalogue: &Catalogue, why: &CidrError) -> String {
+    match why {
+        CidrError::BadBits { text, max } => text!(catalogue, "cidr-bad-bits", bits = text.clone(), most = *max),
+        CidrError::HostBits { meant, .. } => text!(catalogue, "cidr-host-bits", meant = meant.to_string()),
+        _ => text!(catalogue, "cidr-bad-address"),
     }
 }

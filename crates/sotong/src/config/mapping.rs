@@ -1,0 +1,75 @@
+//! What of a configuration becomes which option.
+
+use sotong_chat::{AccountOptions, ChatLimits, ChatOptions};
+
+use super::Config;
+
+/// Modes that people can have from the beginning.
+pub(super) const USER_MODES: &str = "i";
+
+impl Config {
+    /// The options of the chat; what is said of the server at start is `base`'s.
+    pub(crate) fn chat_options(&self, base: ChatOptions) -> ChatOptions {
+        let server = &self.server;
+        ChatOptions {
+            name: server.name.0.clone(),
+            network: server.network.0.clone(),
+            password: Some(server.password.0.clone()).filter(|password| !password.is_empty()),
+            motd: self.motd.clone(),
+            room: server.lobby.0.clone(),
+            accounts: self.account_options(),
+            limits: self.chat_limits(),
+            ..base
+        }
+    }
+
+    fn account_options(&self) -> AccountOptions {
+        let accounts = &self.accounts;
+        AccountOptions {
+            register: accounts.register,
+            register_before_connect: accounts.register_before_connect,
+            email_required: accounts.email_required,
+            nick_is_account: accounts.nick_is_account,
+            multiclient: accounts.multiclient,
+            always_on: accounts.always_on.0.of_chat(),
+            login_attempts: accounts.login_attempts.small(),
+            password_hash_cost: accounts.password_hash_cost.0.of_chat(),
+        }
+    }
+
+    fn chat_limits(&self) -> ChatLimits {
+        let limits = &self.limits;
+        ChatLimits {
+            flood_control: limits.flood_control,
+            burst: limits.commands_at_once.small(),
+            command_time: limits.command_time.0,
+            connections_per_address: limits.connections_per_address.size(),
+            // Who may have any number of connections at once may make any number.
+            new_connections_per_address: match limits.connections_per_address.0 {
+                0 => 0,
+                _ => limits.new_connections_per_address.size(),
+            },
+            registration: limits.registration_time.0,
+            registration_lines_max: limits.registration_lines.small(),
+            ping_after: limits.ping_after.0,
+            cut_after: limits.cut_after.0,
+            nick_chars_max: limits.nick_len.size(),
+            room_chars_max: limits.channel_len.size(),
+            topic_bytes_max: limits.topic_len.size(),
+            reason_bytes_max: limits.kick_len.size(),
+            away_bytes_max: limits.away_len.size(),
+            real_bytes_max: limits.realname_len.size(),
+            key_bytes_max: limits.key_len.size(),
+            list_modes_max: limits.list_modes.or_none(),
+            modes_max: limits.modes.size(),
+            targets_max: limits.targets.size(),
+            rooms_max: limits.channels.or_none(),
+            monitor_max: limits.monitor.or_none(),
+            whowas_max: limits.whowas.size(),
+            held_answers_max: limits.held_answers.size(),
+            name_time: limits.name_time.0,
+            name_tries_max: limits.name_tries.small(),
+            ..ChatLimits::default()
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The configuration of `sotong chat`: a file of TOML, checked before anything of it is used.
+//!
+//! Each section is declared once, in [`sections`]: what is read, what the example shows and which range a value has come
+//! from there.
+
+mod example;
+pub(crate) mod fault;
+pub(crate) mod mapping;
+mod section;
+mod sections;
+mod setting;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+pub(crate) use self::example::example;
+#[cfg(test)]
+pub(crate) use self::example::messages;
+use self::fault::{Fault, Faults, Why};
+use self::section::{Section, Table, Value, has, likest, place};
+pub(crate) use self::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server};
+use self::sections::{AlwaysOnChoice, HashCostChoice, Top};
+use self::setting::{Located, Reader};
+use crate::failure::{Failure, ReadProblem};
+
+/// Bytes of a configuration file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Listeners of a file; each takes a descriptor, or two.
+const LISTENERS_MAX: usize = 64;
+/// Operators of a file.
+const OPERATORS_MAX: usize = 256;
+/// Bytes of a message of the day, from whichever source.
+const MOTD_BYTES_MAX: usize = 16 << 10;
+
+/// What stands in a configuration file, and the defaults of what does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) top: Top,
+    pub(crate) server: Server,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) accounts: Accounts,
+    pub(crate) history: History,
+    pub(crate) metadata: Metadata,
+    pub(crate) limits: Limits,
+    pub(crate) oper: Vec<Oper>,
+    /// The message of the day, by lines, from the file that is named or the text.
+    pub(crate) motd: Vec<String>,
+    /// Whether something is said of the history, which takes effect with a later version.
+    pub(crate) says_history: bool,
+}
+
+/// The headings of a file: tables, and those that may stand several times.
+const TABLES: [&str; 5] = ["server", "accounts", "history", "metadata", "limits"];
+const LISTS: [&str; 2] = ["listen", "oper"];
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or everything that is wrong with what it says.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let failed = |fault: io::Error| Failure::Read { path: name.clone(), why: ReadProblem::Io(fault.kind()) };
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(failed(io::ErrorKind::FileTooLarge.into()));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
+        let absolute = std::path::absolute(path).map_err(failed)?;
+        let folder = absolute.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        Self::parse(&text, &folder).map_err(|mut all| {
+            all.sort_by_key(|fault| fault.span.start);
+            Failure::Config(Box::new(Faults { file: name.clone(), text, all }))
+        })
+    }
+
+    /// Reads the text of a file that lies in `folder`.
+    fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        let document = DeTable::parse(text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            vec![Fault { span, why: Why::Syntax(error.message().lines().next().unwrap_or("").to_owned()) }]
+        })?;
+        let mut reader = Reader { folder, faults: Vec::new() };
+        let mut config = Self { top: Top { data_dir: Located::new("data", folder) }, ..Self::default() };
+        for (key, value) in document.get_ref() {
+            config.take(key.get_ref(), key.span(), value, &mut reader);
+        }
+        config.take_motd(document.get_ref(), &mut reader);
+        if reader.faults.is_empty() { Ok(config) } else { Err(reader.faults) }
+    }
+
+    /// Takes what stands at the top of the file: a setting, or a section.
+    fn take(&mut self, key: &str, at: Range<usize>, value: &Value<'_>, reader: &mut Reader<'_>) {
+        if Top::KEYS.contains(&key) {
+            return self.top.set(key, value, reader);
+        }
+        if let Some(name) = LISTS.into_iter().find(|name| *name == key) {
+            return self.take_list(name, at, value, reader);
+        }
+        let Some(name) = TABLES.into_iter().find(|name| *name == key) else {
+            let why = match value.get_ref() {
+                DeValue::Table(_) | DeValue::Array(_) => {
+                    let known: Vec<_> = TABLES.into_iter().chain(LISTS).collect();
+                    Why::UnknownSection { name: key.to_owned(), like: likest(key, &known) }
+                }
+                _ => Why::UnknownKey { section: "", key: key.to_owned(), like: likest(key, Top::KEYS) },
+            };
+            return reader.fault(at, why);
+        };
+        let DeValue::Table(table) = value.get_ref() else {
+            let written = format!("[{name}]");
+            return reader.fault(at, Why::NoSection { written });
+        };
+        match name {
+            "server" => self.server = section::read(name, table, at, reader),
+            "accounts" => self.accounts = section::read(name, table, at, reader),
+            "history" => {
+                self.says_history = true;
+                self.history = section::read(name, table, at, reader);
+            }
+            "metadata" => self.metadata = section::read(name, table, at, reader),
+            _ => {
+                self.limits = section::read(name, table, at, reader);
+                self.check_limits(table, reader);
+            }
+        }
+    }
+
+    /// Takes a section that may stand several times.
+    fn take_list(&mut self, name: &'static str, at: Range<usize>, value: &Value<'_>, reader: &mut Reader<'_>) {
+        let DeValue::Array(items) = value.get_ref() else {
+            return reader.fault(at, Why::NoSection { written: format!("[[{name}]]") });
+        };
+        let most = if name == "listen" { LISTENERS_MAX } else { OPERATORS_MAX };
+        let mut seen = BTreeMap::new();
+        for (number, item) in items.iter().enumerate() {
+            let DeValue::Table(table) = item.get_ref() else {
+                reader.fault(item.span(), Why::NoSection { written: format!("[[{name}]]") });
+                continue;
+            };
+            if number >= most {
+                reader.fault(item.span(), Why::TooMany { name, most });
+                return;
+            }
+            let key = if name == "listen" { "address" } else { "name" };
+            let says = match name {
+                "listen" => {
+                    let listen: Listen = section::read(name, table, item.span(), reader);
+                    check_listener(&listen, table, reader);
+                    let picks = listen.address.0.as_ref().is_some_and(picks_port);
+                    let says = section::Section::written(&listen, key).filter(|_| !picks);
+                    self.listen.push(listen);
+                    says
+                }
+                _ => {
+                    let faults = reader.faults.len();
+                    let oper: Oper = section::read(name, table, item.span(), reader);
+                    let is_open = oper.password.0.is_empty() && oper.certificate.0.is_none();
+                    if is_open && reader.faults.len() == faults {
+                        let at = place(table, "password").unwrap_or(item.span());
+                        reader.fault(at, Why::Missing { section: name, key: "password" });
+                    }
+                    let says = section::Section::written(&oper, key);
+                    self.oper.push(oper);
+                    says
+                }
+            };
+            if let Some(says) = says
+                && seen.insert(says.clone(), ()).is_some()
+            {
+                reader.fault(place(table, key).unwrap_or(item.span()), Why::Twice { value: says });
+            }
+        }
+    }
+
+    fn check_limits(&self, table: &Table<'_>, reader: &mut Reader<'_>) {
+        let limits = &self.limits;
+        if limits.ping_after.0 >= limits.cut_after.0 && !limits.cut_after.0.is_zero() {
+            let at = place(table, "ping_after").or_else(|| place(table, "cut_after")).unwrap_or(0..0);
+            reader.fault(at, Why::MustBeLess { other: "cut_after" });
+        }
+    }
+
+    /// The message of the day comes from the text or from a file, not from both.
+    fn take_motd(&mut self, document: &Table<'_>, reader: &mut Reader<'_>) {
+        let server = document.iter().find(|(key, _)| key.get_ref() == "server");
+        let Some(DeValue::Table(server)) = server.map(|(_, value)| value.get_ref()) else { return };
+        let text = match (self.server.motd_file.given(), self.server.motd.0.as_str()) {
+            (None, text) => text.to_owned(),
+            (Some(_), text) if !text.is_empty() => {
+                let at = place(server, "motd_file").unwrap_or(0..0);
+                return reader.fault(at, Why::Conflict { other: "motd" });
+            }
+            (Some(path), _) => match motd(path) {
+                Ok(text) => text,
+                Err(fault) => {
+                    let at = place(server, "motd_file").unwrap_or(0..0);
+                    return reader.fault(at, Why::File { path: path.display().to_string(), why: fault.kind() });
+                }
+            },
+        };
+        if text.len() > MOTD_BYTES_MAX {
+            let at = place(server, "motd").or_else(|| place(server, "motd_file")).unwrap_or(0..0);
+            return reader.fault(at, Why::TooLong { most: MOTD_BYTES_MAX });
+        }
+        self.motd = text.lines().map(str::to_owned).collect();
+    }
+}
+
+/// The text of a message of the day.
+///
+/// # Errors
+/// As the system reports them, and where it is too long.
+pub(crate) fn motd(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOTD_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > MOTD_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+}
+
+/// A certificate and its key come together, and what is heard on it is one thing.
+fn check_listener(listen: &Listen, table: &Table<'_>, reader: &mut Reader<'_>) {
+    if listen.tls_key.given().is_some() && listen.tls_cert.given().is_none() {
+        let at = place(table, "tls_key").unwrap_or(0..0);
+        reader.fault(at, Why::Needs { other: "tls_cert" });
+    }
+    debug_assert!(has(table, "address") || listen.address.0.is_none());
+}
+
+/// Whether the system picks the port, so that two listeners of one address are two.
+fn picks_port(endpoint: &sotong_net::endpoint::Endpoint) -> bool {
+    endpoint.to_string().ends_with(":0")
+}
+
+#[cfg(test)]
+mod tests;
+
+impl AlwaysOnChoice {
+    pub(crate) fn of_chat(self) -> sotong_chat::AlwaysOn {
+        match self {
+            Self::Off => sotong_chat::AlwaysOn::Off,
+            Self::OptIn => sotong_chat::AlwaysOn::OptIn,
+            Self::OptOut => sotong_chat::AlwaysOn::OptOut,
+            Self::Mandatory => sotong_chat::AlwaysOn::Mandatory,
+        }
+    }
+}
+
+impl HashCostChoice {
+    pub(crate) fn of_chat(self) -> sotong_chat::HashCost {
+        match self {
+            Self::Default => sotong_chat::HashCost::Default,
+            Self::Test => sotong_chat::HashCost::Test,
+        }
+    }
+}
