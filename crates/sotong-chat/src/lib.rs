@@ -127,14 +127,16 @@ impl fmt::Debug for ChatService {
 impl ChatService {
     /// A chat where nobody is yet.
     pub fn new(options: ChatOptions) -> Self {
-        let hall = Mutex::new(Hall::new(options.limits, &options.name));
+        let hall = Mutex::new(Hall::new(&options));
         let (name, options) = (options.name.as_str().into(), ArcSwap::from_pointee(options));
         let chat = Chat { options, name, hall, doors: Mutex::default(), rehash: OnceLock::new() };
         Self { chat: Arc::new(chat), kind: ListenerKind::Auto, is_proxied: false }
     }
     /// Takes in what was stored by an earlier run, before anybody comes.
     pub fn restore(&self, records: Records) {
-        self.chat.hall().books = Books::new(records);
+        let mut hall = self.chat.hall();
+        hall.books = Books::new(records);
+        hall.wake(self.chat.options().created);
     }
     /// Other options, from now on and for those who are here, too. What cannot change while it runs stays: the server's name,
     /// when it began, and the key of the addresses.
@@ -144,6 +146,7 @@ impl ChatService {
         let ChatOptions { name, created, cloak_key, .. } = &**before;
         let (name, created, cloak_key) = (name.clone(), *created, *cloak_key);
         hall.limits = options.limits;
+        hall.accounts = options.accounts;
         self.chat.options.store(Arc::new(ChatOptions { name, created, cloak_key, ..options }));
     }
     /// A door to the same chat for those who have been silent already: they are greeted at once.

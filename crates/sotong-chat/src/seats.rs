@@ -30,6 +30,10 @@ impl Seats {
     pub(crate) fn begin(&mut self, room: Topic, stay: u64) {
         self.seats.entry(room).or_insert(Seat { stay, is_told: false }).stay = stay;
     }
+    /// A stay that began before this connection was his is heard from here on.
+    pub(crate) fn take_part(&mut self, room: Topic, stay: u64) {
+        self.seats.insert(room, Seat { stay, is_told: true });
+    }
     /// Whether this piece of mail is to be shown. Notes what it says of the stays of `me`, by whichever of his connections
     /// he began or ended them, and leaves the topic of a room that has been left.
     pub(crate) fn hears(&mut self, mail: &Told, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {

@@ -3,7 +3,7 @@ use crate::{
     Chat,
     client::{Answers, Client, reason},
     flood::Bucket,
-    hall::{Left, Refusal, Taken, Teller, User, Who, Words},
+    hall::{Attention, Left, Refusal, Taken, Teller, User, Who, Words},
     news::{Letter, Mail, News, Told, Verb, What},
     seats::Seats,
 };
@@ -177,7 +177,7 @@ impl Person {
         user.is_secure = self.is_secure;
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
-        let entered = hall.enter(user, &mut self.teller(cx));
+        let entered = hall.enter(user, Attention::Here, &mut self.teller(cx));
         drop(hall);
         match entered {
             Ok(who) => self.who = who,

@@ -82,6 +82,8 @@ pub struct Presence {
     pub nick: Box<str>,
     /// The user part of the address.
     pub user: Box<str>,
+    /// Where he was from, as others are shown it.
+    pub host: Box<str>,
     /// The real name.
     pub real: Box<str>,
     /// The letters of his modes.

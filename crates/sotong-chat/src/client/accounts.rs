@@ -1,8 +1,26 @@
 //! What logging in does to a client.
 use super::{Stage, Talk};
+use crate::news::{News, What};
+use sotong_session::Topic;
 use std::sync::Arc;
 
 impl Talk<'_, '_> {
+    /// Tells a client of a room that its owner is in already, as if it had joined it now.
+    pub(super) fn take_part(&mut self, id: Topic, stay: u64) {
+        let (Some(room), Some(user)) = (self.hall.room_by(id), self.hall.user(self.client.who)) else { return };
+        let what = What::Joined { room: Arc::clone(&room.name), real: Arc::clone(&user.real), stay };
+        let mut news = News::new(0, None, Arc::clone(&user.source), self.cx.wall, what);
+        news.account.clone_from(&user.account);
+        self.client.seats.take_part(id, stay);
+        let line = news.line(self.client.caps);
+        self.client.answers.write(self.cx.out, |out| out.extend_from_slice(line));
+        self.show_room(id);
+    }
+    /// Whether the client may log in, or in to another account: a person has one account, whatever his connections are.
+    #[expect(dead_code, reason = "the sessions that check passwords call it")]
+    pub(super) fn may_log_in(&self) -> bool {
+        self.hall.may_log_in(self.client.who)
+    }
     /// The client has proved that this account is its owner's; with none it has left it. Whoever is not here yet takes it in
     /// with him. The news of it come to the client, too, after what has been answered until now.
     #[expect(dead_code, reason = "the sessions that check passwords call it")]
@@ -12,8 +30,7 @@ impl Talk<'_, '_> {
             return;
         }
         let (hall, mut tell) = self.teller();
-        if hall.log_in(account, &mut tell) {
-            self.client.answers.wait(1);
-        }
+        let lines = hall.log_in(account, &mut tell);
+        self.client.answers.wait(lines);
     }
 }

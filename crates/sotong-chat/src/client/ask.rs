@@ -1,6 +1,6 @@
 //! AWAY, SETNAME, USERHOST and ISON.
 use super::Talk;
-use crate::options::cut;
+use crate::{hall::Attention, options::cut};
 use sotong_irc::{Message, numeric};
 
 /// Nicks of one USERHOST.
@@ -9,8 +9,13 @@ const USERHOST_MAX: usize = 5;
 impl Talk<'_, '_> {
     pub(super) fn away(&mut self, message: &Message<'_>) {
         let text = message.param(0).map(|text| cut(text, self.client.chat.options().limits.away_bytes_max));
+        let attention = match text {
+            None => Attention::Here,
+            Some("*") => Attention::Unattended,
+            Some(text) => Attention::Away(text.into()),
+        };
         let (hall, mut tell) = self.teller();
-        hall.set_away(text, &mut tell);
+        hall.set_attention(attention, &mut tell);
         match text {
             Some(_) => self.reply(numeric::RPL_NOWAWAY, &[], "You have been marked as being away"),
             None => self.reply(numeric::RPL_UNAWAY, &[], "You are no longer marked as being away"),

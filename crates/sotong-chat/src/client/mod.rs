@@ -189,7 +189,9 @@ impl Client {
         let chat = Arc::clone(&self.chat);
         // The whole command is carried out, and told, before anybody else's.
         let mut hall = chat.hall();
-        let done = Talk { client: self, hall: &mut hall, cx }.run(message);
+        let mut talk = Talk { client: self, hall: &mut hall, cx };
+        let done = talk.run(message);
+        talk.save();
         drop(hall);
         self.answers.end(cx.out);
         self.turn_pages(cx);
@@ -378,6 +380,13 @@ impl Talk<'_, '_> {
     }
     pub(crate) fn teller(&mut self) -> (&mut Hall, Teller<'_>) {
         (&mut *self.hall, Teller { me: self.client.who, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host })
+    }
+    /// Writes down what the command has changed of those who keep their seats.
+    pub(crate) fn save(&mut self) {
+        if self.hall.has_unsaved() {
+            let (hall, mut tell) = self.teller();
+            hall.save(&mut tell);
+        }
     }
     /// The nick as it is addressed: `*` before there is one.
     fn nick(&self) -> Arc<str> {

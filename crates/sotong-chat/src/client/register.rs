@@ -2,7 +2,7 @@
 use super::{Leaving, Stage, Talk};
 use crate::{
     caps::Caps,
-    hall::{Taken, Teller, User, Who},
+    hall::{Attention, Entered, Taken, Teller, User, Who},
     options::cut,
 };
 use sotong_irc::{Encoder, Message, names, numeric};
@@ -107,12 +107,13 @@ impl Talk<'_, '_> {
             Ok(nick) => nick,
             Err(why) => return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&cut(written, 64)], why),
         };
-        if !self.hall.is_free(self.me(), &nick) {
-            return self.in_use(&nick);
-        }
         if let Stage::New(newcomer) = &mut self.client.stage {
-            newcomer.nick = Some(nick);
-            return;
+            // Whoever has not said yet which account is his may well have this nick in the end.
+            if newcomer.negotiates || self.hall.is_free(Who::NOBODY, newcomer.account.as_deref(), &nick) {
+                newcomer.nick = Some(nick);
+                return;
+            }
+            return self.in_use(&nick);
         }
         if self.hall.user(self.me()).is_none_or(|user| *user.nick == *nick) {
             return;
@@ -216,16 +217,21 @@ impl Talk<'_, '_> {
         user.is_secure = self.client.is_secure;
         user.account.clone_from(&newcomer.account);
         let tell = &mut Teller { me: Who::NOBODY, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
-        match self.hall.enter(user, tell) {
-            Ok(who) => self.client.who = who,
+        let (who, stays) = match self.hall.come_in(user, Attention::Here, tell) {
+            Ok(Entered::New(who)) => (who, Vec::new()),
+            Ok(Entered::Again(who, stays)) => (who, stays),
             Err(Taken) => {
                 newcomer.nick = None;
                 self.in_use(&nick);
                 return Ok(());
             }
-        }
+        };
+        self.client.who = who;
         self.client.stage = Stage::Here;
         self.welcome();
+        for (room, stay) in stays {
+            self.take_part(room, stay);
+        }
         Ok(())
     }
 }

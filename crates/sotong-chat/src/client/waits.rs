@@ -40,6 +40,7 @@ impl Client {
         let mut talk = Talk { client: self, hall: &mut hall, cx };
         then(&mut talk, answer);
         let done = talk.register();
+        talk.save();
         drop(hall);
         self.answers.end_resumed(cx.out);
         self.turn_pages(cx);

@@ -1,20 +1,164 @@
-//! Who is logged in to which account.
-use super::{Hall, Teller};
+//! Who is logged in to which account; several connections of one person; and who keeps his seat without any.
+use super::{Attention, Hall, Link, Taken, Teller, User, Who};
 use crate::news::What;
+use sotong_irc::names;
+use sotong_session::Topic;
 use std::sync::Arc;
 
+/// How somebody has come in.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    /// He was not here.
+    New(Who),
+    /// This is another connection of somebody who was. The rooms he is in, and his stays there.
+    Again(Who, Vec<(Topic, u64)>),
+}
+
+/// Connections of one person.
+const LINKS_MAX: usize = 32;
+
 impl Hall {
-    /// Somebody has proved that an account is his, or has left it. Told to all who are in a room with him, and to himself;
-    /// true if that is a change.
-    pub(crate) fn log_in(&mut self, account: Option<&Arc<str>>, tell: &mut Teller<'_>) -> bool {
-        let Some(user) = self.users.get_mut(&tell.me).filter(|user| user.account.as_ref() != account) else {
-            return false;
+    // Coming in.
+
+    /// A connection has registered: it is a new person's, or another of one who is logged in to the same account.
+    pub(crate) fn come_in(
+        &mut self,
+        user: User,
+        attention: Attention,
+        tell: &mut Teller<'_>,
+    ) -> Result<Entered, Taken> {
+        let known = user.account.as_deref().and_then(|account| self.shared(account, &user.nick));
+        match known {
+            Some(who) => Ok(Entered::Again(who, self.attach(who, attention, tell))),
+            None => self.enter(user, attention, tell).map(Entered::New),
+        }
+    }
+    /// The person of this account whom another connection joins that wants this nick. Who keeps his seat is the one whatever
+    /// nick is asked for.
+    fn shared(&self, account: &str, nick: &str) -> Option<Who> {
+        let key = names::fold(account);
+        let fits = |who: &Who| {
+            let Some(user) = self.users.get(who) else { return false };
+            let is_same = user.account.as_deref().is_some_and(|other| names::fold(other) == key);
+            let may_share = user.clients.is_empty() || self.shares_nick(account);
+            is_same && may_share && user.clients.len() < LINKS_MAX
         };
+        let kept = self.kept.get(&key).copied().filter(fits);
+        kept.or_else(|| self.nicks.get(&names::fold(nick)).copied().filter(fits))
+    }
+    /// Another connection of somebody's: it hears his rooms from now on.
+    fn attach(&mut self, who: Who, attention: Attention, tell: &mut Teller<'_>) -> Vec<(Topic, u64)> {
+        let Some(user) = self.users.get_mut(&who) else { return Vec::new() };
+        tell.me = who;
+        user.clients.push(Link { at: tell.from, attention });
+        let away = user.away_now();
+        self.newcomers.remove(&tell.from);
+        self.clients.insert(tell.from, who);
+        let rooms = self.users.get(&who).into_iter().flat_map(|user| &user.rooms);
+        let stays = rooms.filter_map(|id| Some((*id, self.rooms.get(id)?.seats.get(&who)?.stay)));
+        let stays: Vec<(Topic, u64)> = stays.collect();
+        for (id, _) in &stays {
+            tell.host.join(*id, tell.from);
+        }
+        self.set_away(away, tell);
+        stays
+    }
+    /// A connection of somebody's has gone, who stays.
+    pub(super) fn detached(&mut self, tell: &mut Teller<'_>) {
+        let Some(user) = self.users.get(&tell.me) else { return };
+        if user.clients.is_empty() {
+            let account = user.account.as_deref().and_then(|account| self.books.account(account));
+            let goes = account.and_then(|account| account.settings.auto_away).unwrap_or(true);
+            // Each client says anew whom it watches.
+            self.unwatch_all(tell.me);
+            if !goes {
+                return;
+            }
+        }
+        let away = self.users.get(&tell.me).and_then(User::away_now);
+        self.set_away(away, tell);
+    }
+
+    // Accounts.
+
+    /// Whether the account is another's to whom this nick belongs.
+    pub(super) fn is_reserved(&self, account: Option<&str>, nick: &str) -> bool {
+        if !self.accounts.nick_is_account {
+            return false;
+        }
+        let owner = self.books.account_like(nick);
+        owner.is_some_and(|owner| account.is_none_or(|account| names::fold(account) != names::fold(&owner.name)))
+    }
+    fn shares_nick(&self, account: &str) -> bool {
+        let chosen = self.books.account(account).and_then(|account| account.settings.multiclient);
+        chosen.unwrap_or(self.accounts.multiclient)
+    }
+    pub(super) fn keeps_seat(&self, account: &str) -> bool {
+        let account = self.books.account(account);
+        account.is_some_and(|account| self.accounts.always_on.holds(account.settings.always_on))
+    }
+    /// Whether this connection could log in to another account than it is in: a person has one, whatever his connections are.
+    pub(crate) fn may_log_in(&self, who: Who) -> bool {
+        self.users.get(&who).is_none_or(|user| user.account.is_none() || user.clients.len() < 2)
+    }
+    /// Somebody has proved that an account is his, or has left it. Told to all who are in a room with him, and to himself:
+    /// in so many pieces of mail. A nick that is no longer his, he loses.
+    pub(crate) fn log_in(&mut self, account: Option<&Arc<str>>, tell: &mut Teller<'_>) -> usize {
+        if self.users.get(&tell.me).is_none_or(|user| user.account.as_ref() == account) {
+            return 0;
+        }
+        self.forget_kept(tell.me);
+        let Some(user) = self.users.get_mut(&tell.me) else { return 0 };
         user.account = account.cloned();
-        let source = Arc::clone(&user.source);
+        let (source, nick) = (Arc::clone(&user.source), Arc::clone(&user.nick));
         let news = self.news(source, What::Account, tell);
         self.publish_to_rooms(&news, tell);
         self.post(tell.me, &news, tell);
-        true
+        self.settle(tell);
+        1 + usize::from(self.is_reserved(account.map(|name| &**name), &nick) && self.rename_guest(tell))
+    }
+    /// Takes a nick that nobody has.
+    fn rename_guest(&mut self, tell: &mut Teller<'_>) -> bool {
+        (0..GUEST_TRIES).any(|_| {
+            let mut bytes = [0; 4];
+            tell.host.random(&mut bytes);
+            self.rename(&format!("Guest-{:08x}", u32::from_le_bytes(bytes)), tell).is_ok()
+        })
+    }
+    /// Looks anew whether somebody keeps his seat: he has come, has logged in, or his account has other settings.
+    pub(crate) fn settle(&mut self, tell: &mut Teller<'_>) {
+        let me = tell.me;
+        let Some(account) = self.users.get(&me).and_then(|user| user.account.clone()) else { return };
+        let key = names::fold(&account);
+        match (self.keeps_seat(&account), self.kept.get(&key).copied()) {
+            (true, None) => {
+                self.unsaved.insert(key.clone());
+                self.kept.insert(key, me);
+                if let Some(user) = self.users.get_mut(&me) {
+                    user.is_kept = true;
+                }
+            }
+            (false, Some(kept)) => {
+                self.forget_kept(kept);
+                if self.users.get(&kept).is_some_and(|user| user.clients.is_empty()) {
+                    self.remove("No longer always on", &mut tell.on_behalf_of(kept));
+                }
+            }
+            // There is one for each account: another person of it leaves with his last client.
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+    pub(super) fn forget_kept(&mut self, who: Who) {
+        let Some(user) = self.users.get_mut(&who) else { return };
+        if std::mem::take(&mut user.is_kept)
+            && let Some(account) = &user.account
+        {
+            let key = names::fold(account);
+            self.kept.remove(&key);
+            self.unsaved.insert(key);
+        }
     }
 }
+
+/// Random nicks that are tried.
+const GUEST_TRIES: usize = 8;

@@ -6,6 +6,7 @@ mod accounts;
 pub(crate) mod entry;
 mod filter;
 mod moding;
+mod presence;
 mod rank;
 mod room;
 mod rooms;
@@ -13,15 +14,17 @@ mod times;
 mod user;
 mod watch;
 
+pub(crate) use accounts::Entered;
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
 pub(crate) use rank::Rank;
 pub(crate) use room::{Flag, List, Room};
 use rooms::publish;
 pub(crate) use rooms::{Left, Refusal, Words, ranked};
-pub(crate) use user::{Past, User};
+use user::Link;
+pub(crate) use user::{Attention, Past, User};
 
 use crate::{
-    ChatLimits,
+    AccountOptions, ChatLimits, ChatOptions,
     books::Books,
     news::{Mail, News, What},
 };
@@ -36,6 +39,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Hall {
     pub(crate) limits: ChatLimits,
+    pub(crate) accounts: AccountOptions,
     /// Accounts, and what else outlasts a restart.
     pub(crate) books: Books,
     /// What the server calls itself.
@@ -46,6 +50,10 @@ pub(crate) struct Hall {
     users: Map<Who, User>,
     /// Whose each connection is that has registered.
     clients: Map<Address, Who>,
+    /// Who keeps nick and seats without a client, by the folded name of his account.
+    kept: Map<String, Who>,
+    /// Those of them of whom something has changed that the books do not know.
+    unsaved: BTreeSet<String>,
     /// Whose each nick is, by [`names::fold`].
     nicks: Map<String, Who>,
     /// Who has a nick that looks so ([`names::looks`]).
@@ -83,19 +91,32 @@ pub(crate) struct Teller<'a> {
     pub(crate) host: &'a mut dyn Host<Mail>,
 }
 
+/// No connection.
+const NOWHERE: Address = Address { shard: u16::MAX, slot: u32::MAX, turn: u32::MAX };
+
+impl Teller<'_> {
+    /// As if it were done by somebody else, and by none of his connections: all of them are told, and none waits for it.
+    pub(crate) fn on_behalf_of(&mut self, who: Who) -> Teller<'_> {
+        Teller { me: who, from: NOWHERE, at: self.at, host: &mut *self.host }
+    }
+}
+
 /// Somebody else has the nick, or one that looks the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken;
 
 impl Hall {
-    pub(crate) fn new(limits: ChatLimits, server: &str) -> Self {
+    pub(crate) fn new(options: &ChatOptions) -> Self {
         Self {
-            limits,
+            limits: options.limits,
+            accounts: options.accounts,
+            server: options.name.as_str().into(),
             books: Books::default(),
-            server: server.into(),
             now: Moment::START,
             users: Map::new(),
             clients: Map::new(),
+            kept: Map::new(),
+            unsaved: BTreeSet::new(),
             nicks: Map::new(),
             looks: Map::new(),
             rooms: Map::new(),
@@ -174,7 +195,10 @@ impl Hall {
     // Coming, being called, going.
 
     /// Whether `who` could have this nick now.
-    pub(crate) fn is_free(&self, who: Who, nick: &str) -> bool {
+    pub(crate) fn is_free(&self, who: Who, account: Option<&str>, nick: &str) -> bool {
+        if self.is_reserved(account, nick) {
+            return false;
+        }
         if self.nicks.get(&names::fold(nick)).is_some_and(|owner| *owner != who) {
             return false;
         }
@@ -184,12 +208,13 @@ impl Hall {
         alike.all(|other| nick.is_ascii() && other.nick.is_ascii())
     }
     /// Somebody has registered: with the connection that did it, he is a new person.
-    pub(crate) fn enter(&mut self, mut user: User, tell: &mut Teller<'_>) -> Result<Who, Taken> {
-        if !self.is_free(Who::NOBODY, &user.nick) {
+    pub(crate) fn enter(&mut self, mut user: User, attention: Attention, tell: &mut Teller<'_>) -> Result<Who, Taken> {
+        if !self.is_free(Who::NOBODY, user.account.as_deref(), &user.nick) {
             return Err(Taken);
         }
         user.name();
-        user.clients = vec![tell.from];
+        user.clients = vec![Link { at: tell.from, attention }];
+        user.away = user.away_now();
         tell.me = Who(self.next_who);
         self.next_who += 1;
         self.newcomers.remove(&tell.from);
@@ -199,14 +224,15 @@ impl Hall {
         self.users.insert(tell.me, user);
         self.users_most = self.users_most.max(self.users.len());
         self.tell_watchers(&nick, Some(&source), tell);
+        self.settle(tell);
         Ok(tell.me)
     }
     /// Somebody takes another nick. Told to all who are in a room with him, and to himself.
     pub(crate) fn rename(&mut self, nick: &str, tell: &mut Teller<'_>) -> Result<(), Taken> {
-        if !self.is_free(tell.me, nick) {
+        let Some(user) = self.users.get(&tell.me) else { return Ok(()) };
+        if !self.is_free(tell.me, user.account.as_deref(), nick) {
             return Err(Taken);
         }
-        let Some(user) = self.users.get(&tell.me) else { return Ok(()) };
         let (before, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
         let is_other = names::fold(&before) != names::fold(nick);
         self.remember(tell.me, tell.at);
@@ -227,29 +253,47 @@ impl Hall {
         }
         Ok(())
     }
-    /// A connection has gone, whether or not it said so; and with his last one, somebody.
+    /// A connection has gone, whether or not it said so; and with his last one, somebody who does not keep his seat.
     pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) {
         let Some(who) = self.clients.remove(&tell.from) else { return };
         let Some(user) = self.users.get_mut(&who) else { return };
         tell.me = who;
-        user.clients.retain(|client| *client != tell.from);
-        if !user.clients.is_empty() {
-            return;
+        user.clients.retain(|link| link.at != tell.from);
+        if !user.clients.is_empty() || user.is_kept {
+            self.detached(tell);
+        } else {
+            self.remove(reason, tell);
         }
+        self.save(tell);
+    }
+    /// Somebody is no more, whatever connections he has.
+    pub(crate) fn remove(&mut self, reason: &str, tell: &mut Teller<'_>) {
+        let Some(user) = self.users.get(&tell.me) else { return };
         let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
         let news = self.news(source, What::Quit { reason: reason.into() }, tell);
         self.publish_to_rooms(&news, tell);
         self.remember(tell.me, tell.at);
         self.disclaim(tell.me, &nick);
         self.unwatch_all(tell.me);
+        self.forget_kept(tell.me);
         let Some(user) = self.users.remove(&tell.me) else { return };
+        for link in user.clients {
+            self.clients.remove(&link.at);
+        }
         for id in user.rooms {
             self.unseat(id, tell.me);
         }
         self.tell_watchers(&nick, None, tell);
     }
-    pub(crate) fn set_away(&mut self, text: Option<&str>, tell: &mut Teller<'_>) {
-        let text: Option<Arc<str>> = text.map(Into::into);
+    /// Somebody says at a connection of his whether he is there.
+    pub(crate) fn set_attention(&mut self, attention: Attention, tell: &mut Teller<'_>) {
+        let Some(user) = self.users.get_mut(&tell.me) else { return };
+        user.clients.retain(|link| link.at != tell.from);
+        user.clients.push(Link { at: tell.from, attention });
+        let away = user.away_now();
+        self.set_away(away, tell);
+    }
+    fn set_away(&mut self, text: Option<Arc<str>>, tell: &mut Teller<'_>) {
         let Some(user) = self.users.get_mut(&tell.me) else { return };
         if user.away == text {
             return;
@@ -301,7 +345,10 @@ impl Hall {
     fn news(&mut self, source: Arc<str>, what: What, tell: &Teller<'_>) -> Arc<News> {
         self.place += 1;
         let mut news = News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what);
-        news.account = self.users.get(&tell.me).and_then(|user| user.account.clone());
+        if let Some(user) = self.users.get(&tell.me) {
+            news.account.clone_from(&user.account);
+        }
+        self.touch(tell.me);
         Arc::new(news)
     }
     /// Names a message.
@@ -323,16 +370,19 @@ impl Hall {
     }
     /// Tells one person, by each of his connections.
     fn post(&self, to: Who, news: &Arc<News>, tell: &mut Teller<'_>) {
-        for client in self.users.get(&to).map_or(&[][..], |user| &user.clients) {
-            tell.host.post(*client, Mail::told(None, Arc::clone(news)));
+        for link in self.users.get(&to).map_or(&[][..], |user| &user.clients) {
+            tell.host.post(link.at, Mail::told(None, Arc::clone(news)));
         }
     }
     /// Tells somebody what he has done himself: the connection that did it if it `hears` that, all others always.
     fn post_own(&self, hears: bool, news: &Arc<News>, tell: &mut Teller<'_>) {
-        for client in self.users.get(&tell.me).map_or(&[][..], |user| &user.clients) {
-            if hears || *client != tell.from {
-                tell.host.post(*client, Mail::told(None, Arc::clone(news)));
+        for link in self.users.get(&tell.me).map_or(&[][..], |user| &user.clients) {
+            if hears || link.at != tell.from {
+                tell.host.post(link.at, Mail::told(None, Arc::clone(news)));
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,9 @@ impl Hall {
         }
         let before = seat.rank;
         seat.rank.set(rank, change.sets);
-        Ok((seat.rank != before).then_some(Some(nick)))
+        let is_changed = seat.rank != before;
+        self.touch(whom);
+        Ok(is_changed.then_some(Some(nick)))
     }
 }
 

@@ -45,6 +45,10 @@ impl Rank {
     pub(crate) fn highest(self) -> Self {
         Self::ALL.into_iter().map(|(rank, ..)| rank).find(|rank| self.has(*rank)).unwrap_or_default()
     }
+    /// The letters of all that it is.
+    pub(crate) fn letters(self) -> String {
+        Self::ALL.into_iter().filter(|(rank, ..)| self.has(*rank)).map(|(_, letter, _)| letter).collect()
+    }
     /// The signs in front of a name: all of them, or the highest.
     pub(crate) fn signs(self, all: bool) -> String {
         let signs = Self::ALL.into_iter().filter(|(rank, ..)| self.has(*rank)).map(|(.., sign)| sign);

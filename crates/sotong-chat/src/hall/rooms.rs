@@ -1,6 +1,6 @@
 //! What people do in rooms.
 use super::{
-    Flag, Hall, Rank, Room, Teller, Who,
+    Flag, Hall, Rank, Teller, Who,
     room::{Said, Seat, Speech},
 };
 use crate::{
@@ -71,13 +71,7 @@ impl Hall {
         }
         let (source, real) = (Arc::clone(&user.source), Arc::clone(&user.real));
         let away = user.away.clone();
-        let id = known.unwrap_or_else(|| {
-            let id = Topic(self.next_room);
-            self.next_room += 1;
-            self.room_names.insert(folded, id);
-            self.rooms.insert(id, Room::new(id, name.into(), tell.at));
-            id
-        });
+        let id = known.unwrap_or_else(|| self.open_room(name, tell.at));
         let stay = self.next_stay;
         self.next_stay += 1;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(Refusal::NoSuchRoom) };
@@ -99,8 +93,8 @@ impl Hall {
     }
     /// Somebody's connections hear a room from now on.
     fn hear(&self, id: Topic, who: Who, tell: &mut Teller<'_>) {
-        for client in self.users.get(&who).map_or(&[][..], |user| &user.clients) {
-            tell.host.join(id, *client);
+        for link in self.users.get(&who).map_or(&[][..], |user| &user.clients) {
+            tell.host.join(id, link.at);
         }
     }
     /// Leaves a room, or makes somebody leave it. Whoever leaves hears the room to this place in its order: his session
@@ -132,6 +126,7 @@ impl Hall {
             user.rooms.retain(|room| *room != id);
         }
         self.unseat(id, whom);
+        self.touch(whom);
         Ok(())
     }
     /// Tells a room what one of its members does, or what is done to him, but not the connection `except`: all of it, or in an
@@ -153,8 +148,8 @@ impl Hall {
                 continue;
             }
             let clients = self.users.get(who).map_or(&[][..], |user| &user.clients);
-            for client in clients.iter().filter(|client| except != Some(**client)) {
-                tell.host.post(*client, Mail::told(Some(id), Arc::clone(news)));
+            for link in clients.iter().filter(|link| except != Some(link.at)) {
+                tell.host.post(link.at, Mail::told(Some(id), Arc::clone(news)));
             }
         }
     }

@@ -17,8 +17,10 @@ pub(crate) struct User {
     pub(crate) folded: Arc<str>,
     /// The name of the account he is logged in to.
     pub(crate) account: Option<Arc<str>>,
-    /// His connections.
-    pub(crate) clients: Vec<Address>,
+    /// His connections, that which said last whether somebody is at it behind the others.
+    pub(crate) clients: Vec<Link>,
+    /// Whether he keeps nick and seats while he has no client.
+    pub(crate) is_kept: bool,
     pub(crate) rooms: Vec<Topic>,
     pub(crate) away: Option<Arc<str>>,
     pub(crate) is_invisible: bool,
@@ -43,6 +45,7 @@ impl User {
             source: "".into(),
             folded: "".into(),
             clients: Vec::new(),
+            is_kept: false,
             rooms: Vec::new(),
             away: None,
             account: None,
@@ -64,12 +67,44 @@ impl User {
     pub(crate) fn idle_seconds(&self, now: Moment) -> u64 {
         now.since(self.spoke).as_secs()
     }
+    /// Why he is away, from what was said at his connections: he is here if somebody is at one of them.
+    pub(super) fn away_now(&self) -> Option<Arc<str>> {
+        if self.clients.iter().any(|link| matches!(link.attention, Attention::Here)) {
+            return None;
+        }
+        let said = self.clients.iter().rev().find_map(|link| match &link.attention {
+            Attention::Away(text) => Some(Arc::clone(text)),
+            Attention::Here | Attention::Unattended => None,
+        });
+        // Who has gone stays away for the reason that he gave.
+        let before = self.away.clone().filter(|_| self.clients.is_empty());
+        Some(said.or(before).unwrap_or_else(|| NOT_THERE.into()))
+    }
     /// Makes the source anew, after a part of it has changed.
     pub(super) fn name(&mut self) {
         self.source = format!("{}!{}@{}", self.nick, self.user, self.host).into();
         self.folded = names::fold(&self.source).into();
     }
 }
+
+/// A connection of somebody's.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) at: Address,
+    pub(crate) attention: Attention,
+}
+
+/// Whether somebody is at a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Attention {
+    Here,
+    Away(Arc<str>),
+    /// Nobody is there, and no reason was given: `AWAY *` of IRCv3's pre-away.
+    Unattended,
+}
+
+/// Why somebody is away who has not said it.
+const NOT_THERE: &str = "No client is attended";
 
 /// Somebody who was here, or had another nick.
 #[derive(Debug)]

@@ -51,6 +51,7 @@ fn accounts(store: &Connection) -> Result<Vec<Account>> {
         Ok(Presence {
             nick: text(row, "nick")?,
             user: text(row, "user")?,
+            host: text(row, "host")?,
             real: text(row, "real")?,
             modes: text(row, "modes")?,
             away: text_if_any(row, "away")?,

@@ -36,6 +36,7 @@ CREATE TABLE presences (
     account TEXT PRIMARY KEY REFERENCES accounts ON DELETE CASCADE,
     nick TEXT NOT NULL,
     user TEXT NOT NULL,
+    host TEXT NOT NULL,
     real TEXT NOT NULL,
     modes TEXT NOT NULL,
     away TEXT,

@@ -33,6 +33,7 @@ fn account() -> Account {
         presence: Some(Presence {
             nick: "민수_".into(),
             user: "~m".into(),
+            host: "1a2b.cloak".into(),
             real: "김민수".into(),
             modes: "i".into(),
             away: Some("밥".into()),

@@ -58,10 +58,11 @@ fn put_account(store: &Connection, account: &Account) -> Result<()> {
     }
     pairs(store, "INSERT INTO account_extra VALUES (?1, ?2, ?3)", &key, account.extra.iter())?;
     if let Some(presence) = &account.presence {
-        store.prepare_cached("INSERT INTO presences VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+        store.prepare_cached("INSERT INTO presences VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
             key,
             &*presence.nick,
             &*presence.user,
+            &*presence.host,
             &*presence.real,
             &*presence.modes,
             presence.away.as_deref(),

@@ -1,0 +1,99 @@
+//! What of those who keep their seats is kept in the books, so that they sit there after a restart, too.
+use super::{Hall, Rank, Room, Teller, User, Who, room::Seat};
+use crate::books::{Account, Change, Presence};
+use sotong_irc::names;
+use sotong_session::{Moment, Topic, Wall};
+use std::sync::Arc;
+
+impl Hall {
+    /// Something of somebody has changed that outlasts a restart, if he keeps his seat.
+    pub(super) fn touch(&mut self, who: Who) {
+        let account = self.users.get(&who).filter(|user| user.is_kept).and_then(|user| user.account.as_deref());
+        if let Some(account) = account {
+            self.unsaved.insert(names::fold(account));
+        }
+    }
+    /// Whether something is to be saved.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+    /// Writes down what has changed of those who keep their seats.
+    pub(crate) fn save(&mut self, tell: &mut Teller<'_>) {
+        for key in std::mem::take(&mut self.unsaved) {
+            let Some(account) = self.books.account(&key).cloned() else { continue };
+            let user = self.kept.get(&key).and_then(|who| Some((*who, self.users.get(who)?)));
+            let presence = user.map(|(who, user)| self.presence(who, user, tell.at));
+            if account.presence != presence {
+                let account = Account { presence, ..Account::clone(&account) };
+                self.books.note(&[Change::Account(Arc::new(account))], tell.host);
+            }
+        }
+    }
+    fn presence(&self, who: Who, user: &User, at: Wall) -> Presence {
+        let rooms = user.rooms.iter().filter_map(|id| self.rooms.get(id));
+        let seat = |room: &Room| (Box::from(&*room.name), room.rank(who).unwrap_or_default().letters().into());
+        Presence {
+            nick: (*user.nick).into(),
+            user: (*user.user).into(),
+            host: (*user.host).into(),
+            real: (*user.real).into(),
+            modes: if user.is_invisible { "i" } else { "" }.into(),
+            away: user.away.as_deref().map(Into::into),
+            rooms: rooms.map(seat).collect(),
+            seen: at.0,
+        }
+    }
+    /// Those who keep their seats take them again, before anybody comes.
+    pub(crate) fn wake(&mut self, at: Wall) {
+        let accounts: Vec<Arc<Account>> = self.books.accounts().cloned().collect();
+        for account in accounts {
+            let Some(presence) = account.presence.as_ref().filter(|_| self.keeps_seat(&account.name)) else { continue };
+            self.seat_again(&account, presence, at);
+        }
+    }
+    fn seat_again(&mut self, account: &Account, presence: &Presence, at: Wall) {
+        if !self.is_free(Who::NOBODY, Some(&account.name), &presence.nick) {
+            return;
+        }
+        let Presence { nick, user, host, real, .. } = presence;
+        let mut user = User::new(nick, user, host, real, (Moment::START, Wall(presence.seen)));
+        user.account = Some((*account.name).into());
+        user.is_kept = true;
+        user.is_invisible = presence.modes.contains('i');
+        user.away = presence.away.as_deref().map(Into::into);
+        if account.settings.auto_away.unwrap_or(true) {
+            user.away = user.away_now();
+        }
+        let who = Who(self.next_who);
+        self.next_who += 1;
+        self.kept.insert(names::fold(&account.name), who);
+        self.claim(who, nick);
+        for (name, letters) in presence.rooms.iter().take(self.limits.rooms_max) {
+            let id = self.open_room(name, at);
+            let rank = letters.chars().filter_map(Rank::of).fold(Rank::NONE, |mut ranks, rank| {
+                ranks.set(rank, true);
+                ranks
+            });
+            let stay = self.next_stay;
+            self.next_stay += 1;
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.seats.insert(who, Seat { rank, stay, spoke: None });
+                user.rooms.push(id);
+            }
+        }
+        self.users.insert(who, user);
+        self.users_most = self.users_most.max(self.users.len());
+    }
+    /// The room of this name, which is made if it is not there.
+    pub(super) fn open_room(&mut self, name: &str, at: Wall) -> Topic {
+        let folded = names::fold(name);
+        if let Some(id) = self.room_names.get(&folded) {
+            return *id;
+        }
+        let id = Topic(self.next_room);
+        self.next_room += 1;
+        self.room_names.insert(folded, id);
+        self.rooms.insert(id, Room::new(id, name.into(), at));
+        id
+    }
+}

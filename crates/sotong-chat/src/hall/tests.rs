@@ -1,0 +1,158 @@
+use super::*;
+use crate::books::{Account, Change, Records, Settings};
+use sotong_session::Desk;
+
+/// What the hall has told: to whom, through which room but to whom, and what it was.
+#[derive(Default)]
+struct Told {
+    posts: Vec<(Address, String)>,
+    published: Vec<(Topic, Option<Address>, String)>,
+    members: BTreeSet<(Topic, Address)>,
+}
+
+impl Host<Mail> for Told {
+    fn post(&mut self, to: Address, mail: Mail) {
+        self.posts.push((to, line(&mail)));
+    }
+    fn publish(&mut self, topic: Topic, except: Option<Address>, mail: Mail) {
+        self.published.push((topic, except, line(&mail)));
+    }
+    fn join(&mut self, topic: Topic, who: Address) {
+        self.members.insert((topic, who));
+    }
+    fn leave(&mut self, topic: Topic, who: Address) {
+        self.members.remove(&(topic, who));
+    }
+    fn ask(&mut self, _: Desk, _: Mail) -> Result<(), Mail> {
+        Ok(())
+    }
+    fn random(&mut self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+fn line(mail: &Mail) -> String {
+    let crate::news::Letter::Told(told) = &mail.0 else { panic!("news") };
+    String::from_utf8_lossy(told.news.line(crate::caps::Caps::default())).trim_end().to_owned()
+}
+fn at(slot: u32) -> Address {
+    Address { shard: 0, slot, turn: 0 }
+}
+fn account(name: &str, settings: Settings) -> Account {
+    Account { settings, ..Account::new(name, 1) }
+}
+fn hall(accounts: Vec<Account>) -> Hall {
+    let mut hall = Hall::new(&ChatOptions::default());
+    hall.books = Books::new(Records { accounts, ..Records::default() });
+    hall
+}
+fn come(hall: &mut Hall, slot: u32, nick: &str, account: Option<&str>, host: &mut Told) -> Result<Entered, Taken> {
+    let mut user = User::new(nick, "~u", "h", "r", (Moment::START, Wall(0)));
+    user.account = account.map(Into::into);
+    let tell = &mut Teller { me: Who::NOBODY, from: at(slot), at: Wall(0), host };
+    hall.come_in(user, Attention::Here, tell)
+}
+fn new(entered: Result<Entered, Taken>) -> Who {
+    match entered {
+        Ok(Entered::New(who)) => who,
+        other => panic!("somebody new, not {other:?}"),
+    }
+}
+fn tell(me: Who, slot: u32, host: &mut Told) -> Teller<'_> {
+    Teller { me, from: at(slot), at: Wall(9), host }
+}
+
+#[test]
+fn two_clients_of_one_account_share_a_nick() {
+    let (mut hall, mut host) = (hall(vec![account("minsu", Settings::default())]), Told::default());
+    let minsu = new(come(&mut hall, 1, "ms", Some("minsu"), &mut host));
+    let (room, stay) = hall.join("#a", "", &mut tell(minsu, 1, &mut host)).expect("in").expect("it is new");
+    assert_eq!(come(&mut hall, 2, "ms", None, &mut host).err(), Some(Taken), "who has not logged in");
+    let again = come(&mut hall, 2, "MS", Some("minsu"), &mut host).expect("in");
+    assert!(matches!(again, Entered::Again(who, stays) if who == minsu && stays == [(room, stay)]));
+    assert!(host.members.contains(&(room, at(2))), "hears the room");
+    // The client that says something is not told of it; the other is.
+    let words = Words { verb: crate::news::Verb::Privmsg, text: "hi", tags: &[], echo: false };
+    hall.say_in_room("#a", words, &mut tell(minsu, 2, &mut host)).expect("said");
+    assert_eq!(host.published.last(), Some(&(room, Some(at(2)), ":ms!~u@h PRIVMSG #a :hi".to_owned())));
+    // He leaves with his last client.
+    host.published.clear();
+    hall.quit("one", &mut tell(minsu, 1, &mut host));
+    assert!(host.published.is_empty() && hall.user(minsu).is_some());
+    hall.quit("two", &mut tell(minsu, 2, &mut host));
+    assert_eq!(host.published.last().map(|(.., line)| line.as_str()), Some(":ms!~u@h QUIT :two"));
+    assert!(hall.user(minsu).is_none() && hall.rooms_len() == 0 && hall.clients.is_empty());
+}
+
+#[test]
+fn who_is_here_at_one_client_is_not_away() {
+    let (mut hall, mut host) = (hall(vec![account("minsu", Settings::default())]), Told::default());
+    let minsu = new(come(&mut hall, 1, "ms", Some("minsu"), &mut host));
+    assert!(come(&mut hall, 2, "ms", Some("minsu"), &mut host).is_ok());
+    hall.set_attention(Attention::Away("lunch".into()), &mut tell(minsu, 1, &mut host));
+    assert_eq!(hall.user(minsu).and_then(|user| user.away.as_deref()), None);
+    hall.set_attention(Attention::Unattended, &mut tell(minsu, 2, &mut host));
+    assert_eq!(hall.user(minsu).and_then(|user| user.away.as_deref()), Some("lunch"), "the reason that was given");
+    hall.quit("one", &mut tell(minsu, 1, &mut host));
+    assert_eq!(hall.user(minsu).and_then(|user| user.away.as_deref()), Some("No client is attended"));
+    hall.set_attention(Attention::Here, &mut tell(minsu, 2, &mut host));
+    assert_eq!(hall.user(minsu).and_then(|user| user.away.as_deref()), None);
+}
+
+#[test]
+fn one_client_alone_where_the_account_says_so() {
+    let settings = Settings { multiclient: Some(false), ..Settings::default() };
+    let (mut hall, mut host) = (hall(vec![account("minsu", settings)]), Told::default());
+    new(come(&mut hall, 1, "ms", Some("minsu"), &mut host));
+    assert_eq!(come(&mut hall, 2, "ms", Some("minsu"), &mut host).err(), Some(Taken));
+}
+
+#[test]
+fn an_accounts_name_is_nobody_elses_nick() {
+    let accounts = vec![account("minsu", Settings::default()), account("other", Settings::default())];
+    let (mut hall, mut host) = (hall(accounts), Told::default());
+    assert_eq!(come(&mut hall, 1, "Minsu", None, &mut host).err(), Some(Taken));
+    assert_eq!(come(&mut hall, 1, "minѕu", None, &mut host).err(), Some(Taken), "a Cyrillic letter");
+    assert_eq!(come(&mut hall, 1, "minsu", Some("other"), &mut host).err(), Some(Taken));
+    let minsu = new(come(&mut hall, 1, "Minsu", Some("minsu"), &mut host));
+    // Without the account he has no right to it.
+    assert_eq!(hall.log_in(None, &mut tell(minsu, 1, &mut host)), 2);
+    let told: Vec<&str> = host.posts.iter().map(|(_, line)| line.as_str()).collect();
+    assert_eq!(told, [":Minsu!~u@h ACCOUNT *", ":Minsu!~u@h NICK Guest-07070707"]);
+    hall.accounts.nick_is_account = false;
+    assert!(hall.rename("minsu", &mut tell(minsu, 1, &mut host)).is_ok());
+}
+
+#[test]
+fn who_is_always_on_keeps_nick_and_seats() {
+    let settings = Settings { always_on: Some(true), ..Settings::default() };
+    let (mut hall, mut host) = (hall(vec![account("minsu", settings)]), Told::default());
+    let minsu = new(come(&mut hall, 1, "minsu", Some("minsu"), &mut host));
+    hall.join("#a", "", &mut tell(minsu, 1, &mut host)).expect("in");
+    host.published.clear();
+    hall.quit("gone", &mut tell(minsu, 1, &mut host));
+    let told: Vec<&str> = host.published.iter().map(|(.., line)| line.as_str()).collect();
+    assert_eq!(told, [":minsu!~u@h AWAY :No client is attended"]);
+    // He sits there again after a restart.
+    let record = Account::clone(hall.books.account("minsu").expect("it is there"));
+    let presence = record.presence.clone().expect("it is kept");
+    assert_eq!((&*presence.nick, &*presence.host), ("minsu", "h"));
+    assert_eq!(presence.rooms, [("#a".into(), "o".into())]);
+    let mut hall = Hall::new(&ChatOptions::default());
+    hall.books = Books::new(Records { accounts: vec![record], ..Records::default() });
+    hall.wake(Wall(0));
+    let (who, user) = hall.find("minsu").expect("he is here");
+    assert_eq!((user.away.as_deref(), user.clients.len()), (Some("No client is attended"), 0));
+    assert_eq!(hall.room("#a").and_then(|room| room.rank(who)), Some(Rank::OP));
+    // He comes back whatever nick he asks for, and is not away any more.
+    let again = come(&mut hall, 2, "guest", Some("minsu"), &mut host).expect("in");
+    assert!(matches!(again, Entered::Again(back, stays) if back == who && stays.len() == 1));
+    assert_eq!(hall.user(who).and_then(|user| user.away.as_deref()), None);
+    // Once he does not want it any more, he leaves with his last client.
+    let record = account("minsu", Settings { always_on: Some(false), ..Settings::default() });
+    hall.books.note(&[Change::Account(Arc::new(record))], &mut host);
+    hall.settle(&mut tell(who, 2, &mut host));
+    hall.quit("gone", &mut tell(who, 2, &mut host));
+    assert!(hall.find("minsu").is_none());
+    assert!(hall.books.account("minsu").is_some_and(|account| account.presence.is_none()));
+}
