@@ -1,6 +1,6 @@
 //! Bytes that no client should send to a chat, and connections that are too many.
 use sotong_chat::{ChatLimits, ChatOptions, ChatService};
-use sotong_session::{Address, Close, End, Service as _, Way, Wire, rig::Rig};
+use sotong_session::{Address, Close, End, Marks, Service as _, Way, Wire, rig::Rig};
 use std::net::SocketAddr;
 use tests::process::noise;
 
@@ -237,4 +237,36 @@ fn who_comes_back_before_he_heard_that_he_was_put_out() {
     let out = one.host().published[0].2.clone();
     two.mail(&out);
     assert!(!two.host().members.contains(&(topic, me)));
+}
+
+/// A list that waits for room in the output holds up answers, and not the room: own words keep their place among those of
+/// others.
+#[test]
+fn own_words_keep_their_place_beside_a_list_that_waits() {
+    let chat = unhurried();
+    let enter = |slot: u32, marks: Marks| {
+        let way = from([127, 0, 0, 1], 50_000);
+        let rig = Rig::stream(chat.open(&way).expect("it is let in")).at(Address { shard: 0, slot, turn: 0 });
+        let mut rig = rig.with_marks(marks);
+        rig.open_as(&way);
+        let caps = "echo-message batch labeled-response message-tags";
+        rig.input(format!("CAP REQ :{caps}\r\nNICK n{slot}\r\nUSER u 0 * :u\r\nCAP END\r\n").as_bytes());
+        rig.sent();
+        rig
+    };
+    let hard = 1 << 20;
+    let mut one = enter(1, Marks { low: 0, high: 40, hard });
+    let mut two = enter(2, Marks { low: 0, high: 1 << 16, hard });
+    one.input(b"JOIN #r\r\nPRIVMSG #r :first\r\n@label=x PRIVMSG #r :second\r\nPING x\r\n");
+    two.input(b"JOIN #r\r\nPRIVMSG #r :third\r\n");
+    let mut news: Vec<_> = one.host().published.drain(..).collect();
+    news.append(&mut two.host().published);
+    news.iter().for_each(|(.., mail)| one.mail(mail));
+    let mut heard = String::new();
+    while let Some(bytes) = Some(one.sent_some(1 << 20)).filter(|bytes| !bytes.is_empty()) {
+        heard += std::str::from_utf8(&bytes).expect("UTF-8");
+    }
+    let at = |part: &str| heard.find(part).unwrap_or_else(|| panic!("{part:?} is not in {heard}"));
+    let order = [" JOIN #r\r\n", ":first", "@label=x;", ":second", ":third", " 366 n1 ", " PONG "].map(at);
+    assert!(order.is_sorted(), "{heard}");
 }

@@ -15,6 +15,8 @@ pub(crate) struct Seats {
     seats: Map<Topic, Seat>,
     /// The place of what was told last: somebody who shares several rooms with it is told once.
     last: u64,
+    /// The place of its going, behind which nothing is for it, though its topics bring more until its answers are out.
+    gone: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,9 @@ impl Seats {
     pub(crate) fn hears(&mut self, mail: &Told, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {
         let news = &mail.news;
         let is_double = std::mem::replace(&mut self.last, news.place) == news.place;
+        if self.gone.is_some_and(|gone| news.place > gone) {
+            return false;
+        }
         // Who says something to himself is told so twice.
         let Some(room) = mail.room else { return !is_double || matches!(news.what, What::Said { .. }) };
         if let What::Joined { stay, .. } = &news.what
@@ -55,6 +60,10 @@ impl Seats {
             _ => {}
         }
         seat.is_told && !is_double
+    }
+    /// It has gone from the hall, at this place in the order.
+    pub(crate) fn close(&mut self, place: u64) {
+        self.gone = Some(place);
     }
     fn end(&mut self, room: Topic, stay: u64, me: Who, chat: &Chat, cx: &mut Cx<'_, Mail>) -> bool {
         let Some(seat) = self.seats.get_mut(&room) else { return false };

@@ -377,7 +377,10 @@ impl Person {
             Stage::Asked { .. } => {
                 self.chat.hall().newcomers.remove(&cx.me);
             }
-            Stage::Here => self.chat.hall().quit(why, &mut self.teller(cx)),
+            Stage::Here => {
+                let place = self.chat.hall().quit(why, &mut self.teller(cx));
+                self.seats.close(place);
+            }
             Stage::Over => {}
         }
     }

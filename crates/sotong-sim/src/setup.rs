@@ -56,11 +56,16 @@ pub struct Faults {
     pub wall_jumps: u32,
     /// How often the monotonic clock jumps forward, as after a machine was suspended.
     pub clock_jumps: u32,
+    /// When clocks begin to jump; within a second from then on they do.
+    pub jumps_after: Duration,
+    /// The first so many connections never panic: those of a test that must see the whole run.
+    pub spares: usize,
 }
 
 impl Faults {
     /// Nothing goes wrong.
-    pub const NONE: Self = Self { panics: 0, pauses: 0, wall_jumps: 0, clock_jumps: 0 };
+    pub const NONE: Self =
+        Self { panics: 0, pauses: 0, wall_jumps: 0, clock_jumps: 0, jumps_after: Duration::ZERO, spares: 0 };
 }
 
 /// A rule of the contract that the simulated driver breaks on purpose.
@@ -156,6 +161,7 @@ impl Setup {
                 pauses: dice.one_of(&[0, 10, 50]),
                 wall_jumps: dice.one_of(&[0, 3]),
                 clock_jumps: dice.one_of(&[0, 0, 0, 2]),
+                ..Faults::NONE
             },
             sabotage: None,
             stop_after: dice.chance(200).then(|| Duration::from_micros(dice.between(1, 200_000))),

@@ -148,7 +148,7 @@ impl<S: Service> Sim<S> {
     pub fn new(setup: Setup, service: S) -> Self {
         setup.limits.check().expect("the limits of a run are legal");
         let mut dice = Dice::new(setup.seed.wrapping_add(0x5070_6e67));
-        let watcher = Watcher::new(setup.limits, dice.fork(), setup.faults.panics, setup.inbox_slack);
+        let watcher = Watcher::new(setup.limits, dice.fork(), setup.faults, setup.inbox_slack);
         let watch: Shared = Arc::new(Mutex::new(watcher));
         let exchange = Exchange::new(usize::from(setup.shards));
         let service = Guarded {
@@ -176,14 +176,15 @@ impl<S: Service> Sim<S> {
     }
     fn plan_faults(&mut self) {
         let World { setup, agenda, .. } = &mut self.world;
+        let begin = nanos(setup.faults.jumps_after);
         for _ in 0..setup.faults.wall_jumps {
             let by = agenda.dice.between(0, 200_000_000_000) as i64 - 100_000_000_000;
-            let at = agenda.dice.between(0, 1_000_000_000);
+            let at = begin + agenda.dice.between(0, 1_000_000_000);
             agenda.at(at, Happening::WallJump(by));
         }
         for _ in 0..setup.faults.clock_jumps {
             let by = agenda.dice.one_of(&[1_000_000, 3_000_000_000, 3_600_000_000_000]);
-            let at = agenda.dice.between(0, 1_000_000_000);
+            let at = begin + agenda.dice.between(0, 1_000_000_000);
             agenda.at(at, Happening::ClockJump(by));
         }
         if let Some(time) = setup.stop_after {

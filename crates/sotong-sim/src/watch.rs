@@ -1,7 +1,7 @@
 //! The watcher: what one session cannot see of the contract.
 //!
 //! It stands between the shards and their sessions, and between the shards and the wires, and knows both sides of each.
-use crate::{Dice, Trace};
+use crate::{Dice, Faults, Trace};
 use sotong_session::{Address, Close, Limits, Moment, Output, Pace, Rule, Topic, Wants};
 use std::{
     borrow::Cow,
@@ -44,7 +44,7 @@ pub(crate) struct Watcher {
     /// Counts everything that happens: two things in one step happen at once.
     pub(crate) step: u64,
     pub(crate) dice: Dice,
-    pub(crate) panics_per_mille: u32,
+    faults: Faults,
     pub(crate) broken: Option<Broken>,
     /// The drain limit has passed: connections are closed as they are.
     pub(crate) cut: bool,
@@ -137,14 +137,14 @@ struct Membership {
 }
 
 impl Watcher {
-    pub(crate) fn new(limits: Limits, dice: Dice, panics_per_mille: u32, inbox_slack: usize) -> Self {
+    pub(crate) fn new(limits: Limits, dice: Dice, faults: Faults, inbox_slack: usize) -> Self {
         Self {
             limits,
             trace: Trace::default(),
             now: 0,
             step: 0,
             dice,
-            panics_per_mille,
+            faults,
             broken: None,
             cut: false,
             record: None,
@@ -182,7 +182,9 @@ impl Watcher {
         self.sessions.insert(who, Seen { end, ..Seen::default() });
     }
     pub(crate) fn plans_panic(&mut self, who: Address) -> bool {
-        let happens = self.dice.chance(self.panics_per_mille);
+        let end = self.sessions.get(&who).and_then(|seen| seen.end);
+        let is_spared = end.is_some_and(|end| end / 2 < self.faults.spares);
+        let happens = self.dice.chance(self.faults.panics) && !is_spared;
         if happens {
             self.note(who, "panic", b"", "");
             if let Some(seen) = self.sessions.get_mut(&who) {

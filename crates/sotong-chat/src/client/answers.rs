@@ -122,16 +122,38 @@ impl Answers {
         self.add(Piece::Page(page));
     }
     /// A line has come that somebody waits for; an empty one where the client is not told. It is put out where nobody does.
+    ///
+    /// It has its place in a room's order, and what others say behind it may come next: so it never waits, for a long list
+    /// before it or for other lines of the same answer.
     pub(crate) fn came(&mut self, line: &[u8], out: &mut Output) {
-        let mut pieces = self.jobs.iter_mut().flat_map(|job| job.pieces.iter_mut());
-        let Some(piece) = pieces.find(|piece| matches!(piece, Piece::Awaited)) else { return out.put(line) };
-        *piece = Piece::Lines(line.to_vec());
-        self.held += line.len();
+        let awaited = |job: &Job| job.pieces.iter().position(|piece| matches!(piece, Piece::Awaited));
+        let found = self.jobs.iter().enumerate().find_map(|(number, job)| Some((number, awaited(job)?)));
+        let Some((number, at)) = found else { return out.put(line) };
+        let job = &mut self.jobs[number];
+        if let Label::Asked(label) = &job.label
+            && !line.is_empty()
+        {
+            if job.pieces.len() == 1 {
+                put_tagged(line, &format!("label={}", escape(label)), out);
+                (job.label, job.pieces) = (Label::None, VecDeque::new());
+                return self.flush(out);
+            }
+            self.batches += 1;
+            job.label = open_batch(label, self.batches, &self.server, out);
+        }
+        let is_next = number == 0 && job.pieces.iter().take(at).all(|piece| matches!(piece, Piece::Lines(_)));
+        if is_next {
+            job.pieces[at] = Piece::Lines(line.to_vec());
+            self.held += line.len();
+        } else {
+            job.pieces.remove(at);
+            put(line, &job.label, out);
+        }
         self.flush(out);
     }
     /// The list whose turn it is.
     pub(crate) fn open_page(&mut self) -> Option<&mut Page> {
-        let job = self.jobs.front_mut().filter(|job| !is_waiting(job))?;
+        let job = self.jobs.front_mut().filter(|job| !is_undecided(job))?;
         match job.pieces.front_mut() {
             Some(Piece::Page(page)) => Some(page),
             _ => None,
@@ -165,7 +187,7 @@ impl Answers {
     /// Sends what waits for nothing any more.
     fn flush(&mut self, out: &mut Output) {
         while let Some(job) = self.jobs.front_mut() {
-            if is_waiting(job) && !matches!(job.label, Label::None) {
+            if is_undecided(job) {
                 return;
             }
             if let Label::Asked(label) = &job.label {
@@ -208,8 +230,10 @@ impl Answers {
     }
 }
 
-fn is_waiting(job: &Job) -> bool {
-    job.pieces.iter().any(|piece| matches!(piece, Piece::Awaited | Piece::Desk))
+/// It has a label, and what is still to come decides whether it is one line or more.
+fn is_undecided(job: &Job) -> bool {
+    let is_open = |piece: &Piece| matches!(piece, Piece::Awaited | Piece::Desk);
+    matches!(job.label, Label::Asked(_)) && job.pieces.iter().any(is_open)
 }
 fn count_lines(piece: &Piece) -> usize {
     match piece {

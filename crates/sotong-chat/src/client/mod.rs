@@ -267,7 +267,9 @@ impl Client {
             }
             Stage::Here => {
                 let why = cut(why, self.chat.options().limits.reason_bytes_max);
-                self.chat.hall().quit(why, &mut Teller { me: self.who, from: cx.me, at: cx.wall, host: cx.host });
+                let tell = &mut Teller { me: self.who, from: cx.me, at: cx.wall, host: cx.host };
+                let place = self.chat.hall().quit(why, tell);
+                self.seats.close(place);
             }
             Stage::Over => {}
         }

@@ -93,7 +93,8 @@ impl Talk<'_, '_> {
         let why = said.map_or_else(|| "Client quit".to_owned(), |said| format!("Quit: {said}"));
         if let Stage::Here = self.client.stage {
             let (hall, mut tell) = self.teller();
-            hall.quit(&why, &mut tell);
+            let place = hall.quit(&why, &mut tell);
+            self.client.seats.close(place);
             self.client.stage = Stage::Over;
         }
         self.client.leaving = Some(Leaving::Quit(why.into()));

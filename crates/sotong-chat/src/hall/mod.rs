@@ -253,10 +253,12 @@ impl Hall {
         }
         Ok(())
     }
-    /// A connection has gone, whether or not it said so; and with his last one, somebody who does not keep his seat.
-    pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) {
-        let Some(who) = self.clients.remove(&tell.from) else { return };
-        let Some(user) = self.users.get_mut(&who) else { return };
+    /// A connection has gone, whether or not it said so; and with his last one, somebody who does not keep his seat. The place
+    /// in the order behind which nothing is for that connection.
+    pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) -> u64 {
+        let place = self.place;
+        let Some(who) = self.clients.remove(&tell.from) else { return place };
+        let Some(user) = self.users.get_mut(&who) else { return place };
         tell.me = who;
         user.clients.retain(|link| link.at != tell.from);
         if !user.clients.is_empty() || user.is_kept {
@@ -265,6 +267,7 @@ impl Hall {
             self.remove(reason, tell);
         }
         self.save(tell);
+        place
     }
     /// Somebody is no more, whatever connections he has.
     pub(crate) fn remove(&mut self, reason: &str, tell: &mut Teller<'_>) {
