@@ -449,7 +449,7 @@ impl Stream for Person {}
 impl First for Person {
     fn successor(&mut self) -> Option<Successor<Mail>> {
         let session = std::mem::take(&mut self.is_client).then(|| Client::new(Arc::clone(&self.chat)))?;
-        Some(Successor { session: Box::new(session), early: Vec::new() })
+        Some(Successor { session: Box::new(session), early: Vec::new(), through: None })
     }
 }
 

@@ -1,5 +1,5 @@
 //! One session first, another then.
-use sotong_session::{Carry, Close, Cx, Event, Input, Session, Stream, Wants, Way};
+use sotong_session::{Carry, Close, Cx, End, Event, Input, Session, Stream, Wants, Way};
 
 /// A session that may give its connection to another: it looks at the first bytes, or agrees on an upgrade.
 pub trait First: Stream {
@@ -17,11 +17,13 @@ pub struct Successor<M> {
     pub session: Box<dyn Stream<Mail = M>>,
     /// Bytes of the peer that were taken and are the successor's, before all others.
     pub early: Vec<u8>,
+    /// Who the peer is, where it has turned out that the other end of the socket is a proxy ([`Way::through`]).
+    pub through: Option<End>,
 }
 
 /// Hands the connection over, once: the first session becomes the second.
 ///
-/// The successor gets `Open` with the same [`Way`], then the bytes not yet taken, and from then on everything. The first
+/// The successor gets `Open` with the same [`Way`], but for who is behind a proxy, then the bytes not yet taken, and from then on everything. The first
 /// gets `Gone(Done)` before; its output goes out before the successor's. Early bytes are shown to the successor in one piece
 /// with what follows until it has taken them; if more than 1 MiB gathers so, the session ends as
 /// [`Close::Limit`]`("untaken_bytes_max")`. After that the layer costs one indirect call and no memory.
@@ -60,7 +62,10 @@ impl<F: First> Handover<F> {
     fn change(&mut self, input: Option<Input<'_>>, cx: &mut Cx<'_, F::Mail>) -> Result<(), Close> {
         let Stage::First { session, way } = &mut self.stage else { return Ok(()) };
         let Some(next) = session.successor() else { return Ok(()) };
-        let way = way.take().expect("rule D1: Open comes first");
+        let mut way = way.take().expect("rule D1: Open comes first");
+        if next.through.is_some() {
+            way.through = next.through;
+        }
         // Whatever it answers to its end, the connection goes on.
         let _ = session.handle(Event::Gone(&Close::Done), cx);
         let mut then = Then { session: next.session, early: Carry::default(), full: false };
@@ -230,7 +235,7 @@ mod tests {
     impl First for Upgrade {
         fn successor(&mut self) -> Option<Successor<u32>> {
             let session = self.next.take_if(|_| self.stage == Line::Done)?;
-            Some(Successor { session, early: Vec::new() })
+            Some(Successor { session, early: Vec::new(), through: None })
         }
     }
 

@@ -53,6 +53,7 @@
 mod handover;
 mod idle;
 mod lines;
+pub mod proxy;
 mod rate;
 mod sniff;
 mod starttls;

@@ -151,7 +151,7 @@ impl<C: Chooser> Sniff<C> {
         }
     }
     fn hand_over(&mut self, session: Box<dyn Stream<Mail = C::Mail>>) {
-        self.next = Some(Successor { session, early: std::mem::take(&mut self.first) });
+        self.next = Some(Successor { session, early: std::mem::take(&mut self.first), through: None });
         self.deadline = None;
     }
 }
