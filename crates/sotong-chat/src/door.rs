@@ -1,13 +1,20 @@
 //! The front door: who speaks what, told by the first bytes.
-use crate::{Chat, client::Client, news::Mail, text::person};
-use sotong_http::{App, Fields, Http, HttpLimits, Method, Name, Next, Reply, Request, Status};
-use sotong_layers::{Choice, Chooser};
-use sotong_session::{Close, Cx, Event, Session, Stream, Wants};
-use std::sync::Arc;
+use crate::{
+    ListenerKind,
+    entrance::{Entry, Refusal, Tls, refused},
+    news::Mail,
+};
+use sotong_layers::{
+    Choice, Chooser, Handover,
+    proxy::{PROXY_TIME_MAX, Proxied, is_proxy_line},
+};
+use sotong_session::{Close, Cx, Event, Session, Stream, Wants, Way};
 
-/// Chooses between IRC, HTTP and a person with a terminal.
+/// Chooses between IRC, HTTP, TLS and a person with a terminal, as far as the listener takes them.
 pub(crate) struct Door {
-    pub(crate) chat: Arc<Chat>,
+    entry: Entry,
+    /// Who comes, where he may begin by saying whom he brings.
+    proxy: Option<Box<Way>>,
 }
 
 /// What an IRC client begins with; a tag or a source as well.
@@ -53,39 +60,94 @@ fn speaks(first: &[u8]) -> Speaks {
 }
 
 impl Door {
-    /// For those who speak HTTP.
-    pub(crate) fn web(&self) -> Box<dyn Stream<Mail = Mail>> {
-        let page = Page { chat: Arc::clone(&self.chat) };
-        Box::new(Http::new(page, HttpLimits::default()))
+    pub(crate) fn new(entry: Entry, proxy: Option<&Way>) -> Self {
+        Self { entry, proxy: proxy.cloned().map(Box::new) }
+    }
+    /// Somebody who brings nobody is counted himself.
+    fn let_in(&self, session: Box<dyn Stream<Mail = Mail>>, refusal: Refusal) -> Box<dyn Stream<Mail = Mail>> {
+        match &self.proxy {
+            Some(way) => Box::new(self.entry.count(way, session, refusal)),
+            None => session,
+        }
+    }
+    fn secured(&self) -> Box<dyn Stream<Mail = Mail>> {
+        match self.entry.tls() {
+            Tls::Nobody => Box::new(Last::new(&NO_TLS, Close::Protocol("TLS where none is spoken".into()))),
+            Tls::Some(secure) | Tls::All(secure) => self.entry.secured(secure).unwrap_or_else(refused),
+        }
+    }
+    fn choose_among_plain(&self, speaks: Speaks) -> Choice<Mail> {
+        let (session, refusal): (Box<dyn Stream<Mail = Mail>>, _) = match (self.entry.kind(), speaks) {
+            (ListenerKind::Web | ListenerKind::WebSocket, _) | (ListenerKind::Auto, Speaks::Http) => {
+                (self.entry.web(), Refusal::Http)
+            }
+            (_, Speaks::Unknown) => return Choice::NeedMore,
+            // A page can make a browser send a form to any port: nothing of it is taken for a command.
+            (ListenerKind::Irc | ListenerKind::Text, Speaks::Http) => {
+                let why = Close::Protocol("HTTP where none is spoken".into());
+                (Box::new(Last::new(NO_HTTP.as_bytes(), why)), Refusal::Http)
+            }
+            (ListenerKind::Irc, _) | (ListenerKind::Auto, Speaks::Irc) => (self.entry.client(), Refusal::Irc),
+            (ListenerKind::Text | ListenerKind::Auto, _) => (Box::new(self.entry.person()), Refusal::Irc),
+        };
+        Choice::Chosen(self.let_in(session, refusal))
     }
 }
 
 impl Chooser for Door {
     type Mail = Mail;
     fn choose(&self, first: &[u8]) -> Choice<Mail> {
-        match speaks(first) {
-            Speaks::Irc => Choice::Chosen(Box::new(Client::new(Arc::clone(&self.chat)))),
-            Speaks::Http => Choice::Chosen(self.web()),
-            Speaks::Text => Choice::Chosen(self.silent()),
-            Speaks::Tls => Choice::Chosen(Box::new(NoTls)),
-            Speaks::Unknown => Choice::NeedMore,
+        if self.proxy.is_some() {
+            match is_proxy_line(first) {
+                None => return Choice::NeedMore,
+                Some(true) => {
+                    return Choice::Chosen(Box::new(Handover::new(Proxied::new(self.entry.clone(), PROXY_TIME_MAX))));
+                }
+                Some(false) => {}
+            }
+        }
+        match (self.entry.tls(), speaks(first)) {
+            // Whoever does not speak it is told so by its layer.
+            (Tls::All(_), _) | (Tls::Some(_), Speaks::Tls) => {
+                Choice::Chosen(self.let_in(self.secured(), Refusal::Silent))
+            }
+            (Tls::Nobody, Speaks::Tls) => Choice::Chosen(self.let_in(self.secured(), Refusal::Silent)),
+            (_, speaks) => self.choose_among_plain(speaks),
         }
     }
     fn silent(&self) -> Box<dyn Stream<Mail = Mail>> {
-        Box::new(person(Arc::clone(&self.chat)))
+        let (session, refusal): (Box<dyn Stream<Mail = Mail>>, _) = match (self.entry.tls(), self.entry.kind()) {
+            (Tls::All(_), _) => (self.secured(), Refusal::Silent),
+            (_, ListenerKind::Auto | ListenerKind::Text) => (Box::new(self.entry.person()), Refusal::Irc),
+            (_, ListenerKind::Irc) => (self.entry.client(), Refusal::Irc),
+            (_, ListenerKind::Web | ListenerKind::WebSocket) => (self.entry.web(), Refusal::Http),
+        };
+        self.let_in(session, refusal)
     }
 }
 
-/// Tells a TLS client that there is no TLS here.
-struct NoTls;
+const NO_HTTP: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 30\r\n\
+     Connection: close\r\n\r\nNo HTTP is spoken at this port";
 
-impl Session for NoTls {
+/// Says one last thing and ends.
+pub(crate) struct Last {
+    says: &'static [u8],
+    why: Close,
+}
+
+impl Last {
+    pub(crate) fn new(says: &'static [u8], why: Close) -> Self {
+        Self { says, why }
+    }
+}
+
+impl Session for Last {
     type Mail = Mail;
     fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         match event {
             Event::Open(_) => {
-                cx.out.put(&NO_TLS);
-                Err(Close::Protocol("TLS where none is spoken".into()))
+                cx.out.put(self.says);
+                Err(self.why.clone())
             }
             Event::Stop => Err(Close::Stop),
             Event::Input(_)
@@ -101,64 +163,11 @@ impl Session for NoTls {
         Wants::INPUT
     }
 }
-impl Stream for NoTls {}
-
-/// One plain document, which says how to join, and whether the server is well.
-struct Page {
-    chat: Arc<Chat>,
-}
-
-impl App for Page {
-    type Mail = Mail;
-    fn request(&mut self, request: &Request<'_>, reply: &mut Reply<'_, '_, Mail>) -> Next {
-        let plain = Fields::new().with(Name::CONTENT_TYPE, "text/plain; charset=utf-8");
-        let plain = plain.with(Name::CONTENT_TYPE_OPTIONS, "nosniff");
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            let allow = Fields::new().with(Name::ALLOW, "GET, HEAD");
-            reply.close_after();
-            return reply.whole(
-                Status::METHOD_NOT_ALLOWED,
-                &[&plain, &allow],
-                b"This is a chat. GET / says how to join.\n",
-            );
-        }
-        match request.path_and_query().map(|(path, _)| path) {
-            Some(b"/") => {
-                let (host, port) = request.host().and_then(place).unwrap_or(("HOST", "PORT"));
-                let mut text = self.chat.options().ways.join("\n").replace("{host}", host).replace("{port}", port);
-                text.push('\n');
-                reply.whole(Status::OK, &[&plain], text.as_bytes())
-            }
-            Some(b"/healthz") => reply.whole(Status::OK, &[&plain], b"ok\n"),
-            _ => reply.whole(Status::NOT_FOUND, &[&plain], b"There is nothing here. GET / says how to join.\n"),
-        }
-    }
-    fn body_end(&mut self, _: &mut Reply<'_, '_, Mail>) -> Next {
-        Next::Break
-    }
-}
-
-/// Host and port that a browser came to, where they are no more than that.
-fn place(host: &[u8]) -> Option<(&str, &str)> {
-    let (host, port) = std::str::from_utf8(host).ok()?.rsplit_once(':')?;
-    let host = host.trim_matches(['[', ']']);
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
-    let fits = !host.is_empty() && host.bytes().all(is_host) && port.bytes().all(|byte| byte.is_ascii_digit());
-    fits.then_some((host, port))
-}
+impl Stream for Last {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn where_a_browser_came_to() {
-        assert_eq!(place(b"127.0.0.1:8888"), Some(("127.0.0.1", "8888")));
-        assert_eq!(place(b"[::1]:8888"), Some(("::1", "8888")));
-        assert_eq!(place(b"localhost"), None);
-        assert_eq!(place(b"a b:1"), None);
-        assert_eq!(place(b"x;rm:1"), None);
-    }
 
     #[test]
     fn told_by_the_first_bytes() {

@@ -31,15 +31,20 @@
 pub mod books;
 mod caps;
 mod client;
+mod counters;
 mod door;
+mod entrance;
 mod flood;
 mod hall;
+mod line;
 mod listener;
 mod news;
 mod options;
+mod page;
 mod seats;
 mod text;
 
+pub use entrance::{Entrance, TlsEntrance};
 pub use listener::{ListenerKind, Rehash};
 pub use news::Mail;
 pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
@@ -47,18 +52,16 @@ pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
 use arc_swap::{ArcSwap, Guard};
 use blake2::{Blake2s256, Digest};
 use books::{Books, Records};
-use client::Client;
-use door::Door;
+use counters::Counters;
+use entrance::{Counted, Entry};
 use flood::Doors;
 use hall::{Hall, Teller, Who};
-use sotong_layers::{Handover, Sniff, SniffLimits};
 use sotong_session::{Address, Close, Cx, End, Event, Host, Service, Session, Stream, Wall, Wants, Way};
 use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-use text::Person;
 
 /// What all sessions share.
 pub(crate) struct Chat {
@@ -68,6 +71,7 @@ pub(crate) struct Chat {
     hall: Mutex<Hall>,
     doors: Mutex<Doors>,
     rehash: OnceLock<Rehash>,
+    pub(crate) counters: Counters,
 }
 
 impl Chat {
@@ -86,7 +90,7 @@ impl Chat {
     /// Where somebody is from, as others are shown it: the same for the same address, and no way back to it.
     pub(crate) fn cloak(&self, way: &Way) -> String {
         match way.peer() {
-            End::Net(address) if address.ip().to_canonical().is_loopback() => "localhost".to_owned(),
+            End::Net(address) if way.through.is_none() && address.ip().is_loopback() => "localhost".to_owned(),
             End::Net(address) => {
                 let ip = address.ip().to_canonical();
                 let mut hash = Blake2s256::new();
@@ -106,16 +110,15 @@ impl Chat {
     }
 }
 
-/// A chat. Clones are doors to the same one.
+/// A chat. Clones are the same one.
+///
+/// It has the whole way in: the PROXY header, TLS, and telling what is spoken, each as its [`Entrance`] says.
 ///
 /// Needs a model whose shards share memory.
 #[derive(Clone)]
 pub struct ChatService {
     chat: Arc<Chat>,
-    /// What is spoken by whoever comes in by this door.
-    kind: ListenerKind,
-    /// A proxy stands before this door, and says whom it brings.
-    is_proxied: bool,
+    entrances: Arc<[Entrance]>,
 }
 
 impl fmt::Debug for ChatService {
@@ -125,12 +128,13 @@ impl fmt::Debug for ChatService {
 }
 
 impl ChatService {
-    /// A chat where nobody is yet.
+    /// A chat where nobody is yet, with one entrance for everything but TLS.
     pub fn new(options: ChatOptions) -> Self {
         let hall = Mutex::new(Hall::new(&options));
         let (name, options) = (options.name.as_str().into(), ArcSwap::from_pointee(options));
-        let chat = Chat { options, name, hall, doors: Mutex::default(), rehash: OnceLock::new() };
-        Self { chat: Arc::new(chat), kind: ListenerKind::Auto, is_proxied: false }
+        let (doors, rehash, counters) = (Mutex::default(), OnceLock::new(), Counters::default());
+        let chat = Arc::new(Chat { options, name, hall, doors, rehash, counters });
+        Self { chat, entrances: Arc::new([Entrance::default()]) }
     }
     /// Takes in what was stored by an earlier run, before anybody comes.
     pub fn restore(&self, records: Records) {
@@ -149,16 +153,10 @@ impl ChatService {
         hall.accounts = options.accounts;
         self.chat.options.store(Arc::new(ChatOptions { name, created, cloak_key, ..options }));
     }
-    /// A door to the same chat for those who have been silent already: they are greeted at once.
+    /// The same chat with other entrances: each listener's by its number ([`Way::listener`]), the last for those beyond.
     #[must_use]
-    pub fn for_the_silent(&self) -> Self {
-        Self { kind: ListenerKind::Text, ..self.clone() }
-    }
-    /// A door to the same chat for those who come in by a listener of this kind. Where a proxy names who comes
-    /// ([`Way::through`]), addresses of this machine are counted like all others.
-    #[must_use]
-    pub fn for_listener(&self, kind: ListenerKind, is_proxied: bool) -> Self {
-        Self { chat: Arc::clone(&self.chat), kind, is_proxied }
+    pub fn with_entrances(&self, entrances: Vec<Entrance>) -> Self {
+        Self { chat: Arc::clone(&self.chat), entrances: entrances.into() }
     }
     /// What REHASH does, for all doors of the chat; said once, before anybody comes.
     pub fn on_rehash(&self, rehash: Rehash) {
@@ -170,27 +168,18 @@ impl ChatService {
         let hall = self.chat.hall();
         (hall.users_len(), hall.rooms_len(), hall.newcomers.len())
     }
+    /// The limits that have been reached, by name, and how often.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.chat.counters.all()
+    }
 }
 
 impl Service for ChatService {
     type Session = Guest;
 
     fn open(&self, way: &Way) -> Result<Guest, Close> {
-        let limits = SniffLimits { silence: self.chat.options().silence, ..SniffLimits::default() };
-        let door = Door { chat: Arc::clone(&self.chat) };
-        let session = match self.kind {
-            ListenerKind::Auto => Voice::Unknown(Box::new(Handover::new(Sniff::new(door, limits)))),
-            ListenerKind::Text => Voice::Person(Box::new(text::person(Arc::clone(&self.chat)))),
-            ListenerKind::Irc => Voice::Client(Box::new(Client::new(Arc::clone(&self.chat)))),
-            ListenerKind::Web | ListenerKind::WebSocket => Voice::Web(door.web()),
-        };
-        let ip = match way.peer() {
-            End::Net(address) => Some(address.ip().to_canonical()).filter(|ip| self.is_proxied || !ip.is_loopback()),
-            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
-        };
-        let counts = self.chat.options().limits.flood_control;
-        let place = Place { chat: Arc::clone(&self.chat), ip: ip.filter(|_| counts), is_counted: false };
-        Ok(Guest { session, place })
+        let session = Entry::new(&self.chat, &self.entrances, way).open(way)?;
+        Ok(Guest { session, chat: Arc::clone(&self.chat) })
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Mail>) {
         // Civil time is the driver's; what is told of a fault bears the beginning of the server.
@@ -203,58 +192,22 @@ impl Service for ChatService {
 
 /// A connection of the chat, whatever it speaks.
 pub struct Guest {
-    session: Voice,
-    place: Place,
-}
-
-/// What is spoken: told by the first bytes, or known.
-enum Voice {
-    Unknown(Box<Handover<Sniff<Door>>>),
-    Person(Box<Handover<Person>>),
-    Client(Box<Client>),
-    Web(Box<dyn Stream<Mail = Mail>>),
-}
-
-/// A connection's place among those of its address, which is free again when this is dropped.
-struct Place {
+    session: Counted,
     chat: Arc<Chat>,
-    ip: Option<IpAddr>,
-    is_counted: bool,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(ip) = self.ip.filter(|_| self.is_counted) {
-            self.chat.doors().leave(ip);
-        }
-    }
 }
 
 impl Session for Guest {
     type Mail = Mail;
     fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        if let (Event::Open(_), Some(ip)) = (&event, self.place.ip) {
-            self.place.is_counted = true;
-            let entered = self.place.chat.doors().enter(ip, cx.now, &self.place.chat.options().limits);
-            if let Err(limit) = entered {
-                cx.out.put(b"ERROR :Closing link: too many connections from your address\r\n");
-                return Err(Close::Limit(limit));
-            }
+        match &event {
+            Event::Gone(Close::Limit(limit)) => self.chat.counters.hit(limit),
+            Event::Gone(Close::Slow) => self.chat.counters.hit("output_hard"),
+            _ => {}
         }
-        match &mut self.session {
-            Voice::Unknown(session) => session.handle(event, cx),
-            Voice::Person(session) => session.handle(event, cx),
-            Voice::Client(session) => session.handle(event, cx),
-            Voice::Web(session) => session.handle(event, cx),
-        }
+        self.session.handle(event, cx)
     }
     fn wants(&self) -> Wants {
-        match &self.session {
-            Voice::Unknown(session) => session.wants(),
-            Voice::Person(session) => session.wants(),
-            Voice::Client(session) => session.wants(),
-            Voice::Web(session) => session.wants(),
-        }
+        self.session.wants()
     }
 }
 impl Stream for Guest {}

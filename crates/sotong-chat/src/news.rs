@@ -3,12 +3,12 @@ use crate::{
     books::{Answer, Ask},
     caps::{Caps, Form},
     hall::Who,
+    line::{self, Line},
     text,
 };
-use bytes::Bytes;
 use sotong_http::date::Civil;
 use sotong_irc::{Encoder, TAG_BYTES_MAX};
-use sotong_session::{Address, Output, Topic, Wall};
+use sotong_session::{Address, Topic, Wall};
 use std::sync::{Arc, OnceLock};
 
 /// What sessions of the chat send each other.
@@ -82,7 +82,7 @@ pub(crate) struct News {
 #[derive(Debug)]
 struct Rendered {
     form: Form,
-    line: Bytes,
+    line: Line,
     next: OnceLock<Box<Self>>,
 }
 
@@ -180,28 +180,20 @@ impl News {
         }
     }
     /// The line, in the form that a client with these capabilities gets.
-    pub(crate) fn line(&self, caps: Caps) -> &Bytes {
-        self.form(caps.form(), || {
-            let mut line = Vec::with_capacity(128);
-            self.render(caps, &mut line);
-            line.into()
-        })
+    pub(crate) fn line(&self, caps: Caps) -> &Line {
+        self.form(caps.form(), || Line::new(|line| self.render(caps, line)))
     }
     /// What a person with a terminal is told; nothing for much of it.
-    pub(crate) fn text(&self) -> &Bytes {
-        self.form(Form::TEXT, || text::told(self).into_bytes().into())
+    pub(crate) fn text(&self) -> &Line {
+        self.form(Form::TEXT, || Line::new(|line| line.extend_from_slice(text::told(self).as_bytes())))
     }
-    fn form(&self, form: Form, render: impl Fn() -> Bytes) -> &Bytes {
+    fn form(&self, form: Form, render: impl Fn() -> Line) -> &Line {
         let new = || Rendered { form, line: render(), next: OnceLock::new() };
         let mut rendered = self.forms.get_or_init(new);
         while rendered.form != form {
             rendered = rendered.next.get_or_init(|| Box::new(new()));
         }
         &rendered.line
-    }
-    /// Puts a line out. Counting a reference that all shards share costs more than copying a short line.
-    pub(crate) fn put(line: &Bytes, out: &mut Output) {
-        if line.len() <= COPY_BYTES_MAX { out.put(line) } else { out.share(line.clone()) }
     }
 
     fn render(&self, caps: Caps, line: &mut Vec<u8>) {
@@ -248,12 +240,9 @@ impl News {
                 encoder.word(number).word(by).text(who).end();
             }
         }
-        debug_assert!(line.len() <= TAG_BYTES_MAX + 512);
+        debug_assert!(line.len() <= line::HEADER_BYTES + TAG_BYTES_MAX + 512);
     }
 }
-
-/// As an output does it.
-const COPY_BYTES_MAX: usize = 512;
 
 /// Civil time as a tag has it: `2026-11-26T04:55:02.123Z`.
 pub(crate) fn time_tag(at: Wall) -> String {
@@ -265,6 +254,7 @@ pub(crate) fn time_tag(at: Wall) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sotong_session::Output;
 
     #[test]
     fn time_as_a_tag() {
@@ -279,13 +269,18 @@ mod tests {
         let mut news = News::new(1, None, "a!b@c".into(), Wall(0), what);
         news.msgid = Some("m1".into());
         let mut caps = Caps::default();
-        assert_eq!(&**news.line(caps), b":a!b@c PRIVMSG #a :hi\r\n");
+        assert_eq!(news.line(caps).line(), b":a!b@c PRIVMSG #a :hi\r\n");
         caps.set(Caps::SERVER_TIME, true);
         caps.set(Caps::AWAY_NOTIFY, true);
-        assert_eq!(&**news.line(caps), b"@time=1970-01-01T00:00:00.000Z :a!b@c PRIVMSG #a :hi\r\n");
-        assert_eq!(news.line(caps).as_ptr(), news.line(caps).as_ptr());
+        assert_eq!(news.line(caps).line(), b"@time=1970-01-01T00:00:00.000Z :a!b@c PRIVMSG #a :hi\r\n");
+        assert_eq!(news.line(caps).line().as_ptr(), news.line(caps).line().as_ptr());
         caps.set(Caps::MESSAGE_TAGS, true);
         caps.set(Caps::SERVER_TIME, false);
-        assert_eq!(&**news.line(caps), b"@msgid=m1 :a!b@c PRIVMSG #a :hi\r\n");
+        assert_eq!(news.line(caps).line(), b"@msgid=m1 :a!b@c PRIVMSG #a :hi\r\n");
+        // So is its frame, from the same bytes.
+        let mut out = Output::new(sotong_session::Kind::Stream, sotong_session::Marks::default());
+        news.line(caps).put(true, &mut out);
+        assert_eq!(out.front(), Some(&b"\x81\x1f@msgid=m1 :a!b@c PRIVMSG #a :hi"[..]));
     }
+
 }

@@ -1,5 +1,6 @@
 //! What a chat allows and what it says of itself.
 use sotong_irc::names;
+use sotong_layers::proxy::Network;
 use sotong_session::Wall;
 use std::time::Duration;
 
@@ -26,11 +27,19 @@ pub struct ChatOptions {
     pub cloak_key: [u8; 32],
     /// How long a newcomer may be silent before it is taken for a person with a terminal, and greeted: 1 s.
     pub silence: Duration,
+    /// Whose pages may connect by WebSocket, beside those of the host that was asked for: each as a browser writes it
+    /// (`https://example.org`), or `*` for all.
+    pub allowed_origins: Vec<Box<str>>,
+    /// From where a connection may say whom it brings (the PROXY protocol): this machine.
+    pub proxy_allowed_from: Vec<Network>,
     /// Accounts, and who may have one.
     pub accounts: AccountOptions,
     /// Its limits.
     pub limits: ChatLimits,
 }
+
+/// The addresses of this machine.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
 impl Default for ChatOptions {
     fn default() -> Self {
@@ -45,6 +54,8 @@ impl Default for ChatOptions {
             created: Wall(0),
             cloak_key: [0; 32],
             silence: Duration::from_secs(1),
+            allowed_origins: Vec::new(),
+            proxy_allowed_from: LOOPBACK.iter().filter_map(|ip| ip.parse().ok()).collect(),
             accounts: AccountOptions::default(),
             limits: ChatLimits::default(),
         }

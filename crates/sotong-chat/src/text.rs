@@ -355,20 +355,19 @@ impl Person {
             if self.room.as_ref() == Some(room) {
                 self.room = None;
             }
-            let line = mail.news.text().clone();
-            cx.out.put(&line);
+            mail.news.text().put(false, cx.out);
             cx.out.put(b"* You are in no room now. /join #ROOM goes to one.\n");
             return Ok(());
         }
         if mail.news.from != Some(cx.me) {
             if is_shown {
-                News::put(mail.news.text(), cx.out);
+                mail.news.text().put(false, cx.out);
             }
             return Ok(());
         }
         // What he says to himself is heard; what he does is answered.
         let is_heard = is_shown && matches!(mail.news.what, What::Said { .. });
-        let line: &[u8] = if is_heard { mail.news.text() } else { b"" };
+        let line: &[u8] = if is_heard { mail.news.text().line() } else { b"" };
         self.answers.came(line, cx.out);
         self.leave_if_done(cx)
     }

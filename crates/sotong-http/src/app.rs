@@ -1,7 +1,7 @@
 //! What answers requests, and how it does.
 use crate::{Fields, Method, Request, Status, Version, date};
 use bytes::Bytes;
-use sotong_session::{Close, Cx, FileRange, Host, Kind, Way};
+use sotong_session::{Close, Cx, FileRange, Host, Kind, Stream, Way};
 
 /// What answers the requests of one connection, one after the other.
 ///
@@ -31,6 +31,10 @@ pub trait App {
     }
     /// The request that is under way comes to nothing: its body broke off, or its connection did.
     fn broken(&mut self, _host: &mut dyn Host<Self::Mail>) {}
+    /// The session that gets the connection after [`Next::Upgrade`].
+    fn upgrade(&mut self) -> Option<Box<dyn Stream<Mail = Self::Mail>>> {
+        None
+    }
     /// A request has been answered.
     fn answered(&mut self, _answered: &Answered) {}
     /// What came was no request, or broke off the one that is `under_way`, and was answered by the session itself.
@@ -48,6 +52,10 @@ pub enum Next {
     Body,
     /// Nothing is to be shown before mail has come, or room.
     Wait,
+    /// Another session answers this request and has the connection from now on: [`App::upgrade`] says which. It is shown the
+    /// request as it came. Only in answer to [`App::request`], and only where the session stands in a
+    /// [`Handover`](sotong_layers::Handover).
+    Upgrade,
     /// There is no answer, or no more of it: 500 where none has begun, and the connection ends.
     Break,
 }

@@ -4,14 +4,16 @@ use crate::{
     Version,
     app::{Answer, LAST, Progress},
 };
+use sotong_layers::{First, Successor};
 use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
 
 /// HTTP/1.1 over a byte stream, answered by an [`App`].
 ///
 /// One request is under way at a time. While it is, no input is taken: what a client has sent ahead waits in its socket, so
 /// that pipelined requests cost no memory and are answered in order.
-#[derive(Debug)]
-pub struct Http<A> {
+///
+/// In a [`Handover`](sotong_layers::Handover) it gives the connection away where the application says so ([`Next::Upgrade`]).
+pub struct Http<A: App> {
     app: A,
     limits: HttpLimits,
     state: State,
@@ -22,6 +24,8 @@ pub struct Http<A> {
     began: Moment,
     /// The server leaves when this answer is complete.
     stopping: bool,
+    /// Who gets the connection.
+    next: Option<Successor<A::Mail>>,
 }
 
 /// What the session is at.
@@ -39,6 +43,8 @@ enum State {
     Answering { until: Option<Moment> },
     /// The answer is complete, and the rest of a body that nobody wanted is read away.
     Unwanted,
+    /// Another session has the connection.
+    Upgraded,
     /// Everything has been said.
     Over,
 }
@@ -97,6 +103,7 @@ impl<A: App> Http<A> {
             },
             began: Moment::START,
             stopping: false,
+            next: None,
         }
     }
     /// Who answers.
@@ -111,7 +118,7 @@ impl<A: App> Http<A> {
     fn read(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, A::Mail>) -> Result<(), Close> {
         while !input.bytes().is_empty() && cx.takes(self.wants()) {
             match self.state {
-                State::New | State::Answering { .. } => return Ok(()),
+                State::New | State::Answering { .. } | State::Upgraded => return Ok(()),
                 State::Over => input.take_all(),
                 State::Idle { .. } | State::Head { .. } => match self.scanner.scan(input.bytes(), &self.limits) {
                     Err(fault) => return self.refuse(fault, cx),
@@ -150,7 +157,11 @@ impl<A: App> Http<A> {
         };
         self.state = State::Answering { until: None };
         let next = self.app.request(&request, &mut Reply { cx, answer: &mut self.answer });
-        self.go_on(next, cx)
+        self.go_on(next, cx)?;
+        if let Some(next) = &mut self.next {
+            next.early = head.to_vec();
+        }
+        Ok(())
     }
     fn read_body(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, A::Mail>) -> Result<(), Close> {
         let part = match self.body.decoder.next(input.bytes()) {
@@ -187,6 +198,12 @@ impl<A: App> Http<A> {
                     self.body.hold(cx.now);
                     let is_silent = self.answer.progress == Progress::Nothing;
                     self.state = State::Answering { until: is_silent.then(|| cx.now + self.limits.answer_time) };
+                    return Ok(());
+                }
+                Next::Upgrade => {
+                    let Some(session) = self.app.upgrade() else { return self.refuse(Fault::Broken, cx) };
+                    self.next = Some(Successor { session, early: Vec::new(), through: None });
+                    self.state = State::Upgraded;
                     return Ok(());
                 }
                 Next::Break => {
@@ -295,14 +312,14 @@ impl<A: App> Http<A> {
             State::Head { .. } => self.refuse(Fault::HeadSlow, cx),
             State::Body | State::Unwanted => self.refuse(Fault::BodySlow, cx),
             State::Answering { .. } => self.refuse(Fault::AnswerSlow, cx),
-            State::New | State::Over => Ok(()),
+            State::New | State::Upgraded | State::Over => Ok(()),
         }
     }
     /// The peer says no more.
     fn end(&mut self, cx: &mut Cx<'_, A::Mail>) -> Result<(), Close> {
         match self.state {
             // A client may half-close behind its last request; it gets all of the answer.
-            State::New | State::Idle { .. } | State::Over => {
+            State::New | State::Idle { .. } | State::Upgraded | State::Over => {
                 self.state = State::Over;
                 cx.out.finish();
                 Ok(())
@@ -320,7 +337,12 @@ impl<A: App> Http<A> {
     }
     fn stop(&mut self) -> Result<(), Close> {
         match self.state {
-            State::New | State::Idle { .. } | State::Head { .. } | State::Unwanted | State::Over => Err(Close::Stop),
+            State::New
+            | State::Idle { .. }
+            | State::Head { .. }
+            | State::Unwanted
+            | State::Upgraded
+            | State::Over => Err(Close::Stop),
             State::Body | State::Answering { .. } => {
                 self.stopping = true;
                 self.answer.keeps = false;
@@ -342,7 +364,12 @@ impl<A: App> Http<A> {
                 let next = self.app.drained(&mut Reply { cx, answer: &mut self.answer });
                 self.go_on(next, cx)
             }
-            State::New | State::Head { .. } | State::Body | State::Unwanted | State::Over => Ok(()),
+            State::New
+            | State::Head { .. }
+            | State::Body
+            | State::Unwanted
+            | State::Upgraded
+            | State::Over => Ok(()),
         }
     }
 }
@@ -374,7 +401,7 @@ impl<A: App> Session for Http<A> {
 
     fn wants(&self) -> Wants {
         let (input, deadline) = match self.state {
-            State::New => (Pace::Hold, None),
+            State::New | State::Upgraded => (Pace::Hold, None),
             State::Answering { until } => (Pace::Hold, until),
             State::Idle { until } => (Pace::WhileRoom, until),
             State::Head { until } => (Pace::WhileRoom, Some(until)),
@@ -386,3 +413,8 @@ impl<A: App> Session for Http<A> {
 }
 
 impl<A: App> Stream for Http<A> {}
+impl<A: App> First for Http<A> {
+    fn successor(&mut self) -> Option<Successor<A::Mail>> {
+        self.next.take()
+    }
+}

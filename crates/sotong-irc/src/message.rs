@@ -23,8 +23,8 @@ pub enum ParseError {
     /// It is not UTF-8.
     #[error("the line is not UTF-8")]
     NotUtf8,
-    /// It has a NUL or a CR inside.
-    #[error("the line has a NUL or a CR in it")]
+    /// It has a NUL, a CR or an LF inside.
+    #[error("the line has a NUL, a CR or an LF in it")]
     Control,
     /// There is no command in it.
     #[error("the line has no command")]
@@ -41,7 +41,7 @@ impl<'a> Message<'a> {
         if has_too_much(line) {
             return Err(ParseError::TooLong);
         }
-        if memchr::memchr2(b'\0', b'\r', line).is_some() {
+        if memchr::memchr3(b'\0', b'\r', b'\n', line).is_some() {
             return Err(ParseError::Control);
         }
         let mut rest = std::str::from_utf8(line).map_err(|_| ParseError::NotUtf8)?;
@@ -136,6 +136,7 @@ mod tests {
             (b"PRIVMSG a :\xff", ParseError::NotUtf8),
             (b"PRIVMSG a :b\0c", ParseError::Control),
             (b"PRIVMSG a :b\rQUIT", ParseError::Control),
+            (b"PRIVMSG a :b\nQUIT", ParseError::Control),
         ] {
             assert_eq!(Message::parse(line), Err(why), "{}", line.escape_ascii());
         }

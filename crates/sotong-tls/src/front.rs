@@ -2,7 +2,6 @@
 use crate::{MaybeTls, Secure};
 use sotong_layers::{Choice, Chooser, Handover, Sniff, SniffLimits};
 use sotong_session::{Address, Close, Cx, Event, Host, Service, Session, Stream, Wants, Way};
-use std::time::Duration;
 
 /// Speaks TLS for a service where the address asks for it; at the other addresses, where the client does: its first byte
 /// tells. A client that says nothing for as long as a handshake may take gets the service as it is.
@@ -12,16 +11,6 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Front<S> {
     secure: Secure<S>,
-    greets: Option<Greets<S>>,
-}
-
-/// Who gets those who wait to be spoken to, where the service has something to say to them.
-#[derive(Clone, Debug)]
-pub struct Greets<S> {
-    /// How long a client is silent until it is taken for one that waits; less than for a handshake.
-    pub after: Duration,
-    /// The service for them.
-    pub service: S,
 }
 
 /// The mail of a service's sessions.
@@ -30,12 +19,7 @@ type Mail<S> = <<S as Service>::Session as Session>::Mail;
 impl<S> Front<S> {
     /// Takes in clients of either kind; `secure` speaks TLS to those who do.
     pub fn new(secure: Secure<S>) -> Self {
-        Self { secure, greets: None }
-    }
-    /// Gives those who are silent for a while to another service than those who speak.
-    #[must_use]
-    pub fn greeting(self, greets: Option<Greets<S>>) -> Self {
-        Self { greets, ..self }
+        Self { secure }
     }
 }
 
@@ -51,12 +35,10 @@ where
         if way.asks_tls {
             return self.secure.open(way).map(|session| Fronted(Kind::Asked(session)));
         }
-        let silent = self.greets.as_ref().map(|greets| greets.service.clone());
-        let either = Either { secure: self.secure.clone(), silent, way: way.clone() };
-        // Whoever says nothing is no more in a hurry than at a TLS port, unless he waits to be spoken to.
+        let either = Either { secure: self.secure.clone(), way: way.clone() };
+        // Whoever says nothing is no more in a hurry than at a TLS port.
         let time = self.secure.limits().handshake;
-        let silence = self.greets.as_ref().map_or(time, |greets| greets.after.min(time));
-        let limits = SniffLimits { silence, choice: time, ..SniffLimits::default() };
+        let limits = SniffLimits { silence: time, choice: time, ..SniffLimits::default() };
         Ok(Fronted(Kind::Told(Box::new(Handover::new(Sniff::new(either, limits))))))
     }
     fn lost(&self, who: Address, host: &mut dyn Host<Mail<S>>) {
@@ -107,7 +89,6 @@ where
 /// Chooses by the first byte: that of a TLS record, which no request begins with, or any other.
 struct Either<S> {
     secure: Secure<S>,
-    silent: Option<S>,
     way: Way,
 }
 
@@ -123,10 +104,6 @@ where
         let session = self.secure.service().open(&self.way)?;
         Ok(if is_tls { Box::new(self.secure.protect(session)?) } else { Box::new(session) })
     }
-    fn silent(&self) -> Result<Box<dyn Stream<Mail = Mail<S>>>, Close> {
-        let service = self.silent.as_ref().unwrap_or(self.secure.service());
-        Ok(Box::new(service.open(&self.way)?))
-    }
 }
 
 impl<S> Chooser for Either<S>
@@ -140,7 +117,7 @@ where
         Choice::Chosen(session.unwrap_or_else(|why| Box::new(Refused { why, mail: std::marker::PhantomData })))
     }
     fn silent(&self) -> Box<dyn Stream<Mail = Mail<S>>> {
-        self.silent().unwrap_or_else(|why| Box::new(Refused { why, mail: std::marker::PhantomData }))
+        self.session(false).unwrap_or_else(|why| Box::new(Refused { why, mail: std::marker::PhantomData }))
     }
 }
 

@@ -70,7 +70,7 @@ mod layer;
 mod limits;
 mod service;
 
-pub use front::{Front, Fronted, Greets};
+pub use front::{Front, Fronted};
 pub use handshakes::{HANDSHAKES_MAX, Handshakes};
 pub use layer::Tls;
 pub use limits::TlsLimits;

@@ -18,14 +18,14 @@ use crate::{
     caps::Caps,
     flood::Bucket,
     hall::{Hall, Teller, Who},
-    news::{Letter, Mail, News, Told, What},
+    news::{Letter, Mail, Told, What},
     options::cut,
     seats::Seats,
 };
 pub(crate) use answers::Answers;
 use register::Newcomer;
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
-use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Topic, Wants, Way};
+use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
 use std::{fmt::Display, sync::Arc};
 use waits::Waiting;
 
@@ -48,6 +48,8 @@ pub(crate) struct Client {
     /// Where it is from, as others are shown it.
     host: Box<str>,
     is_secure: bool,
+    /// It comes by WebSocket: each message is a line.
+    is_framed: bool,
     /// When it has been silent for too long: to be asked whether it is there, or, where that has been done, to be cut off.
     due: Moment,
     is_asked: bool,
@@ -95,6 +97,7 @@ impl Client {
             resume: None,
             host: "".into(),
             is_secure: false,
+            is_framed: false,
             due: Moment::START,
             is_asked: false,
             skips: false,
@@ -106,6 +109,7 @@ impl Client {
     fn open(&mut self, way: &Way, cx: &Cx<'_, Mail>) {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
+        self.is_framed = way.wire == Wire::Records;
         self.chat.hall().newcomers.insert(cx.me);
         self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options().limits.registration)));
     }
@@ -113,6 +117,11 @@ impl Client {
     // Input.
 
     fn input(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if self.is_framed {
+            let result = self.record(input.bytes(), cx);
+            input.take_all();
+            return result;
+        }
         while cx.takes(self.wants()) {
             let Some(end) = memchr::memchr(b'\n', input.bytes()) else {
                 if input.bytes().len() > UNFINISHED_BYTES_MAX {
@@ -134,6 +143,11 @@ impl Client {
             result?;
         }
         Ok(())
+    }
+    /// A message of WebSocket: one line, which needs no end.
+    fn record(&mut self, record: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let line = record.strip_suffix(b"\n").unwrap_or(record);
+        self.line(line, cx)
     }
     fn line(&mut self, line: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         let options = self.chat.options();
@@ -175,7 +189,7 @@ impl Client {
             ParseError::TooLong => talk.reply(numeric::ERR_INPUTTOOLONG, &[], "Input line was too long"),
             ParseError::NotUtf8 => talk.fail("*", "INVALID_UTF8", "Your line was not taken: it is not UTF-8"),
             ParseError::Control => {
-                talk.reply(numeric::ERR_UNKNOWNERROR, &[&"*"], "There is a NUL or a CR in that line");
+                talk.reply(numeric::ERR_UNKNOWNERROR, &[&"*"], "There is a NUL, a CR or an LF in that line");
             }
             ParseError::NoCommand => {}
         }
@@ -220,13 +234,13 @@ impl Client {
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         let is_told = is_shown && mail.news.is_for(self.caps, mail.news.by == Some(self.who));
         if mail.news.from == Some(cx.me) {
-            let line: &[u8] = if is_told { mail.news.line(self.caps) } else { b"" };
+            let line: &[u8] = if is_told { mail.news.line(self.caps).line() } else { b"" };
             self.answers.came(line, cx.out);
             self.turn_pages(cx);
             return self.leave_if_done(cx);
         }
         if is_told {
-            News::put(mail.news.line(self.caps), cx.out);
+            mail.news.line(self.caps).put(self.is_framed, cx.out);
             if let (What::Joined { .. }, Some(room)) = (&mail.news.what, mail.room)
                 && mail.news.by == Some(self.who)
             {
@@ -355,6 +369,7 @@ impl Session for Client {
     }
 }
 impl Stream for Client {}
+impl Records for Client {}
 
 /// What others are told of somebody who went without a word.
 pub(crate) fn reason(why: &Close) -> &'static str {

@@ -369,7 +369,7 @@ impl Site {
     }
     fn taken(&mut self, taking: Taking, next: Next, reply: &mut Reply<'_, '_, Mail>) -> Next {
         match next {
-            Next::Done | Next::Break => taking.abandon(reply.cx.host),
+            Next::Done | Next::Upgrade | Next::Break => taking.abandon(reply.cx.host),
             Next::Take(_) | Next::Body | Next::Wait => self.work = Work::Taking(taking),
         }
         next

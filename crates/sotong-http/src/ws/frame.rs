@@ -39,7 +39,7 @@ impl Opcode {
             _ => return None,
         })
     }
-    fn number(self) -> u8 {
+    pub(super) fn number(self) -> u8 {
         match self {
             Self::Continuation => 0,
             Self::Text => 1,

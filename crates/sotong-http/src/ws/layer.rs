@@ -57,6 +57,12 @@ impl Role {
             Self::Client(_) => Side::Client,
         }
     }
+    fn speaks_lines(&self) -> bool {
+        match self {
+            Self::Server(options) => options.lines,
+            Self::Client(_) => false,
+        }
+    }
     fn limits(&self) -> &WsLimits {
         match self {
             Self::Server(options) => &options.limits,
@@ -116,7 +122,7 @@ impl<S: Records> WebSocket<S> {
             stage: Stage::New,
             reader: Reader::new(role.side(), role.limits(), false),
             writer: Writer::new(role.side()),
-            scratch: Output::new(Leads::Records, Marks::default()),
+            scratch: Output::new(if role.speaks_lines() { Leads::Stream } else { Leads::Records }, Marks::default()),
             took: false,
             full: false,
             ours: OurEnd::Open,
@@ -309,6 +315,8 @@ impl<S: Records> WebSocket<S> {
         let is_last = result.is_err() || self.scratch.is_finished();
         if self.ours == OurEnd::Closed {
             self.scratch.clear();
+        } else if self.role.speaks_lines() {
+            self.writer.send_lines(&mut self.scratch, cx);
         } else if self.writer.send(&mut self.scratch, cx, is_last).is_err() {
             self.say_close(Some(Code::GOING_AWAY), "", cx);
             return result.and(Err(Close::Protocol(NOT_TEXT.into())));

@@ -24,4 +24,4 @@ pub use limits::WsLimits;
 pub use reader::{Control, Item, Kind, Reader};
 pub use server::{Origins, Refusal, ServerOptions, asks_upgrade};
 pub use service::{MaybeWs, Sockets};
-pub use writer::Speech;
+pub use writer::{FRAMED, Speech};

@@ -20,6 +20,10 @@ pub struct ServerOptions {
     pub protocols: Vec<(Box<str>, Speech)>,
     /// What messages are where no subprotocol was agreed on.
     pub speech: Speech,
+    /// Whether the session inside speaks lines: each that it says leaves as a message without its end, and no record needs a
+    /// cut. What begins with the first byte of a whole frame is one already ([`FRAMED`](super::FRAMED)): who tells many the
+    /// same frames it once. Off.
+    pub lines: bool,
     /// Whether messages may be compressed (RFC 7692), each on its own: off. A compressed message costs the processor many
     /// times what a plain one does.
     pub deflate: bool,
@@ -34,6 +38,7 @@ impl Default for ServerOptions {
             origins: Origins::default(),
             protocols: Vec::new(),
             speech: Speech::AS_HEARD,
+            lines: false,
             deflate: false,
             limits: WsLimits::default(),
         }
@@ -41,10 +46,12 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// The subprotocols of IRC, `text.ircv3.net` and `binary.ircv3.net`; text without one.
+    /// The subprotocols of IRC, `text.ircv3.net` and `binary.ircv3.net`; text without one. Messages of the other kind are taken,
+    /// too: the line in them is judged all the same. For a session of lines.
     pub fn irc() -> Self {
-        let protocols = vec![("text.ircv3.net".into(), Speech::TEXT), ("binary.ircv3.net".into(), Speech::BINARY)];
-        Self { protocols, speech: Speech::TEXT, ..Self::default() }
+        let (text, binary) = (Speech { takes: None, ..Speech::TEXT }, Speech { takes: None, ..Speech::BINARY });
+        let protocols = vec![("text.ircv3.net".into(), text), ("binary.ircv3.net".into(), binary)];
+        Self { protocols, speech: text, lines: true, ..Self::default() }
     }
 }
 

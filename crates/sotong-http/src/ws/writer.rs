@@ -32,6 +32,22 @@ impl Speech {
     }
 }
 
+/// What a whole text message of a server begins with; no line of UTF-8 does. So a session of lines
+/// ([`ServerOptions::lines`](super::ServerOptions::lines)) may say a frame for a line, whether its peer hears text or binary.
+pub const FRAMED: u8 = FIN | 1;
+const FIN: u8 = 0x80;
+
+/// The length of the frame at the front, if it is one.
+fn frame_len(bytes: &[u8]) -> Option<usize> {
+    if *bytes.first()? != FRAMED {
+        return None;
+    }
+    let (header, at) = Header::read(bytes, Side::Client, false).ok()??;
+    let len = at.checked_add(usize::try_from(header.len).ok()?)?;
+    debug_assert!(len <= bytes.len(), "a frame is said whole");
+    (len <= bytes.len()).then_some(len)
+}
+
 /// What was to be sent as text is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotText;
@@ -90,6 +106,63 @@ impl Writer {
             }
         }
         Ok(())
+    }
+    /// Sends everything in `scratch` as lines, each as a message without its end; frames go as they are, but for their
+    /// opcode, which is this connection's. A server's side alone: nothing is masked.
+    pub(super) fn send_lines<M>(&mut self, scratch: &mut Output, cx: &mut Cx<'_, M>) {
+        let opcode = match self.speech.says.unwrap_or(self.heard) {
+            Kind::Text => Opcode::Text,
+            Kind::Binary => Opcode::Binary,
+        };
+        // A line may begin in one piece and end in another.
+        let mut begun = Vec::new();
+        while let Some(piece) = scratch.pop() {
+            match piece {
+                Piece::Bytes(bytes) => self.put_lines(opcode, bytes, &mut begun, cx),
+                Piece::Shared(bytes) if begun.is_empty() && frame_len(&bytes) == Some(bytes.len()) => {
+                    cx.out.put(&[FIN | opcode.number()]);
+                    cx.out.share(bytes.slice(1..));
+                }
+                Piece::Shared(bytes) => self.put_lines(opcode, &bytes, &mut begun, cx),
+                Piece::Cut => {}
+                Piece::File(_) => debug_assert!(false, "a file range only enters an output that leads to a socket"),
+            }
+        }
+        if !begun.is_empty() {
+            self.put_line(opcode, &begun, cx);
+        }
+    }
+    fn put_lines<M>(&self, opcode: Opcode, mut bytes: &[u8], begun: &mut Vec<u8>, cx: &mut Cx<'_, M>) {
+        while !bytes.is_empty() {
+            if begun.is_empty()
+                && let Some(len) = frame_len(bytes)
+            {
+                cx.out.render(|to| {
+                    to.push(FIN | opcode.number());
+                    to.extend_from_slice(&bytes[1..len]);
+                });
+                bytes = &bytes[len..];
+                continue;
+            }
+            let Some(end) = memchr::memchr(b'\n', bytes) else { return begun.extend_from_slice(bytes) };
+            if begun.is_empty() {
+                self.put_line(opcode, &bytes[..end], cx);
+            } else {
+                begun.extend_from_slice(&bytes[..end]);
+                self.put_line(opcode, begun, cx);
+                begun.clear();
+            }
+            bytes = &bytes[end + 1..];
+        }
+    }
+    /// One line, whose LF has been taken away.
+    fn put_line<M>(&self, opcode: Opcode, line: &[u8], cx: &mut Cx<'_, M>) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let small = if self.deflates_from.is_some_and(|least| line.len() >= least) { deflate(line) } else { None };
+        let payload = small.as_deref().unwrap_or(line);
+        let header =
+            Header { fin: true, compressed: small.is_some(), opcode, key: self.key(cx), len: payload.len() as u64 };
+        cx.out.render(|to| write(&header, payload, to));
     }
     /// Whether the record at the front is text, or goes on with one.
     fn goes_on_as_text(&mut self, scratch: &Output, fin: bool) -> bool {

@@ -1,23 +1,21 @@
 //! `sotong chat`: IRC and plain text in the same rooms, on one port.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use sotong_chat::{ChatOptions, ChatService};
+use sotong_chat::{ChatOptions, ChatService, Entrance, TlsEntrance};
 use sotong_session::Wall;
-use sotong_tls::Greets;
 
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::cli::{CHAT_ADDRESS, Chat, ChatFlags};
 use crate::commands::password;
 use crate::commands::serve::{self, FrontDoor};
+use crate::commands::serve_tls::Tls;
 use crate::config::{self, Config, example};
 use crate::console::Console;
 use crate::failure::{Failure, ReadProblem, Usage};
 
-/// A person with a terminal waits for the server to speak; whoever speaks TLS does so at once.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Opens a chat until a signal comes.
 pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
@@ -69,8 +67,15 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     });
     let front = if speaks_tls || serve.tls.has_certificate() { FrontDoor::Both } else { FrontDoor::Plain };
     let service = ChatService::new(options);
-    let greets = Greets { after: SILENCE, service: service.for_the_silent() };
-    serve::run_streams("chat", &serve, (front, Some(greets)), service, Vec::new(), console)
+    let entrance = |tls: Option<&Tls>| {
+        let tls = tls.map(|tls| TlsEntrance { secure: tls.secure(()), required: false });
+        service.with_entrances(vec![Entrance { tls, ..Entrance::default() }])
+    };
+    let result = serve::run_whole("chat", &serve, front, entrance, Vec::new(), console);
+    for (limit, count) in service.counters() {
+        tracing::info!(service = "chat", limit, count, "limit reached");
+    }
+    result
 }
 
 /// What the flags say, where there is no file.

@@ -12,7 +12,7 @@ mod models;
 mod password;
 mod secure;
 pub(crate) mod serve;
-mod serve_tls;
+pub(crate) mod serve_tls;
 mod show_cert;
 mod web;
 mod ws;

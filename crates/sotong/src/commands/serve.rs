@@ -16,7 +16,7 @@ use sotong_net::passed::take_passed;
 use sotong_net::signals::{Renew, Stage, Stop, catch_hangup, catch_signals};
 use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, Stream, Way};
 use sotong_shard::Mail;
-use sotong_tls::{Front, Greets};
+use sotong_tls::Front;
 
 use super::serve_tls::Tls;
 use crate::catalogue::{Catalogue, text};
@@ -60,7 +60,7 @@ where
 pub(crate) fn run_streams<S>(
     name: &'static str,
     args: &Serve,
-    (front, greets): (FrontDoor, Option<Greets<S>>),
+    front: FrontDoor,
     service: S,
     desks: Vec<Plan<Mail<S>>>,
     console: &Console,
@@ -69,6 +69,69 @@ where
     S: Service + Sync,
     S::Session: Stream,
 {
+    let (model, server) = open_streams::<S>(name, args, front, console)?;
+    let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
+    match (&server.tls, args.idle) {
+        (None, None) => server.run(|bound, options, stop| {
+            sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+        }),
+        (None, Some(_)) => {
+            let service = Idle { service, limits };
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+        (Some(tls), _) if front == FrontDoor::Both => {
+            let service = Front::new(tls.secure(Idle { service, limits }));
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+        (Some(tls), _) => {
+            let service = tls.secure(Idle { service, limits });
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+    }
+}
+
+/// The same for a service that speaks TLS itself, where it is told how.
+pub(crate) fn run_whole<S>(
+    name: &'static str,
+    args: &Serve,
+    front: FrontDoor,
+    service: impl FnOnce(Option<&Tls>) -> S,
+    desks: Vec<Plan<Mail<S>>>,
+    console: &Console,
+) -> Result<(), Failure>
+where
+    S: Service + Sync,
+    S::Session: Stream,
+{
+    let (model, server) = open_streams::<S>(name, args, front, console)?;
+    let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
+    let service = service(server.tls.as_ref());
+    match args.idle {
+        None => server.run(|bound, options, stop| {
+            sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+        }),
+        Some(_) => {
+            let service = Idle { service, limits };
+            server.run(|bound, options, stop| {
+                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
+            })
+        }
+    }
+}
+
+/// Listens for a service that is right over streams alone.
+fn open_streams<'a, S: Service>(
+    name: &'static str,
+    args: &'a Serve,
+    front: FrontDoor,
+    console: &'a Console,
+) -> Result<(drivers::Model, Server<'a>), Failure> {
     let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
     model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
     if let Some(at) = addresses(args)?.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
@@ -86,31 +149,7 @@ where
         let address = socket.endpoint().to_string();
         return Err(Failure::StreamsOnly { service: name, address });
     }
-    let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
-    match (&server.tls, args.idle) {
-        (None, None) => server.run(|bound, options, stop| {
-            sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
-        }),
-        (None, Some(_)) => {
-            let service = Idle { service, limits };
-            server.run(|bound, options, stop| {
-                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
-            })
-        }
-        (Some(tls), _) if front == FrontDoor::Both => {
-            let greets = greets.map(|Greets { after, service }| Greets { after, service: Idle { service, limits } });
-            let service = Front::new(tls.secure(Idle { service, limits })).greeting(greets);
-            server.run(|bound, options, stop| {
-                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
-            })
-        }
-        (Some(tls), _) => {
-            let service = tls.secure(Idle { service, limits });
-            server.run(|bound, options, stop| {
-                sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
-            })
-        }
-    }
+    Ok((model, server))
 }
 
 /// What is spoken at an address that does not ask for TLS.

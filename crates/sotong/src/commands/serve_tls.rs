@@ -19,7 +19,7 @@ use crate::console::Console;
 use crate::failure::{self, Failure, Usage};
 
 /// What a server shows at its `tls://` addresses.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     reloadable: Arc<Reloadable>,
     /// The certificates, and who they are for.
     shown: Vec<Shown>,
@@ -82,7 +82,7 @@ impl Tls {
     }
 
     /// Speaks TLS for `service`.
-    pub(super) fn secure<S>(&self, service: S) -> Secure<S> {
+    pub(crate) fn secure<S>(&self, service: S) -> Secure<S> {
         Secure::new(service, self.configs(), self.limits).counted_by(self.handshakes.clone())
     }
 

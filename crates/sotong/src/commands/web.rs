@@ -61,14 +61,14 @@ pub(crate) fn run(mut args: Web, console: &Console) -> Result<(), Failure> {
             let pages = Lang::ALL.into_iter().map(page).collect();
             // Without a folder nobody looks for files or takes them.
             let desks = vec![desk(0, Vec::new()), desk(0, Vec::new()), hashing(passwords)];
-            serve::run_streams("web", &args.serve, (front, None), SiteService::hello(options, pages), desks, console)
+            serve::run_streams("web", &args.serve, front, SiteService::hello(options, pages), desks, console)
         }
         Some(folder) => {
             let root = Beneath::open(Path::new(&folder)).map_err(|why| Failure::Folder { path: folder, why })?;
             let shelf = Arc::new(Shelf::new(ShelfLimits::default()));
             let mut desks = filing(&args.site, &options, &Arc::new(root), &shelf);
             desks.push(hashing(passwords));
-            serve::run_streams("web", &args.serve, (front, None), SiteService::new(options, shelf), desks, console)
+            serve::run_streams("web", &args.serve, front, SiteService::new(options, shelf), desks, console)
         }
     };
     if let Some(logger) = logger {
