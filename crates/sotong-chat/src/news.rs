@@ -282,5 +282,4 @@ mod tests {
         news.line(caps).put(true, &mut out);
         assert_eq!(out.front(), Some(&b"\x81\x1f@msgid=m1 :a!b@c PRIVMSG #a :hi"[..]));
     }
-
 }

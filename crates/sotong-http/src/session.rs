@@ -337,12 +337,9 @@ impl<A: App> Http<A> {
     }
     fn stop(&mut self) -> Result<(), Close> {
         match self.state {
-            State::New
-            | State::Idle { .. }
-            | State::Head { .. }
-            | State::Unwanted
-            | State::Upgraded
-            | State::Over => Err(Close::Stop),
+            State::New | State::Idle { .. } | State::Head { .. } | State::Unwanted | State::Upgraded | State::Over => {
+                Err(Close::Stop)
+            }
             State::Body | State::Answering { .. } => {
                 self.stopping = true;
                 self.answer.keeps = false;
@@ -364,12 +361,7 @@ impl<A: App> Http<A> {
                 let next = self.app.drained(&mut Reply { cx, answer: &mut self.answer });
                 self.go_on(next, cx)
             }
-            State::New
-            | State::Head { .. }
-            | State::Body
-            | State::Unwanted
-            | State::Upgraded
-            | State::Over => Ok(()),
+            State::New | State::Head { .. } | State::Body | State::Unwanted | State::Upgraded | State::Over => Ok(()),
         }
     }
 }
