@@ -16,7 +16,6 @@ use crate::config::{self, Config, example};
 use crate::console::Console;
 use crate::failure::{Failure, ReadProblem, Usage};
 
-
 /// Opens a chat until a signal comes.
 pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     let Chat { mut serve, chat: flags } = args;
