@@ -17,6 +17,14 @@ pub(crate) struct Line {
 /// The header of a server's frame of up to 64 KiB (RFC 6455 §5.2): type, length, and the length again where it is long.
 pub(crate) const HEADER_BYTES: usize = 4;
 
+/// The line with its end.
+impl std::ops::Deref for Line {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.line()
+    }
+}
+
 impl Line {
     pub(crate) fn new(render: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut bytes = Vec::with_capacity(128);
