@@ -38,6 +38,7 @@ mod flood;
 mod hall;
 mod line;
 mod listener;
+mod log;
 mod news;
 mod options;
 mod page;

@@ -179,9 +179,31 @@ impl News {
             _ => true,
         }
     }
+    /// Bytes of its words.
+    pub(crate) fn words(&self) -> usize {
+        match &self.what {
+            What::Said { to, text, .. } => to.len() + text.len(),
+            _ => 0,
+        }
+    }
     /// The line, in the form that a client with these capabilities gets.
     pub(crate) fn line(&self, caps: Caps) -> &Line {
         self.form(caps.form(), || Line::new(|line| self.render(caps, line)))
+    }
+    /// The line, for somebody who was not there: he sees when it was said, if only among the words.
+    pub(crate) fn missed_line(&self, caps: Caps) -> Vec<u8> {
+        match &self.what {
+            What::Said { verb, to, text } if !caps.has(Caps::SERVER_TIME) && !text.starts_with('\u{1}') => {
+                let text = format!("[{}] {text}", time_tag(self.at)).into();
+                let what = What::Said { verb: *verb, to: Arc::clone(to), text };
+                let mut news = Self::new(self.place, None, Arc::clone(&self.source), self.at, what);
+                news.account.clone_from(&self.account);
+                news.msgid.clone_from(&self.msgid);
+                news.tags.clone_from(&self.tags);
+                news.line(caps).to_vec()
+            }
+            _ => self.line(caps).to_vec(),
+        }
     }
     /// What a person with a terminal is told; nothing for much of it.
     pub(crate) fn text(&self) -> &Line {

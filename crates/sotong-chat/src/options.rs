@@ -207,6 +207,10 @@ pub struct ChatLimits {
     pub monitor_max: usize,
     /// Nicks remembered for WHOWAS: 100.
     pub whowas_max: usize,
+    /// Messages kept of a room for those who come back: 10,000. They are kept in memory, and where somebody is always on.
+    pub log_messages_max: usize,
+    /// Bytes of all that is kept so: 64 MiB. The oldest goes first.
+    pub log_bytes_max: usize,
     /// Commands whose answers wait for something that is under way: 64. Then no more is read.
     pub held_answers_max: usize,
     /// A person with a terminal gives a name within 60 s.
@@ -245,6 +249,8 @@ impl Default for ChatLimits {
             rooms_max: 100,
             monitor_max: 100,
             whowas_max: 100,
+            log_messages_max: 10_000,
+            log_bytes_max: 64 << 20,
             held_answers_max: 64,
             name_time: Duration::from_secs(60),
             name_tries_max: 5,

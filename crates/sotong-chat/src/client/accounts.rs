@@ -1,12 +1,27 @@
 //! What logging in does to a client.
-use super::{Stage, Talk};
-use crate::news::{News, What};
+use super::{Stage, Talk, pages::Page};
+use crate::{
+    hall::Again,
+    log::Shelf,
+    news::{News, What},
+};
 use sotong_session::Topic;
 use std::sync::Arc;
 
 impl Talk<'_, '_> {
+    /// Tells a client of the rooms that its owner is in already, and what he has missed there.
+    pub(super) fn come_back(&mut self, again: &Again) {
+        for (room, stay) in &again.stays {
+            self.take_part(*room, *stay);
+        }
+        for (shelf, from) in &again.missed {
+            let room = if let Shelf::Room(id) = shelf { self.hall.room_by(*id) } else { None };
+            let page = Page::missed(*shelf, room.map(|room| &*room.name), (*from, again.until), self.nick());
+            self.client.answers.page(page);
+        }
+    }
     /// Tells a client of a room that its owner is in already, as if it had joined it now.
-    pub(super) fn take_part(&mut self, id: Topic, stay: u64) {
+    fn take_part(&mut self, id: Topic, stay: u64) {
         let (Some(room), Some(user)) = (self.hall.room_by(id), self.hall.user(self.client.who)) else { return };
         let what = What::Joined { room: Arc::clone(&room.name), real: Arc::clone(&user.real), stay };
         let mut news = News::new(0, None, Arc::clone(&user.source), self.cx.wall, what);

@@ -3,6 +3,7 @@ use super::who::{Fields, who_line};
 use crate::{
     caps::Caps,
     hall::{Hall, Room, Who},
+    log::Shelf,
 };
 use sotong_irc::{Encoder, mask, names, numeric};
 use sotong_session::{Topic, Wall};
@@ -35,12 +36,60 @@ enum What {
         fields: Option<Fields>,
         after: String,
     },
+    Missed(Missed),
     WhoRoom {
         room: Topic,
         shown: Box<str>,
         fields: Option<Fields>,
         after: Option<Who>,
     },
+}
+
+/// What somebody has missed, who has come back.
+#[derive(Debug)]
+struct Missed {
+    shelf: Shelf<Who>,
+    /// The room it was said in; none where it was said to him alone.
+    room: Option<Box<str>>,
+    /// The place of what was written last.
+    after: u64,
+    until: u64,
+    has_begun: bool,
+}
+
+impl Missed {
+    /// In a room it is one batch (IRCv3 chathistory), where the client knows batches.
+    fn next(&mut self, hall: &Hall, caps: Caps, lines: &mut Vec<u8>) -> bool {
+        let batch = self.room.as_deref().filter(|_| caps.has(Caps::BATCH));
+        let tail = hall.tail(self.shelf, self.after).take_while(|news| news.place <= self.until);
+        let Some(news) = tail.into_iter().find(|news| news.is_for(caps, false)) else {
+            if batch.is_some() && self.has_begun {
+                Encoder::new(lines).source(&hall.server).word("BATCH").word("-missed").end();
+            }
+            return true;
+        };
+        self.after = news.place;
+        if let Some(room) = batch {
+            if !std::mem::replace(&mut self.has_begun, true) {
+                let encoder = Encoder::new(lines).source(&hall.server).word("BATCH").word("+missed");
+                encoder.word("chathistory").word(room).end();
+            }
+            lines.extend_from_slice(b"@batch=missed");
+        }
+        let line = news.missed_line(caps);
+        match (line.strip_prefix(b"@"), batch) {
+            (Some(tagged), Some(_)) => {
+                lines.push(b';');
+                lines.extend_from_slice(tagged);
+            }
+            (None, Some(_)) => {
+                lines.push(b' ');
+                lines.extend_from_slice(&line);
+            }
+            (_, None) => lines.extend_from_slice(&line),
+        }
+        false
+    }
 }
 
 /// Which rooms are to be listed (ELIST).
@@ -103,11 +152,17 @@ impl Page {
     pub(super) fn who_room(room: Topic, shown: &str, fields: Option<Fields>, nick: Arc<str>) -> Self {
         Self { nick, what: What::WhoRoom { room, shown: shown.into(), fields, after: None } }
     }
-    /// Writes at least one line. True with the last.
+    /// What was said behind one place, and not behind another.
+    pub(super) fn missed(shelf: Shelf<Who>, room: Option<&str>, (from, until): (u64, u64), nick: Arc<str>) -> Self {
+        let room = room.map(Into::into);
+        Self { nick, what: What::Missed(Missed { shelf, room, after: from, until, has_begun: false }) }
+    }
+    /// Writes at least one line, or the last of none. True with the last.
     pub(super) fn next(&mut self, hall: &Hall, me: Who, caps: Caps, lines: &mut Vec<u8>) -> bool {
         let nick = &self.nick;
         match &mut self.what {
             What::Names { room, name, after } => names_line(hall, (me, caps), nick, (*room, name), after, lines),
+            What::Missed(missed) => missed.next(hall, caps, lines),
             What::List { query, after } => {
                 let seen = |room: &Room| hall.sees_room(me, room);
                 let found = hall.rooms_after(after).find(|(key, room)| seen(room) && query.covers(key, room));

@@ -218,9 +218,9 @@ impl Talk<'_, '_> {
         user.is_secure = self.client.is_secure;
         user.account.clone_from(&newcomer.account);
         let tell = &mut Teller { me: Who::NOBODY, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
-        let (who, stays) = match self.hall.come_in(user, Attention::Here, tell) {
-            Ok(Entered::New(who)) => (who, Vec::new()),
-            Ok(Entered::Again(who, stays)) => (who, stays),
+        let (who, again) = match self.hall.come_in(user, Attention::Here, tell) {
+            Ok(Entered::New(who)) => (who, None),
+            Ok(Entered::Again(again)) => (again.who, Some(again)),
             Err(Taken) => {
                 newcomer.nick = None;
                 self.in_use(&nick);
@@ -230,8 +230,8 @@ impl Talk<'_, '_> {
         self.client.who = who;
         self.client.stage = Stage::Here;
         self.welcome();
-        for (room, stay) in stays {
-            self.take_part(room, stay);
+        if let Some(again) = again {
+            self.come_back(&again);
         }
         Ok(())
     }

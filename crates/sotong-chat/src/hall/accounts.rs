@@ -1,6 +1,9 @@
 //! Who is logged in to which account; several connections of one person; and who keeps his seat without any.
 use super::{Attention, Hall, Link, Taken, Teller, User, Who};
-use crate::news::What;
+use crate::{
+    log::Shelf,
+    news::{News, What},
+};
 use sotong_irc::names;
 use sotong_session::Topic;
 use std::sync::Arc;
@@ -10,8 +13,20 @@ use std::sync::Arc;
 pub(crate) enum Entered {
     /// He was not here.
     New(Who),
-    /// This is another connection of somebody who was. The rooms he is in, and his stays there.
-    Again(Who, Vec<(Topic, u64)>),
+    /// This is another connection of somebody who was.
+    Again(Again),
+}
+
+/// What somebody is told who has come back.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub(crate) who: Who,
+    /// The rooms he is in, and his stays there.
+    pub(crate) stays: Vec<(Topic, u64)>,
+    /// Where he has missed something, and behind which place.
+    pub(crate) missed: Vec<(Shelf<Who>, u64)>,
+    /// The last place that this client will not hear by itself.
+    pub(crate) until: u64,
 }
 
 /// Connections of one person.
@@ -29,7 +44,7 @@ impl Hall {
     ) -> Result<Entered, Taken> {
         let known = user.account.as_deref().and_then(|account| self.shared(account, &user.nick));
         match known {
-            Some(who) => Ok(Entered::Again(who, self.attach(who, attention, tell))),
+            Some(who) => Ok(Entered::Again(self.attach(who, attention, tell))),
             None => self.enter(user, attention, tell).map(Entered::New),
         }
     }
@@ -44,11 +59,15 @@ impl Hall {
             is_same && may_share && user.clients.len() < LINKS_MAX
         };
         let kept = self.kept.get(&key).copied().filter(fits);
-        kept.or_else(|| self.nicks.get(&names::fold(nick)).copied().filter(fits))
+        kept.or_else(|| self.log.owner(&names::fold(nick)).filter(fits))
     }
     /// Another connection of somebody's: it hears his rooms from now on.
-    fn attach(&mut self, who: Who, attention: Attention, tell: &mut Teller<'_>) -> Vec<(Topic, u64)> {
-        let Some(user) = self.users.get_mut(&who) else { return Vec::new() };
+    fn attach(&mut self, who: Who, attention: Attention, tell: &mut Teller<'_>) -> Again {
+        let until = self.log.place();
+        let mut again = Again { who, stays: Vec::new(), missed: Vec::new(), until };
+        let Some(user) = self.users.get_mut(&who) else { return again };
+        let left = user.left.take();
+        let account = user.account.clone();
         tell.me = who;
         user.clients.push(Link { at: tell.from, attention });
         let away = user.away_now();
@@ -56,17 +75,32 @@ impl Hall {
         self.clients.insert(tell.from, who);
         let rooms = self.users.get(&who).into_iter().flat_map(|user| &user.rooms);
         let stays = rooms.filter_map(|id| Some((*id, self.rooms.get(id)?.seats.get(&who)?.stay)));
-        let stays: Vec<(Topic, u64)> = stays.collect();
-        for (id, _) in &stays {
+        again.stays = stays.collect();
+        for (id, _) in &again.stays {
             tell.host.join(*id, tell.from);
         }
+        let account = account.and_then(|account| self.books.account(&account));
+        let lines = account.and_then(|account| account.settings.autoreplay_lines).unwrap_or(0);
+        let shelves = again.stays.iter().map(|(id, _)| Shelf::Room(*id)).chain([Shelf::Person(who)]);
+        again.missed = shelves
+            .filter_map(|shelf| match left {
+                Some(left) => Some((shelf, left)),
+                // Others of his have heard it; this one hears as much as he has asked for.
+                None => (lines > 0).then(|| (shelf, self.log.before_last(shelf, lines as usize))),
+            })
+            .collect();
         self.set_away(away, tell);
-        stays
+        again
+    }
+    /// What was said behind a place.
+    pub(crate) fn tail(&self, shelf: Shelf<Who>, from: u64) -> impl Iterator<Item = &Arc<News>> {
+        self.log.tail(shelf, from)
     }
     /// A connection of somebody's has gone, who stays.
     pub(super) fn detached(&mut self, tell: &mut Teller<'_>) {
-        let Some(user) = self.users.get(&tell.me) else { return };
+        let Some(user) = self.users.get_mut(&tell.me) else { return };
         if user.clients.is_empty() {
+            user.left = Some(self.log.place());
             let account = user.account.as_deref().and_then(|account| self.books.account(account));
             let goes = account.and_then(|account| account.settings.auto_away).unwrap_or(true);
             // Each client says anew whom it watches.
@@ -134,8 +168,12 @@ impl Hall {
             (true, None) => {
                 self.unsaved.insert(key.clone());
                 self.kept.insert(key, me);
-                if let Some(user) = self.users.get_mut(&me) {
-                    user.is_kept = true;
+                let Some(user) = self.users.get_mut(&me) else { return };
+                user.is_kept = true;
+                for id in &user.rooms {
+                    if let Some(room) = self.rooms.get_mut(id) {
+                        room.kept += 1;
+                    }
                 }
             }
             (false, Some(kept)) => {
@@ -150,13 +188,21 @@ impl Hall {
     }
     pub(super) fn forget_kept(&mut self, who: Who) {
         let Some(user) = self.users.get_mut(&who) else { return };
-        if std::mem::take(&mut user.is_kept)
-            && let Some(account) = &user.account
-        {
-            let key = names::fold(account);
-            self.kept.remove(&key);
-            self.unsaved.insert(key);
+        if !std::mem::take(&mut user.is_kept) {
+            return;
         }
+        for id in &user.rooms {
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.kept -= 1;
+                if room.kept == 0 {
+                    self.log.forget(Shelf::Room(*id));
+                }
+            }
+        }
+        self.log.forget(Shelf::Person(who));
+        let Some(key) = user.account.as_deref().map(names::fold) else { return };
+        self.kept.remove(&key);
+        self.unsaved.insert(key);
     }
 }
 

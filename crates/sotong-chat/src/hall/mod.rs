@@ -14,7 +14,7 @@ mod times;
 mod user;
 mod watch;
 
-pub(crate) use accounts::Entered;
+pub(crate) use accounts::{Again, Entered};
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
 pub(crate) use rank::Rank;
 pub(crate) use room::{Flag, List, Room};
@@ -26,6 +26,7 @@ pub(crate) use user::{Attention, Past, User};
 use crate::{
     AccountOptions, ChatLimits, ChatOptions,
     books::Books,
+    log::Log,
     news::{Mail, News, What},
 };
 use sotong_irc::names;
@@ -54,8 +55,9 @@ pub(crate) struct Hall {
     kept: Map<String, Who>,
     /// Those of them of whom something has changed that the books do not know.
     unsaved: BTreeSet<String>,
-    /// Whose each nick is, by [`names::fold`].
-    nicks: Map<String, Who>,
+    /// Gives places in the order of everything, keeps what was said for those who come back, and knows whose each nick is,
+    /// by [`names::fold`].
+    log: Log<Who>,
     /// Who has a nick that looks so ([`names::looks`]).
     looks: Map<String, BTreeSet<Who>>,
     rooms: Map<Topic, Room>,
@@ -69,7 +71,6 @@ pub(crate) struct Hall {
     next_who: u64,
     next_room: u64,
     next_stay: u64,
-    place: u64,
     /// Makes the names of messages differ from those of an earlier run.
     salt: Option<u64>,
 }
@@ -117,7 +118,7 @@ impl Hall {
             clients: Map::new(),
             kept: Map::new(),
             unsaved: BTreeSet::new(),
-            nicks: Map::new(),
+            log: Log::new(),
             looks: Map::new(),
             rooms: Map::new(),
             room_names: Map::new(),
@@ -128,7 +129,6 @@ impl Hall {
             next_who: 1,
             next_room: 1,
             next_stay: 1,
-            place: 0,
             salt: None,
         }
     }
@@ -146,16 +146,14 @@ impl Hall {
     }
     /// Those whose nicks come behind `after`, in their order.
     pub(crate) fn users_after(&self, after: &str) -> impl Iterator<Item = (&str, &User)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let behind = self.nicks.range::<str, _>((Excluded(after), Unbounded));
-        behind.filter_map(|(key, who)| Some((key.as_str(), self.users.get(who)?)))
+        self.log.owners_after(after).filter_map(|(key, who)| Some((key, self.users.get(&who)?)))
     }
     pub(crate) fn users_len(&self) -> usize {
         self.users.len()
     }
     /// Who has this nick.
     pub(crate) fn find(&self, nick: &str) -> Option<(Who, &User)> {
-        let who = *self.nicks.get(&names::fold(nick))?;
+        let who = self.log.owner(&names::fold(nick))?;
         Some((who, self.users.get(&who)?))
     }
     pub(crate) fn room(&self, name: &str) -> Option<&Room> {
@@ -199,7 +197,7 @@ impl Hall {
         if self.is_reserved(account, nick) {
             return false;
         }
-        if self.nicks.get(&names::fold(nick)).is_some_and(|owner| *owner != who) {
+        if self.log.owner(&names::fold(nick)).is_some_and(|owner| owner != who) {
             return false;
         }
         let alike = self.looks.get(&names::looks(nick)).into_iter().flatten().filter(|other| **other != who);
@@ -256,7 +254,7 @@ impl Hall {
     /// A connection has gone, whether or not it said so; and with his last one, somebody who does not keep his seat. The place
     /// in the order behind which nothing is for that connection.
     pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) -> u64 {
-        let place = self.place;
+        let place = self.log.place();
         let Some(who) = self.clients.remove(&tell.from) else { return place };
         let Some(user) = self.users.get_mut(&who) else { return place };
         tell.me = who;
@@ -318,11 +316,12 @@ impl Hall {
     }
 
     fn claim(&mut self, who: Who, nick: &str) {
-        self.nicks.insert(names::fold(nick), who);
+        let is_new = self.log.claim(names::fold(nick), who);
+        debug_assert!(is_new, "it was free");
         self.looks.entry(names::looks(nick)).or_default().insert(who);
     }
     fn disclaim(&mut self, who: Who, nick: &str) {
-        self.nicks.remove(&names::fold(nick));
+        self.log.release(&names::fold(nick));
         let looks = names::looks(nick);
         if let Some(alike) = self.looks.get_mut(&looks) {
             alike.remove(&who);
@@ -346,22 +345,20 @@ impl Hall {
 
     /// A new place in the order, and what is told there.
     fn news(&mut self, source: Arc<str>, what: What, tell: &Teller<'_>) -> Arc<News> {
-        self.place += 1;
-        let mut news = News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what);
+        let mut news = News::new(self.log.next(), Some((tell.me, tell.from)), source, tell.at, what);
         if let Some(user) = self.users.get(&tell.me) {
             news.account.clone_from(&user.account);
         }
         self.touch(tell.me);
         Arc::new(news)
     }
-    /// Names a message.
-    fn msgid(&mut self, host: &mut dyn Host<Mail>) -> Box<str> {
-        let salt = *self.salt.get_or_insert_with(|| {
+    /// What makes the names of messages differ from those of an earlier run.
+    fn salt(&mut self, host: &mut dyn Host<Mail>) -> u64 {
+        *self.salt.get_or_insert_with(|| {
             let mut bytes = [0; 8];
             host.random(&mut bytes);
             u64::from_le_bytes(bytes)
-        });
-        format!("{salt:016x}-{}", self.place).into()
+        })
     }
     /// Tells everybody who is in a room with `tell.me`, but the connection that did it: once each, though they may share
     /// several rooms, for a session knows the place of what it has been told last.

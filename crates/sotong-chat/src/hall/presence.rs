@@ -59,6 +59,7 @@ impl Hall {
         let mut user = User::new(nick, user, host, real, (Moment::START, Wall(presence.seen)));
         user.account = Some((*account.name).into());
         user.is_kept = true;
+        user.left = Some(self.log.place());
         user.is_invisible = presence.modes.contains('i');
         user.away = presence.away.as_deref().map(Into::into);
         if account.settings.auto_away.unwrap_or(true) {
@@ -78,6 +79,7 @@ impl Hall {
             self.next_stay += 1;
             if let Some(room) = self.rooms.get_mut(&id) {
                 room.seats.insert(who, Seat { rank, stay, spoke: None });
+                room.kept += 1;
                 user.rooms.push(id);
             }
         }

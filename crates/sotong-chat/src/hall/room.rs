@@ -23,6 +23,8 @@ pub(crate) struct Room {
     /// How long each waits between two messages.
     pub(crate) slow: Option<Duration>,
     lists: [Vec<Masked>; List::ALL.len()],
+    /// How many keep their seats here while they have no client: what is said is kept for them.
+    pub(super) kept: usize,
     pub(crate) created: Wall,
 }
 
@@ -152,7 +154,7 @@ impl Room {
         let flags = Flag::NoOutside.bit() | Flag::TopicByOps.bit();
         let (seats, lists) = (Map::new(), Default::default());
         let (topic, key, limit, forward, slow) = (None, None, None, None, None);
-        Self { id, name, seats, topic, flags, key, limit, forward, slow, lists, created }
+        Self { id, name, seats, topic, flags, key, limit, forward, slow, lists, kept: 0, created }
     }
     pub(crate) fn has(&self, flag: Flag) -> bool {
         self.flags & flag.bit() != 0

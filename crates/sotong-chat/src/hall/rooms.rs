@@ -4,6 +4,7 @@ use super::{
     room::{Said, Seat, Speech},
 };
 use crate::{
+    log::Shelf,
     news::{Mail, News, Verb, What},
     options::cut,
 };
@@ -70,13 +71,14 @@ impl Hall {
             return Err(Refusal::TooManyRooms);
         }
         let (source, real) = (Arc::clone(&user.source), Arc::clone(&user.real));
-        let away = user.away.clone();
+        let (away, is_kept) = (user.away.clone(), user.is_kept);
         let id = known.unwrap_or_else(|| self.open_room(name, tell.at));
         let stay = self.next_stay;
         self.next_stay += 1;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(Refusal::NoSuchRoom) };
         let rank = if room.seats.is_empty() { Rank::OP } else { Rank::NONE };
         room.seats.insert(me, Seat { rank, stay, spoke: None });
+        room.kept += usize::from(is_kept);
         let shown = Arc::clone(&room.name);
         if let Some(user) = self.users.get_mut(&me) {
             user.rooms.push(id);
@@ -157,6 +159,12 @@ impl Hall {
     pub(super) fn unseat(&mut self, id: Topic, who: Who) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.seats.remove(&who);
+        if self.users.get(&who).is_some_and(|user| user.is_kept) {
+            room.kept -= 1;
+        }
+        if room.kept == 0 {
+            self.log.forget(Shelf::Room(id));
+        }
         if !room.seats.is_empty() {
             return;
         }
@@ -179,6 +187,7 @@ impl Hall {
         let least = if is_for_ops { least.max(Rank::HALF) } else { least };
         let is_slow = room.slow.is_some();
         let (id, is_in) = (room.id, room.seats.contains_key(&me));
+        let shelf = (least == Rank::NONE && room.kept > 0).then_some(Shelf::Room(id));
         let sign: String = to.chars().take(1).filter(|_| name.len() < to.len()).collect();
         let to: Arc<str> = if sign.is_empty() { Arc::clone(&room.name) } else { (sign + &room.name).into() };
         let source = Arc::clone(&user.source);
@@ -191,7 +200,7 @@ impl Hall {
         {
             seat.spoke = Some(now);
         }
-        let news = self.said(source, to, words, tell);
+        let news = self.said(source, to, words, shelf, tell);
         let echo = words.echo;
         if least == Rank::NONE {
             // His own copy comes by the same way as everybody's, so he sees the room's order too.
@@ -218,8 +227,9 @@ impl Hall {
     ) -> Result<(Option<Arc<str>>, usize), Refusal> {
         let (whom, other) = self.find(nick).ok_or(Refusal::NoSuchNick)?;
         let (to, away) = (Arc::clone(&other.nick), other.away.clone());
+        let shelf = other.is_kept.then_some(Shelf::Person(whom));
         let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
-        let news = self.said(source, to, words, tell);
+        let news = self.said(source, to, words, shelf, tell);
         self.post(whom, &news, tell);
         if whom != tell.me {
             self.post_own(words.echo, &news, tell);
@@ -229,14 +239,30 @@ impl Hall {
         }
         Ok((away, usize::from(words.echo) + usize::from(whom == tell.me)))
     }
-    fn said(&mut self, source: Arc<str>, to: Arc<str>, words: Words<'_>, tell: &mut Teller<'_>) -> Arc<News> {
-        let what = What::Said { verb: words.verb, to, text: words.text.into() };
-        self.place += 1;
-        let mut news = News::new(self.place, Some((tell.me, tell.from)), source, tell.at, what);
-        news.account = self.users.get(&tell.me).and_then(|user| user.account.clone());
-        news.msgid = Some(self.msgid(tell.host));
-        news.tags = words.tags.to_vec();
-        Arc::new(news)
+    /// A message: it has its place before anybody is told of it, and is kept where somebody may come back to it.
+    fn said(
+        &mut self,
+        source: Arc<str>,
+        to: Arc<str>,
+        words: Words<'_>,
+        shelf: Option<Shelf<Who>>,
+        tell: &mut Teller<'_>,
+    ) -> Arc<News> {
+        let account = self.users.get(&tell.me).and_then(|user| user.account.clone());
+        let salt = self.salt(tell.host);
+        let limits = (self.limits.log_messages_max, self.limits.log_bytes_max);
+        let make = |place| {
+            let what = What::Said { verb: words.verb, to, text: words.text.into() };
+            let mut news = News::new(place, Some((tell.me, tell.from)), source, tell.at, what);
+            news.account = account;
+            news.msgid = Some(format!("{salt:016x}-{place}").into());
+            news.tags = words.tags.to_vec();
+            news
+        };
+        match shelf {
+            Some(shelf) if words.verb != Verb::Tagmsg => self.log.append(shelf, limits, make),
+            _ => Arc::new(make(self.log.next())),
+        }
     }
     pub(crate) fn set_topic(&mut self, name: &str, text: &str, tell: &mut Teller<'_>) -> Result<(), Refusal> {
         let text = cut(text, self.limits.topic_bytes_max);

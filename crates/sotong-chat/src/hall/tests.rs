@@ -69,7 +69,7 @@ fn two_clients_of_one_account_share_a_nick() {
     let (room, stay) = hall.join("#a", "", &mut tell(minsu, 1, &mut host)).expect("in").expect("it is new");
     assert_eq!(come(&mut hall, 2, "ms", None, &mut host).err(), Some(Taken), "who has not logged in");
     let again = come(&mut hall, 2, "MS", Some("minsu"), &mut host).expect("in");
-    assert!(matches!(again, Entered::Again(who, stays) if who == minsu && stays == [(room, stay)]));
+    assert!(matches!(again, Entered::Again(again) if again.who == minsu && again.stays == [(room, stay)]));
     assert!(host.members.contains(&(room, at(2))), "hears the room");
     // The client that says something is not told of it; the other is.
     let words = Words { verb: crate::news::Verb::Privmsg, text: "hi", tags: &[], echo: false };
@@ -146,7 +146,7 @@ fn who_is_always_on_keeps_nick_and_seats() {
     assert_eq!(hall.room("#a").and_then(|room| room.rank(who)), Some(Rank::OP));
     // He comes back whatever nick he asks for, and is not away any more.
     let again = come(&mut hall, 2, "guest", Some("minsu"), &mut host).expect("in");
-    assert!(matches!(again, Entered::Again(back, stays) if back == who && stays.len() == 1));
+    assert!(matches!(again, Entered::Again(again) if again.who == who && again.stays.len() == 1));
     assert_eq!(hall.user(who).and_then(|user| user.away.as_deref()), None);
     // Once he does not want it any more, he leaves with his last client.
     let record = account("minsu", Settings { always_on: Some(false), ..Settings::default() });
@@ -155,4 +155,38 @@ fn who_is_always_on_keeps_nick_and_seats() {
     hall.quit("gone", &mut tell(who, 2, &mut host));
     assert!(hall.find("minsu").is_none());
     assert!(hall.books.account("minsu").is_some_and(|account| account.presence.is_none()));
+}
+
+#[test]
+fn who_comes_back_reads_what_was_said_meanwhile() {
+    let settings = Settings { always_on: Some(true), ..Settings::default() };
+    let (mut hall, mut host) = (hall(vec![account("minsu", settings)]), Told::default());
+    let minsu = new(come(&mut hall, 1, "minsu", Some("minsu"), &mut host));
+    let other = new(come(&mut hall, 2, "other", None, &mut host));
+    for (who, slot) in [(minsu, 1), (other, 2)] {
+        hall.join("#a", "", &mut tell(who, slot, &mut host)).expect("in");
+    }
+    let mut say = |hall: &mut Hall, to: &str, text: &str| {
+        let words = Words { verb: crate::news::Verb::Privmsg, text, tags: &[], echo: false };
+        match to {
+            "#a" => assert!(hall.say_in_room(to, words, &mut tell(other, 2, &mut host)).is_ok()),
+            to => assert!(hall.say_to(to, words, &mut tell(other, 2, &mut host)).is_ok()),
+        }
+    };
+    say(&mut hall, "#a", "before");
+    let mut gone = Told::default();
+    hall.quit("gone", &mut tell(minsu, 1, &mut gone));
+    say(&mut hall, "#a", "meanwhile");
+    say(&mut hall, "minsu", "to you");
+    let Ok(Entered::Again(again)) = come(&mut hall, 3, "minsu", Some("minsu"), &mut gone) else { panic!("back") };
+    say(&mut hall, "#a", "later");
+    let missed = again.missed.iter().flat_map(|(shelf, from)| hall.tail(*shelf, *from));
+    let missed = missed.filter(|news| news.place <= again.until);
+    let lines: Vec<_> = missed.map(|news| news.line(crate::caps::Caps::default())).collect();
+    let [room, own] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(&room[..], b":other!~u@h PRIVMSG #a :meanwhile\r\n");
+    assert_eq!(&own[..], b":other!~u@h PRIVMSG minsu :to you\r\n");
+    // Another client of one who is here has missed nothing.
+    let Ok(Entered::Again(again)) = come(&mut hall, 4, "minsu", Some("minsu"), &mut gone) else { panic!("back") };
+    assert!(again.missed.is_empty());
 }

@@ -21,6 +21,8 @@ pub(crate) struct User {
     pub(crate) clients: Vec<Link>,
     /// Whether he keeps nick and seats while he has no client.
     pub(crate) is_kept: bool,
+    /// The place of what was told last when his last client left.
+    pub(crate) left: Option<u64>,
     pub(crate) rooms: Vec<Topic>,
     pub(crate) away: Option<Arc<str>>,
     pub(crate) is_invisible: bool,
@@ -46,6 +48,7 @@ impl User {
             folded: "".into(),
             clients: Vec::new(),
             is_kept: false,
+            left: None,
             rooms: Vec::new(),
             away: None,
             account: None,

@@ -43,11 +43,11 @@ impl Hall {
     /// Tells those who watch a nick that somebody has it now (his source), or nobody.
     pub(super) fn tell_watchers(&mut self, nick: &Arc<str>, source: Option<&Arc<str>>, tell: &mut Teller<'_>) {
         let Some(watchers) = self.watchers.get(&names::fold(nick)) else { return };
-        self.place += 1;
+        let place = self.log.next();
         for watcher in watchers {
             let Some(by) = self.users.get(watcher).map(|user| Arc::clone(&user.nick)) else { continue };
             let what = What::Watched { here: source.is_some(), who: source.unwrap_or(nick).clone(), by };
-            let news = News::new(self.place, None, Arc::clone(&self.server), tell.at, what);
+            let news = News::new(place, None, Arc::clone(&self.server), tell.at, what);
             self.post(*watcher, &Arc::new(news), tell);
         }
     }

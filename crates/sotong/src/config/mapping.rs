@@ -66,6 +66,7 @@ impl Config {
             rooms_max: limits.channels.or_none(),
             monitor_max: limits.monitor.or_none(),
             whowas_max: limits.whowas.size(),
+            log_messages_max: self.history.keep_messages.or_none(),
             held_answers_max: limits.held_answers.size(),
             name_time: limits.name_time.0,
             name_tries_max: limits.name_tries.small(),
