@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `SOTONG_BIN` | the command to be tested, instead of one built here |
 //! | `SOTONG_TOOLS=required` | a foreign peer that is not installed is a failure, instead of a printed line |
+pub mod chat_desk;
 pub mod conn;
 pub mod http;
 pub mod person;

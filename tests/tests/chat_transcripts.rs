@@ -2,14 +2,16 @@
 //!
 //! A file in `transcripts/chat` is both. A line `name> words` says them, `name< words` is what is heard then, by all in the
 //! order of their names. `+ name` comes with a client and registers, `+ name caps` asks for these capabilities before; `t name`
-//! comes with a terminal; `~ 5` lets so many seconds pass; `- name` ends its direction; `! name` resets it; `name#` tells why a
-//! connection ended. `SOTONG_BLESS=1` writes down what is said by now.
+//! comes with a terminal; `s name` comes by TLS with a certificate; `~ 5` lets so many seconds pass; `- name` ends its direction; `! name` resets it; `name#` tells why a
+//! connection ended. `* held` makes the desks take their time, and so `* busy`, `* failing`, `* ready`; `* held store`
+//! that of the store alone. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
 use sotong_chat::{ChatLimits, ChatOptions, ChatService};
-use sotong_session::{Close, End, Kind, Limits, Moment, Wall, Way, Wire};
-use sotong_shard::{Exchange, Shard, Silent, Step, Wake};
+use sotong_session::{Close, End, Kind, Limits, Moment, TlsFacts, Wall, Way, Wire};
+use sotong_shard::{DeskQueue, Exchange, Shard, Silent, Step, Wake};
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
+use tests::chat_desk::{ChatDesk, Mood, Queue};
 
 struct Nobody;
 impl Wake for Nobody {
@@ -19,6 +21,9 @@ impl Wake for Nobody {
 /// One shard with a chat, and people on it.
 struct World {
     shard: Shard<ChatService, ()>,
+    exchange: Arc<Exchange<sotong_chat::Mail>>,
+    /// That of the store, and that of passwords.
+    desks: [Arc<ChatDesk>; 2],
     people: BTreeMap<String, Person>,
     now: Moment,
     wall: i64,
@@ -38,13 +43,47 @@ impl World {
     fn new(options: &ChatOptions, by_bytes: bool) -> Self {
         let exchange = Exchange::new(1);
         exchange.enter(0, Arc::new(Nobody));
-        let shard = Shard::new(0, ChatService::new(options.clone()), exchange, Limits::default(), Arc::new(Silent), 1);
-        Self { shard, people: BTreeMap::new(), now: Moment::START + Duration::from_secs(1000), wall: BEGIN, by_bytes }
+        let desks = [Arc::<ChatDesk>::default(), Arc::<ChatDesk>::default()];
+        exchange
+            .set_desks(desks.iter().map(|desk| Arc::new(Queue(Arc::clone(desk))) as Arc<dyn DeskQueue<_>>).collect());
+        let service = ChatService::new(options.clone());
+        let shard = Shard::new(0, service, Arc::clone(&exchange), Limits::default(), Arc::new(Silent), 1);
+        Self {
+            shard,
+            exchange,
+            desks,
+            people: BTreeMap::new(),
+            now: Moment::START + Duration::from_secs(1000),
+            wall: BEGIN,
+            by_bytes,
+        }
     }
     fn come(&mut self, name: &str) {
+        self.come_with(name, None);
+    }
+    fn come_with_a_certificate(&mut self, name: &str) {
+        // What it is made of does not matter here.
+        let peer_chain = vec![name.as_bytes().into()];
+        self.come_with(name, Some(TlsFacts { peer_chain, version: "TLSv1.3", ..TlsFacts::default() }));
+    }
+    fn desks_are(&mut self, mood: &str, only_store: bool) {
+        let mood = match mood {
+            "ready" => Mood::Ready,
+            "held" => Mood::Held,
+            "busy" => Mood::Busy,
+            "failing" => Mood::Failing,
+            mood => panic!("what is {mood:?}?"),
+        };
+        for desk in &self.desks[..if only_store { 1 } else { 2 }] {
+            desk.set(mood);
+        }
+        self.turn();
+    }
+    fn come_with(&mut self, name: &str, tls: Option<TlsFacts>) {
         self.shard.begin_turn(self.now, Wall(self.wall));
         let number = self.people.len() as u32 + 1;
-        let way = Way::new(End::Simulated(0), End::Simulated(number), Wire::Stream);
+        let mut way = Way::new(End::Simulated(0), End::Simulated(number), Wire::Stream);
+        way.tls = tls.map(Arc::new);
         let slot = self.shard.open(&way, (), Kind::Socket).map_err(|(why, ())| why).expect("it is let in");
         self.people.insert(name.to_owned(), Person { slot, heard: Vec::new(), closed: None });
         self.turn();
@@ -75,6 +114,9 @@ impl World {
     fn turn(&mut self) {
         loop {
             let mut moved = self.shard.deliver();
+            for desk in &self.desks {
+                moved |= desk.work(&self.exchange);
+            }
             while let Some(slot) = self.shard.touched() {
                 moved |= self.act(slot);
             }
@@ -171,6 +213,8 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
                 }
             }
             "c" => world.come(first),
+            "s" => world.come_with_a_certificate(first),
+            "*" => world.desks_are(first, words.next() == Some("store")),
             "t" => {
                 world.come(first);
                 world.pass(Duration::from_secs(1));
@@ -241,6 +285,7 @@ macro_rules! transcripts {
 transcripts! {
     registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
     statusmsg echo labels ranks extended_bans auditorium speaking filters who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
+    account_registration sasl_plain sasl_external nickserv log_in_limits desks
 }
 
 /// What transcripts run with, if nothing else is said.

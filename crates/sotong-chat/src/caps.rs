@@ -1,4 +1,5 @@
 //! Capabilities: what a client has asked for beyond the plain protocol.
+use crate::{ChatOptions, client::SASL_MECHANISMS};
 
 /// One of the forms in which a piece of news is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +32,28 @@ impl Caps {
     pub(crate) const ACCOUNT_NOTIFY: Self = Self(1 << 13);
     pub(crate) const ACCOUNT_TAG: Self = Self(1 << 14);
 
+    pub(crate) const SASL: Self = Self(1 << 22);
+    pub(crate) const ACCOUNT_REGISTRATION: Self = Self(1 << 23);
+
     /// Those that change how a line is rendered.
     pub(crate) const RENDERED: Self =
         Self(Self::SERVER_TIME.0 | Self::MESSAGE_TAGS.0 | Self::EXTENDED_JOIN.0 | Self::ACCOUNT_TAG.0);
 
     /// All of them, as they are called, in the order of their names.
-    pub(crate) const ALL: [(&'static str, Self); 15] = [
+    pub(crate) const ALL: [(&'static str, Self); 17] = [
         ("account-notify", Self::ACCOUNT_NOTIFY),
         ("account-tag", Self::ACCOUNT_TAG),
         ("away-notify", Self::AWAY_NOTIFY),
         ("batch", Self::BATCH),
         ("cap-notify", Self::CAP_NOTIFY),
+        ("draft/account-registration", Self::ACCOUNT_REGISTRATION),
         ("echo-message", Self::ECHO_MESSAGE),
         ("extended-join", Self::EXTENDED_JOIN),
         ("invite-notify", Self::INVITE_NOTIFY),
         ("labeled-response", Self::LABELED_RESPONSE),
         ("message-tags", Self::MESSAGE_TAGS),
         ("multi-prefix", Self::MULTI_PREFIX),
+        ("sasl", Self::SASL),
         ("server-time", Self::SERVER_TIME),
         ("setname", Self::SETNAME),
         ("standard-replies", Self::STANDARD_REPLIES),
@@ -56,6 +62,26 @@ impl Caps {
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, cap)| *cap)
+    }
+    /// Whether it is to be had with these options.
+    pub(crate) fn is_offered(self, options: &ChatOptions) -> bool {
+        self != Self::ACCOUNT_REGISTRATION || options.accounts.register
+    }
+    /// What is said of it to those who understand values (CAP LS 302).
+    pub(crate) fn value(self, options: &ChatOptions) -> Option<String> {
+        match self {
+            Self::SASL => Some(SASL_MECHANISMS.to_owned()),
+            Self::ACCOUNT_REGISTRATION => {
+                let said = [
+                    (options.accounts.register_before_connect, "before-connect"),
+                    (options.accounts.email_required, "email-required"),
+                    (true, "custom-account-name"),
+                ];
+                let said: Vec<&str> = said.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word).collect();
+                Some(said.join(","))
+            }
+            _ => None,
+        }
     }
     pub(crate) fn has(self, cap: Self) -> bool {
         self.0 & cap.0 == cap.0

@@ -158,7 +158,8 @@ impl DeskWork<ChatMail> for ChatPasswords {
             Some(chat::Ask::Hash(ticket, _)) => chat::Answer::Hashed(*ticket, None),
             Some(chat::Ask::Verify(ticket, ..)) => chat::Answer::Verified(*ticket, false),
             Some(chat::Ask::Store(ticket, _)) => {
-                chat::Answer::Stored(*ticket, Err(chat::StoreFault("that is not done at this desk".into())))
+                let why = "that is not done at this desk".into();
+                chat::Answer::Stored(*ticket, Err(chat::StoreFault { why, since: *ticket }))
             }
             None => chat::Answer::Verified(chat::Ticket(0), false),
         })

@@ -71,8 +71,6 @@ pub struct Settings {
     pub autoreplay_lines: Option<u32>,
     /// Whether he counts as away while no client is there.
     pub auto_away: Option<bool>,
-    /// Whether the address is hidden from others who ask.
-    pub email_hidden: Option<bool>,
 }
 
 /// Where an always-on owner sits, for the time when the server starts anew.

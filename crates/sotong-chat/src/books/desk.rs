@@ -85,8 +85,13 @@ impl fmt::Debug for Hashed {
 
 /// The store has failed, and takes nothing any more: what a disk has lost once it may lose again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store has failed: {0}")]
-pub struct StoreFault(pub Arc<str>);
+#[error("the store has failed: {why}")]
+pub struct StoreFault {
+    /// What has happened.
+    pub why: Arc<str>,
+    /// The first question that was not stored: all before it are on disk.
+    pub since: Ticket,
+}
 
 /// One record as it is from now on, or no more.
 #[derive(Clone, Debug, PartialEq, Eq)]

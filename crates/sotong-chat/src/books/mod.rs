@@ -5,6 +5,7 @@
 //! fails, it is taken back with all that came later, and no other is taken from then on.
 mod account;
 mod desk;
+mod password;
 mod room;
 mod scram;
 mod throttle;
@@ -14,6 +15,7 @@ pub use desk::{
     Answer, Ask, Change, Hashed, PASSWORDS, PASSWORDS_QUEUE_MAX, Records, STORE, STORE_QUEUE_MAX, Secret, StoreFault,
     Ticket,
 };
+pub use password::{BadPassword, prepared};
 pub use room::{BanRecord, MaskRecord, RoomRecord, TopicRecord};
 pub use scram::{Challenge, First, ROUNDS, SALT_BYTES, ScramError, ScramKeys};
 pub use throttle::Throttle;
@@ -211,10 +213,15 @@ impl Books {
     /// The desk has answered: what it has stored stays; once it has failed, all that it has not stored is taken back.
     pub fn answered(&mut self, answer: &Answer) {
         let Answer::Stored(ticket, done) = answer else { return };
+        // The answers to those who have gone were not heard, but the desk answers in order.
+        let is_stored = |pending: &Ticket| match done {
+            Ok(()) => pending <= ticket,
+            Err(fault) => *pending < fault.since,
+        };
+        while self.pending.front().is_some_and(|(pending, _)| is_stored(pending)) {
+            self.pending.pop_front();
+        }
         if done.is_ok() {
-            while self.pending.front().is_some_and(|(pending, _)| pending <= ticket) {
-                self.pending.pop_front();
-            }
             return;
         }
         self.is_broken = true;

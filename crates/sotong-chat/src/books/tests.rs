@@ -74,8 +74,9 @@ fn what_was_not_stored_is_taken_back_and_nothing_more_is_taken() {
     let second = books.change(&second, &limits, &mut host).expect("it is taken");
     books.change(&[account("A", &[[3; 32]])], &limits, &mut host).expect("it is taken");
     assert!(books.room("#a").is_none());
-    books.answered(&Answer::Stored(first, Ok(())));
-    books.answered(&Answer::Stored(second, Err(StoreFault("no disk".into()))));
+    // That the first is on disk nobody was there to hear.
+    assert!(first < second);
+    books.answered(&Answer::Stored(second, Err(StoreFault { why: "no disk".into(), since: second })));
     assert_eq!(books.account("a").cloned(), before);
     assert!(books.room("#a").is_some() && books.account("b").is_none());
     assert!(books.account_by_cert(&[1; 32]).is_some() && books.account_by_cert(&[2; 32]).is_none());

@@ -48,17 +48,25 @@ impl Throttle {
         }
         true
     }
+    /// The last try came to nothing, for the server had too much to do: it does not count.
+    pub fn take_back(&mut self, account: &str, address: Option<IpAddr>) {
+        for whose in of(account, address) {
+            self.forget_last(&whose);
+        }
+    }
     /// The last try was right: it does not count, and from there the account is not guessed at.
     pub fn forgive(&mut self, account: &str, address: Option<IpAddr>) {
         let [both, account, address] = of(account, address);
         self.tried.remove(&both);
         for whose in [account, address] {
-            if let Some(tried) = self.tried.get_mut(&whose) {
-                tried.pop_back();
-                if tried.is_empty() {
-                    self.tried.remove(&whose);
-                }
-            }
+            self.forget_last(&whose);
+        }
+    }
+    fn forget_last(&mut self, whose: &Whose) {
+        let Some(tried) = self.tried.get_mut(whose) else { return };
+        tried.pop_back();
+        if tried.is_empty() {
+            self.tried.remove(whose);
         }
     }
     fn count(&mut self, whose: &Whose, now: Moment) -> usize {
@@ -128,6 +136,11 @@ mod tests {
             throttle.forgive(&name.to_string(), ip(1));
         }
         assert!(throttle.tried.is_empty());
+        assert!(throttle.tries("a", ip(1), at(1), 3));
+        assert!(throttle.tries("a", ip(1), at(1), 3));
+        throttle.take_back("a", ip(1));
+        assert!(throttle.tries("a", ip(1), at(1), 3) && throttle.tries("a", ip(1), at(1), 3));
+        assert!(!throttle.tries("a", ip(1), at(1), 3));
     }
 
     #[test]

@@ -38,7 +38,6 @@ enum Label {
     Batch(String),
 }
 
-#[allow(dead_code)]
 #[derive(Debug)]
 enum Piece {
     Lines(Vec<u8>),
@@ -96,7 +95,6 @@ impl Answers {
         }
     }
     /// The rest of the answer comes when a desk has answered. One command at a time waits for that.
-    #[allow(dead_code)]
     pub(crate) fn hold(&mut self) {
         self.add(Piece::Desk);
     }

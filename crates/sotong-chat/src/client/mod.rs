@@ -2,19 +2,23 @@
 mod accounts;
 mod answers;
 mod ask;
+mod enrol;
 mod joining;
 mod modes;
 mod monitor;
+mod nickserv;
 mod pages;
 mod register;
+mod sasl;
 mod server;
+pub(crate) mod services;
 mod talk;
-#[allow(dead_code)]
 mod waits;
 mod who;
 
 use crate::{
     Chat,
+    books::CertPrint,
     caps::Caps,
     flood::Bucket,
     hall::{Hall, Teller, Who},
@@ -24,9 +28,12 @@ use crate::{
 };
 pub(crate) use answers::Answers;
 use register::Newcomer;
+pub(crate) use sasl::MECHANISMS as SASL_MECHANISMS;
+use sasl::Sasl;
+use sha2::{Digest, Sha256};
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
-use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
-use std::{fmt::Display, sync::Arc};
+use sotong_session::{Close, Cx, End, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
+use std::{fmt::Display, net::IpAddr, sync::Arc};
 use waits::Waiting;
 
 /// One client: parses lines, asks the hall, renders what is told.
@@ -59,6 +66,12 @@ pub(crate) struct Client {
     leaving: Option<Leaving>,
     /// What a desk has been asked.
     waiting: Option<Waiting>,
+    /// A log-in by SASL that is under way.
+    sasl: Option<Box<Sasl>>,
+    /// The address that it comes from, if that is one of a network.
+    ip: Option<IpAddr>,
+    /// The certificate that it has shown.
+    cert: Option<Box<CertPrint>>,
 }
 
 #[derive(Debug)]
@@ -103,6 +116,9 @@ impl Client {
             skips: false,
             leaving: None,
             waiting: None,
+            sasl: None,
+            ip: None,
+            cert: None,
         }
     }
 
@@ -110,6 +126,12 @@ impl Client {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
         self.is_framed = way.wire == Wire::Records;
+        self.ip = match way.peer() {
+            End::Net(address) => Some(address.ip().to_canonical()),
+            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
+        };
+        let shown = way.tls.as_ref().and_then(|tls| tls.peer_chain.first());
+        self.cert = shown.map(|der| Box::new(Sha256::digest(der).into()));
         self.chat.hall().newcomers.insert(cx.me);
         self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options().limits.registration)));
     }
@@ -447,6 +469,12 @@ impl Talk<'_, '_> {
     /// A refusal that has no number (IRCv3 standard replies).
     pub(crate) fn fail(&mut self, command: &str, code: &str, text: &str) {
         self.say(&[&"FAIL", &command, &code], Some(&text));
+    }
+    /// The same, with what it is about.
+    pub(crate) fn fail_with(&mut self, command: &str, code: &str, about: &[&dyn Display], text: &str) {
+        let words: Vec<&dyn Display> =
+            [&"FAIL" as &dyn Display, &command, &code].into_iter().chain(about.iter().copied()).collect();
+        self.say(&words, Some(&text));
     }
     pub(crate) fn needs_more(&mut self, command: &str) {
         self.reply(numeric::ERR_NEEDMOREPARAMS, &[&command], "Not enough parameters");

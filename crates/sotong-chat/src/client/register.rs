@@ -1,5 +1,5 @@
 //! Registration: CAP, PASS, NICK, USER; and NICK and CAP later.
-use super::{Leaving, Stage, Talk};
+use super::{Leaving, Stage, Talk, sasl, services::Servant};
 use crate::{
     caps::Caps,
     hall::{Attention, Entered, Taken, Teller, User, Who},
@@ -17,6 +17,8 @@ pub(super) struct Newcomer {
     pub(super) nick: Option<String>,
     user: Option<(String, String)>,
     password: Option<String>,
+    /// The nick it has asked for last, though somebody else has it.
+    pub(super) wanted: Option<String>,
     /// The account it is logged in to.
     pub(super) account: Option<Arc<str>>,
     /// Whether it agrees on capabilities first.
@@ -25,7 +27,7 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     pub(super) fn new(until: Moment) -> Self {
-        Self { until, lines: 0, nick: None, user: None, password: None, account: None, negotiates: false }
+        Self { until, lines: 0, nick: None, user: None, password: None, wanted: None, account: None, negotiates: false }
     }
 }
 
@@ -44,6 +46,9 @@ impl Talk<'_, '_> {
             }
             "USER" => self.user(message),
             "PASS" => self.pass(message),
+            "AUTHENTICATE" => self.authenticate(message),
+            "REGISTER" => self.register_account(message),
+            "VERIFY" => self.verify_account(message),
             _ if matches!(self.client.stage, Stage::New(_)) => {
                 self.reply(numeric::ERR_NOTREGISTERED, &[], "You have not registered");
             }
@@ -52,6 +57,12 @@ impl Talk<'_, '_> {
         self.register()
     }
     fn registered(&mut self, command: &str, message: &Message<'_>) {
+        if let Some(servant) = Servant::of_command(command) {
+            return match message.params() {
+                [] => self.needs_more(command),
+                words => self.serve(servant, &words.join(" ")),
+            };
+        }
         match command {
             "PRIVMSG" | "NOTICE" | "TAGMSG" => self.speak(command, message),
             "JOIN" => self.join(message),
@@ -114,6 +125,7 @@ impl Talk<'_, '_> {
                 newcomer.nick = Some(nick);
                 return;
             }
+            newcomer.wanted = Some(nick.clone());
             return self.in_use(&nick);
         }
         if self.hall.user(self.me()).is_none_or(|user| *user.nick == *nick) {
@@ -157,7 +169,14 @@ impl Talk<'_, '_> {
                 if version >= 302 {
                     self.client.caps.set(Caps::CAP_NOTIFY, true);
                 }
-                let all: Vec<&str> = Caps::ALL.iter().map(|(name, _)| *name).collect();
+                let options = self.client.chat.options();
+                let offered = Caps::ALL.iter().filter(|(_, cap)| cap.is_offered(&options));
+                let all: Vec<String> = offered
+                    .map(|(name, cap)| match cap.value(&options).filter(|_| version >= 302) {
+                        Some(value) => format!("{name}={value}"),
+                        None => (*name).to_owned(),
+                    })
+                    .collect();
                 self.cap_answer("LS", &all.join(" "));
             }
             "LIST" => {
@@ -203,6 +222,12 @@ impl Talk<'_, '_> {
             return Ok(());
         }
         let (Some(nick), Some((user, real))) = (newcomer.nick.clone(), newcomer.user.clone()) else { return Ok(()) };
+        if self.client.sasl.take().is_some() {
+            // Who registers in the midst of it goes on without (IRCv3 SASL 3.1).
+            let (number, text) = sasl::ABORTED;
+            self.reply(number, &[], text);
+        }
+        let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
         let options = self.client.chat.options();
         if options.password.is_some() && options.password != newcomer.password {
             self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Password incorrect");

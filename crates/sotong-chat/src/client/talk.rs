@@ -1,5 +1,5 @@
 //! PRIVMSG, NOTICE and TAGMSG.
-use super::Talk;
+use super::{Talk, services::Servant};
 use crate::{
     caps::Caps,
     hall::{Refusal, Words, ranked},
@@ -58,6 +58,13 @@ impl Talk<'_, '_> {
         }
     }
     fn speak_to(&mut self, target: &str, words: Words<'_>, is_silent: bool) {
+        if let Some(servant) = Servant::called(target) {
+            // It answers nothing that needs no answer.
+            if words.verb == Verb::Privmsg {
+                self.serve(servant, words.text);
+            }
+            return;
+        }
         let is_room = ranked(target).1.starts_with('#');
         let (hall, mut tell) = self.teller();
         if is_room {

@@ -151,6 +151,15 @@ impl Hall {
         self.settle(tell);
         1 + usize::from(self.is_reserved(account.map(|name| &**name), &nick) && self.rename_guest(tell))
     }
+    /// An account is no more: all who are logged in to it are not any longer.
+    pub(crate) fn log_out_all(&mut self, account: &str, tell: &mut Teller<'_>) {
+        let key = names::fold(account);
+        let is_in = |user: &User| user.account.as_deref().is_some_and(|other| names::fold(other) == key);
+        let all: Vec<Who> = self.users().filter(|(_, user)| is_in(user)).map(|(who, _)| who).collect();
+        for who in all {
+            self.log_in(None, &mut tell.on_behalf_of(who));
+        }
+    }
     /// Takes a nick that nobody has.
     fn rename_guest(&mut self, tell: &mut Teller<'_>) -> bool {
         (0..GUEST_TRIES).any(|_| {

@@ -26,6 +26,7 @@ pub(crate) use user::{Attention, Past, User};
 use crate::{
     AccountOptions, ChatLimits, ChatOptions,
     books::Books,
+    client::services,
     log::Log,
     news::{Mail, News, What},
 };
@@ -194,7 +195,7 @@ impl Hall {
 
     /// Whether `who` could have this nick now.
     pub(crate) fn is_free(&self, who: Who, account: Option<&str>, nick: &str) -> bool {
-        if self.is_reserved(account, nick) {
+        if services::is_reserved(nick) || self.is_reserved(account, nick) {
             return false;
         }
         if self.log.owner(&names::fold(nick)).is_some_and(|owner| owner != who) {

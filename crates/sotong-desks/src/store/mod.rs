@@ -136,7 +136,7 @@ impl Store {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
-        self.try_write(asked).map_err(|fault| self.fail(&fault.to_string()))
+        self.try_write(asked).map_err(|fault| self.fail(&fault.to_string(), first(asked)))
     }
     fn try_write(&mut self, asked: &[&Ask]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -151,11 +151,11 @@ impl Store {
     }
     /// Nothing is written from now on: after a sync that failed nobody knows what is on the disk, and the next one may
     /// succeed without it.
-    fn fail(&mut self, why: &str) -> StoreFault {
+    fn fail(&mut self, why: &str, since: Ticket) -> StoreFault {
         tracing::error!(file = %self.path.display(), why, "the store has failed: nothing is stored any more");
         // Closing it must not write either.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        self.fault.get_or_insert(StoreFault(Arc::from(why))).clone()
+        self.fault.get_or_insert(StoreFault { why: Arc::from(why), since }).clone()
     }
 }
 
@@ -167,7 +167,11 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 fn ticket(asked: &Mail) -> Ticket {
-    match asked.asked() {
+    first(&asked.asked().into_iter().collect::<Vec<_>>())
+}
+/// The first of those that were asked at once.
+fn first(asked: &[&Ask]) -> Ticket {
+    match asked.first() {
         Some(Ask::Store(ticket, _) | Ask::Hash(ticket, _) | Ask::Verify(ticket, ..)) => *ticket,
         None => Ticket(0),
     }
@@ -179,7 +183,7 @@ impl DeskWork<Mail> for Store {
         Mail::answer(Answer::Stored(ticket(asked), done))
     }
     fn failed(&mut self, asked: &Mail) -> Mail {
-        Mail::answer(Answer::Stored(ticket(asked), Err(self.fail("a fault in the program"))))
+        Mail::answer(Answer::Stored(ticket(asked), Err(self.fail("a fault in the program", ticket(asked)))))
     }
     fn batch_max(&self) -> usize {
         BATCH_MAX

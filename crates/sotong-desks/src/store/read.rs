@@ -79,7 +79,6 @@ fn accounts(store: &Connection) -> Result<Vec<Account>> {
                 always_on: value(row, "always_on")?,
                 autoreplay_lines: value(row, "autoreplay_lines")?,
                 auto_away: value(row, "auto_away")?,
-                email_hidden: value(row, "email_hidden")?,
             },
             presence: presences.remove(&key).and_then(|mut presences| presences.pop()),
             extra: extra.remove(&key).unwrap_or_default().into_iter().collect(),

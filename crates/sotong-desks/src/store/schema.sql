@@ -17,8 +17,7 @@ CREATE TABLE accounts (
     multiclient INTEGER,                 -- NULL: as the server does it
     always_on INTEGER,
     autoreplay_lines INTEGER,
-    auto_away INTEGER,
-    email_hidden INTEGER
+    auto_away INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE account_certs (
     account TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,

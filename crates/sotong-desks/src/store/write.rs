@@ -27,7 +27,7 @@ fn put_account(store: &Connection, account: &Account) -> Result<()> {
     store
         .prepare_cached(
             "INSERT INTO accounts VALUES (:key, :name, :registered, :password, :salt, :rounds, :stored, :server, :email, \
-             :vhost, :by, :reason, :at, :until, :multiclient, :always_on, :autoreplay, :auto_away, :hidden)",
+             :vhost, :by, :reason, :at, :until, :multiclient, :always_on, :autoreplay, :auto_away)",
         )?
         .execute(named_params! {
             ":key": key,
@@ -48,7 +48,6 @@ fn put_account(store: &Connection, account: &Account) -> Result<()> {
             ":always_on": settings.always_on,
             ":autoreplay": settings.autoreplay_lines,
             ":auto_away": settings.auto_away,
-            ":hidden": settings.email_hidden,
         })?;
     if !account.certs.is_empty() {
         let mut insert = store.prepare_cached("INSERT INTO account_certs VALUES (?1, ?2, ?3)")?;

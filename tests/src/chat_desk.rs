@@ -1,0 +1,89 @@
+//! The chat's desks, as a test wants them: at once, later, busy or failing; nothing is hashed for real.
+use sotong_chat::{
+    Mail,
+    books::{Answer, Ask, Hashed, SALT_BYTES, ScramKeys, StoreFault, Ticket},
+};
+use sotong_session::Address;
+use sotong_shard::{DeskQueue, Exchange};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// What a desk does with what it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// It answers at once.
+    #[default]
+    Ready,
+    /// It takes its time: what is asked waits.
+    Held,
+    /// It takes no work.
+    Busy,
+    /// It fails at all that it is asked.
+    Failing,
+}
+
+/// One desk.
+#[derive(Debug, Default)]
+pub struct ChatDesk {
+    state: Mutex<(Mood, VecDeque<(Address, Mail)>)>,
+}
+
+impl ChatDesk {
+    /// Makes it so from now on.
+    pub fn set(&self, mood: Mood) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = mood;
+    }
+    /// Answers what was asked, if it does so now. Whether there was anything.
+    pub fn work(&self, exchange: &Exchange<Mail>) -> bool {
+        let mut done = false;
+        loop {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mood = state.0;
+            if mood == Mood::Held {
+                return done;
+            }
+            let Some((from, mail)) = state.1.pop_front() else { return done };
+            drop(state);
+            exchange.post(from, answer(&mail, mood == Mood::Failing));
+            done = true;
+        }
+    }
+}
+
+/// A desk as sessions see it.
+#[derive(Clone, Debug)]
+pub struct Queue(pub Arc<ChatDesk>);
+
+impl DeskQueue<Mail> for Queue {
+    fn ask(&self, from: Address, mail: Mail) -> Result<(), Mail> {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 == Mood::Busy {
+            return Err(mail);
+        }
+        state.1.push_back((from, mail));
+        Ok(())
+    }
+}
+
+/// What a desk says to a question. A password's hash is the password behind a sign: no test waits for argon2.
+pub fn answer(mail: &Mail, fails: bool) -> Mail {
+    Mail::answer(match mail.asked() {
+        Some(Ask::Store(ticket, _)) if fails => {
+            Answer::Stored(*ticket, Err(StoreFault { why: "no disk".into(), since: *ticket }))
+        }
+        Some(Ask::Store(ticket, _)) => Answer::Stored(*ticket, Ok(())),
+        Some(Ask::Hash(ticket, _)) if fails => Answer::Hashed(*ticket, None),
+        Some(Ask::Hash(ticket, password)) => {
+            let scram = ScramKeys::new(password.bytes(), [7; SALT_BYTES], 1);
+            let password = format!("$test${}", String::from_utf8_lossy(password.bytes())).into();
+            Answer::Hashed(*ticket, Some(Hashed { password, scram }))
+        }
+        Some(Ask::Verify(ticket, password, hash)) => {
+            let is_right = hash.as_deref().and_then(|hash| hash.strip_prefix("$test$")).map(str::as_bytes);
+            Answer::Verified(*ticket, !fails && is_right == Some(password.bytes()))
+        }
+        None => Answer::Verified(Ticket(0), false),
+    })
+}
