@@ -172,7 +172,9 @@ pub(crate) fn heard(text: &str, ear: &Ear<'_>) -> Vec<String> {
         return lines.filter_map(told).collect();
     }
     let events = lines.filter_map(|line| Line::read(line).event());
-    let is_own = |event: &Event| event.host == ear.host && matches!(event.what, What::Renamed { .. });
+    // His new nick and his own QUIT he is told wherever he is.
+    let is_own =
+        |event: &Event| event.host == ear.host && matches!(event.what, What::Renamed { .. } | What::Quit { .. });
     events.filter(|event| !is_own(event)).map(|event| event.to_string()).collect()
 }
 

@@ -1,5 +1,5 @@
 //! Registration: CAP, PASS, NICK, USER; and NICK and CAP later.
-use super::{Leaving, Stage, Talk, sasl, services::Servant};
+use super::{Client, Leaving, Stage, Talk, sasl, services::Servant};
 use crate::{
     caps::Caps,
     hall::{Attention, Entered, Taken, Teller, User, Who},
@@ -103,6 +103,10 @@ impl Talk<'_, '_> {
         let said = message.param(0).map(|said| cut(said, self.client.chat.options().limits.reason_bytes_max));
         let why = said.map_or_else(|| "Client quit".to_owned(), |said| format!("Quit: {said}"));
         if let Stage::Here = self.client.stage {
+            // It is told as the others are, whether or not its owner has other clients.
+            let source = self.hall.user(self.client.who).map(|user| Arc::clone(&user.source)).unwrap_or_default();
+            let Client { answers, .. } = &mut *self.client;
+            answers.write(self.cx.out, |line| Encoder::new(line).source(source).word("QUIT").text(&why).end());
             let (hall, mut tell) = self.teller();
             let place = hall.quit(&why, &mut tell);
             self.client.seats.close(place);
