@@ -103,12 +103,7 @@ impl DeskWork<Mail> for Loud {
         let Mail::Ask(line) = asked else { panic!("an answer to a desk") };
         match &**line {
             "panic" => panic!("as it was asked to"),
-            "hold" => {
-                self.gate.held.fetch_add(1, Ordering::SeqCst);
-                let is_open = self.gate.is_open.lock().unwrap();
-                let (is_open, _) = self.gate.opened.wait_timeout_while(is_open, HANG, |is_open| !*is_open).unwrap();
-                assert!(*is_open);
-            }
+            "hold" => self.gate.pass(),
             "tell" => self.others = std::mem::take(&mut *self.waiting.lock().unwrap()),
             _ => {}
         }
@@ -122,6 +117,46 @@ impl DeskWork<Mail> for Loud {
     }
 }
 
+/// Takes several lines at once. `hold` waits until it may go on, `panic` is beyond it.
+struct Together {
+    gate: Arc<Gate>,
+    counts: Arc<Mutex<Vec<usize>>>,
+}
+
+impl DeskWork<Mail> for Together {
+    fn work(&mut self, asked: &Mail) -> Mail {
+        self.work_all(std::slice::from_ref(asked)).remove(0)
+    }
+    fn failed(&mut self, asked: &Mail) -> Mail {
+        let Mail::Ask(line) = asked else { panic!("an answer to a desk") };
+        Mail::Answer(format!("failed {line}"))
+    }
+    fn batch_max(&self) -> usize {
+        3
+    }
+    fn work_all(&mut self, asked: &[Mail]) -> Vec<Mail> {
+        self.counts.lock().unwrap().push(asked.len());
+        let line =
+            |asked: &Mail| if let Mail::Ask(line) = asked { line.clone() } else { panic!("an answer to a desk") };
+        let lines: Vec<String> = asked.iter().map(line).collect();
+        if lines.iter().any(|line| line == "hold") {
+            self.gate.pass();
+        }
+        assert!(!lines.iter().any(|line| line == "panic"), "as it was asked to");
+        lines.into_iter().map(|line| Mail::Answer(line.to_uppercase())).collect()
+    }
+}
+
+impl Gate {
+    /// Waits until it is open.
+    fn pass(&self) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        let is_open = self.is_open.lock().unwrap();
+        let (is_open, _) = self.opened.wait_timeout_while(is_open, HANG, |is_open| !*is_open).unwrap();
+        assert!(*is_open);
+    }
+}
+
 struct Running {
     stop: Stop,
     at: SocketAddr,
@@ -132,6 +167,17 @@ struct Running {
 
 impl Running {
     fn start(model: Model, queue_max: usize, threads: usize) -> Self {
+        Self::start_with(model, queue_max, threads, |waiting, gate| {
+            let (waiting, gate) = (Arc::clone(waiting), Arc::clone(gate));
+            Box::new(Loud { waiting, others: Vec::new(), gate })
+        })
+    }
+    fn start_with(
+        model: Model,
+        queue_max: usize,
+        threads: usize,
+        worker: impl Fn(&Arc<Mutex<Vec<Address>>>, &Arc<Gate>) -> Box<dyn DeskWork<Mail>>,
+    ) -> Self {
         let endpoint: Endpoint = "tcp://127.0.0.1:0".parse().unwrap();
         let bound = listen(&[endpoint], &ListenOptions::default()).unwrap();
         let at = bound[0].endpoint().to_string().rsplit_once("//").unwrap().1.parse().unwrap();
@@ -139,10 +185,7 @@ impl Running {
         let listeners = bound.into_iter().filter_map(stream).collect();
         let (stop, service, gate) = (Stop::new().unwrap(), Questions::default(), Arc::<Gate>::default());
         let waiting = Arc::clone(&service.waiting);
-        let worker = |_| -> Box<dyn DeskWork<Mail>> {
-            Box::new(Loud { waiting: Arc::clone(&waiting), others: Vec::new(), gate: Arc::clone(&gate) })
-        };
-        let desks = vec![desk(queue_max, (0..threads).map(worker).collect())];
+        let desks = vec![desk(queue_max, (0..threads).map(|_| worker(&waiting, &gate)).collect())];
         let thread = {
             let (stop, options) = (stop.clone(), Options { workers: 2, ..Options::default() });
             let service = CheckedService(service);
@@ -259,6 +302,51 @@ fn who_waited_for_the_answer_to_another_gets_it() {
             assert_eq!(hear(peer), "TELL", "{model}");
         }
         drop((asker, waiters));
+        server.finish();
+    });
+}
+
+#[test]
+fn a_desk_that_takes_several_at_once_answers_each_in_its_order() {
+    each(|model| {
+        if model == Model::Sequential {
+            return;
+        }
+        let counts = Arc::<Mutex<Vec<usize>>>::default();
+        let server = Running::start_with(model, 16, 1, |_, gate| {
+            Box::new(Together { gate: Arc::clone(gate), counts: Arc::clone(&counts) })
+        });
+        let mut first = server.dial();
+        say(&mut first, "hold");
+        while server.gate.held.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut others: Vec<_> = (0..7).map(|_| server.dial()).collect();
+        for (number, peer) in others.iter_mut().enumerate() {
+            say(peer, &if number == 5 { "panic".to_owned() } else { format!("line {number}") });
+        }
+        let mut last: Vec<_> = (0..9).map(|_| server.dial()).collect();
+        for peer in &mut last {
+            say(peer, "more");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        server.open_gate();
+        assert_eq!(hear(&mut first), "HOLD", "{model}");
+        let mut failed = 0;
+        for (number, peer) in others.iter_mut().enumerate() {
+            let heard = hear(peer);
+            // Whoever was taken with the one at which the desk panicked hears of that.
+            failed += usize::from(heard.starts_with("failed "));
+            let own = if number == 5 { "failed panic".to_owned() } else { format!("LINE {number}") };
+            assert!(heard == own || heard == format!("failed line {number}"), "{model}: {heard}");
+        }
+        assert!((1..=3).contains(&failed), "{model}: {failed}");
+        for peer in &mut last {
+            assert!(["MORE", "failed more"].contains(&&*hear(peer)), "{model}");
+        }
+        let counts = counts.lock().unwrap().clone();
+        assert!(counts.contains(&3) && counts.iter().all(|count| *count <= 3), "{model}: {counts:?}");
+        drop((first, others, last));
         server.finish();
     });
 }

@@ -281,3 +281,6 @@ pub(super) const TOO_OFTEN: &str = "too many attempts; try again in a minute";
 
 /// An answer that ends an exchange by a registration in the midst of it.
 pub(super) const ABORTED: (Numeric, &str) = (numeric::ERR_SASLABORTED, "SASL authentication aborted");
+
+#[cfg(test)]
+mod tests;
