@@ -7,7 +7,7 @@
 //! that of the store alone. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
-use sotong_chat::{ChatLimits, ChatOptions, ChatService};
+use sotong_chat::{ChatLimits, ChatOptions, ChatService, Oper, OperClass};
 use sotong_session::{Close, End, Kind, Limits, Moment, TlsFacts, Wall, Way, Wire};
 use sotong_shard::{DeskQueue, Exchange, Shard, Silent, Step, Wake};
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -276,7 +276,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "server_bans", "user_modes", "chanserv", "registered_rooms"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -321,6 +321,46 @@ fn limits() {
         ..ChatLimits::default()
     };
     check("limits", &ChatOptions { limits, motd: Vec::new(), ..options() });
+}
+
+/// Operators of each class; what password the hash of the last is of, the desk of the tests knows.
+fn with_opers() -> ChatOptions {
+    let oper = |name: &str, class| Oper {
+        name: name.to_owned(),
+        password: format!("{name}-password"),
+        certificate: String::new(),
+        class,
+        vhost: String::new(),
+    };
+    let boss = Oper { vhost: "staff/boss".to_owned(), ..oper("boss", OperClass::Admin) };
+    let cert = Oper { password: String::new(), certificate: "AB:CD".to_owned(), ..oper("cert", OperClass::Admin) };
+    let opers = vec![boss, oper("mod", OperClass::Moderator), oper("help", OperClass::Helper), cert];
+    ChatOptions { opers, ..options() }
+}
+
+#[test]
+fn opers() {
+    check("opers", &with_opers());
+}
+
+#[test]
+fn chanserv() {
+    check("chanserv", &with_opers());
+}
+
+#[test]
+fn registered_rooms() {
+    check("registered_rooms", &with_opers());
+}
+
+#[test]
+fn server_bans() {
+    check("server_bans", &with_opers());
+}
+
+#[test]
+fn user_modes() {
+    check("user_modes", &ChatOptions { default_user_modes: "+iw".to_owned(), ..with_opers() });
 }
 
 #[test]

@@ -35,18 +35,21 @@ impl Caps {
     pub(crate) const SASL: Self = Self(1 << 22);
     pub(crate) const ACCOUNT_REGISTRATION: Self = Self(1 << 23);
 
+    pub(crate) const CHGHOST: Self = Self(1 << 27);
+
     /// Those that change how a line is rendered.
     pub(crate) const RENDERED: Self =
         Self(Self::SERVER_TIME.0 | Self::MESSAGE_TAGS.0 | Self::EXTENDED_JOIN.0 | Self::ACCOUNT_TAG.0);
 
     /// All of them, as they are called, in the order of their names.
-    pub(crate) const ALL: [(&'static str, Self); 17] = [
+    pub(crate) const ALL: [(&'static str, Self); 18] = [
         ("account-notify", Self::ACCOUNT_NOTIFY),
         ("account-tag", Self::ACCOUNT_TAG),
         ("away-notify", Self::AWAY_NOTIFY),
         ("batch", Self::BATCH),
         ("cap-notify", Self::CAP_NOTIFY),
         ("draft/account-registration", Self::ACCOUNT_REGISTRATION),
+        ("chghost", Self::CHGHOST),
         ("echo-message", Self::ECHO_MESSAGE),
         ("extended-join", Self::EXTENDED_JOIN),
         ("invite-notify", Self::INVITE_NOTIFY),

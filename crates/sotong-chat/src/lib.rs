@@ -40,6 +40,7 @@ mod line;
 mod listener;
 mod log;
 mod news;
+mod opers;
 mod options;
 mod page;
 mod seats;
@@ -48,6 +49,7 @@ mod text;
 pub use entrance::{Entrance, TlsEntrance};
 pub use listener::{ListenerKind, Rehash};
 pub use news::Mail;
+pub use opers::{Oper, OperClass};
 pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
 
 use arc_swap::{ArcSwap, Guard};
@@ -84,6 +86,10 @@ impl Chat {
     pub(crate) fn hall(&self) -> MutexGuard<'_, Hall> {
         // A panic under the lock costs the session that had it; what it left is still a hall.
         self.hall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// What REHASH does, if there is a configuration.
+    pub(crate) fn rehash(&self) -> Option<&Rehash> {
+        self.rehash.get()
     }
     fn doors(&self) -> MutexGuard<'_, Doors> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,6 +147,7 @@ impl ChatService {
     pub fn restore(&self, records: Records) {
         let mut hall = self.chat.hall();
         hall.books = Books::new(records);
+        hall.read_bans();
         hall.wake(self.chat.options().created);
     }
     /// Other options, from now on and for those who are here, too. What cannot change while it runs stays: the server's name,

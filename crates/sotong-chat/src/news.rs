@@ -66,6 +66,8 @@ pub(crate) struct News {
     pub(crate) from: Option<Address>,
     /// Who did it, as it is told: `nick!user@host`.
     pub(crate) source: Arc<str>,
+    /// Whether that is a program.
+    pub(crate) is_bot: bool,
     /// The account of who did it.
     pub(crate) account: Option<Arc<str>>,
     /// When, for people.
@@ -137,6 +139,19 @@ pub(crate) enum What {
         whom: Arc<str>,
         room: Arc<str>,
     },
+    /// Another host is shown for somebody.
+    Host {
+        user: Arc<str>,
+        host: Arc<str>,
+    },
+    /// What operators say to all who want to hear it.
+    Wallops {
+        text: Box<str>,
+    },
+    /// A connection is ended by somebody else; it alone is told.
+    Expelled {
+        why: Box<str>,
+    },
     /// Somebody who is watched has come (with his source) or gone (with his nick).
     Watched {
         here: bool,
@@ -167,7 +182,7 @@ impl News {
     pub(crate) fn new(place: u64, by: Option<(Who, Address)>, source: Arc<str>, at: Wall, what: What) -> Self {
         let (by, from) = (by.map(|(who, _)| who), by.map(|(_, from)| from));
         let (account, msgid, tags) = (None, None, Vec::new());
-        Self { place, by, from, source, account, at, msgid, tags, what, forms: OnceLock::new() }
+        Self { place, by, from, source, is_bot: false, account, at, msgid, tags, what, forms: OnceLock::new() }
     }
     /// What a client must have asked for to be told of this; `own` tells whether it is about what the client itself did.
     pub(crate) fn is_for(&self, caps: Caps, own: bool) -> bool {
@@ -176,6 +191,7 @@ impl News {
             What::Away { .. } => caps.has(Caps::AWAY_NOTIFY) && !own,
             What::Real { .. } => caps.has(Caps::SETNAME),
             What::Account => caps.has(Caps::ACCOUNT_NOTIFY),
+            What::Host { .. } => caps.has(Caps::CHGHOST),
             _ => true,
         }
     }
@@ -230,6 +246,9 @@ impl News {
             if let Some(msgid) = &self.msgid {
                 encoder = encoder.tag("msgid", msgid);
             }
+            if self.is_bot {
+                encoder = encoder.tag("bot", "");
+            }
             for (key, value) in &self.tags {
                 encoder = encoder.tag(key, value);
             }
@@ -256,6 +275,10 @@ impl News {
             What::Away { text: None } => encoder.word("AWAY").end(),
             What::Real { text } => encoder.word("SETNAME").text(text).end(),
             What::Account => encoder.word("ACCOUNT").word(self.account.as_deref().unwrap_or("*")).end(),
+            What::Host { user, host } => encoder.word("CHGHOST").word(user).word(host).end(),
+            What::Wallops { text } => encoder.word("WALLOPS").text(text).end(),
+            // Whoever is told so ends the connection by it.
+            What::Expelled { why } => encoder.word("NOTICE").word("*").text(why).end(),
             What::Invited { whom, room } => encoder.word("INVITE").word(whom).word(room).end(),
             What::Watched { here, who, by } => {
                 let number = if *here { "730" } else { "731" };

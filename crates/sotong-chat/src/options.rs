@@ -1,4 +1,5 @@
 //! What a chat allows and what it says of itself.
+use crate::{hall::PersonModes, opers::Oper};
 use sotong_irc::names;
 use sotong_layers::proxy::Network;
 use sotong_session::Wall;
@@ -32,6 +33,10 @@ pub struct ChatOptions {
     pub allowed_origins: Vec<Box<str>>,
     /// From where a connection may say whom it brings (the PROXY protocol): this machine.
     pub proxy_allowed_from: Vec<Network>,
+    /// Operators of the server.
+    pub opers: Vec<Oper>,
+    /// Modes that everybody has from the beginning, by their letters.
+    pub default_user_modes: String,
     /// Accounts, and who may have one.
     pub accounts: AccountOptions,
     /// Its limits.
@@ -56,6 +61,8 @@ impl Default for ChatOptions {
             silence: Duration::from_secs(1),
             allowed_origins: Vec::new(),
             proxy_allowed_from: LOOPBACK.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            opers: Vec::new(),
+            default_user_modes: String::new(),
             accounts: AccountOptions::default(),
             limits: ChatLimits::default(),
         }
@@ -72,6 +79,11 @@ impl ChatOptions {
     /// Whether a network can be called so: a word of letters, digits and hyphens of ASCII.
     pub fn is_network_name(text: &str) -> bool {
         (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }
+    /// Whether everybody may have these modes from the beginning: letters, with or without a `+`.
+    pub fn are_user_modes(text: &str) -> bool {
+        let letters = text.strip_prefix('+').unwrap_or(text);
+        letters.chars().all(|letter| PersonModes::read(letter.encode_utf8(&mut [0; 4])) != PersonModes::default())
     }
     /// A room's name as it is shown, if it can be one.
     pub fn room_name(text: &str) -> Option<String> {

@@ -347,6 +347,11 @@ impl Person {
     // Mail and the end.
 
     fn mail(&mut self, mail: &Told, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if let What::Expelled { why } = &mail.news.what {
+            self.go(why, cx);
+            cx.out.put(mail.news.text());
+            return Err(Close::Protocol("put out".into()));
+        }
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         if is_shown
             && let What::Kicked { whom, room, .. } = &mail.news.what
@@ -499,6 +504,7 @@ pub(crate) fn told(news: &News) -> String {
         | What::Away { .. }
         | What::Real { .. }
         | What::Account
+        | What::Host { .. }
         | What::Watched { .. } => String::new(),
         What::Said { to, text, .. } => {
             let to = if to.contains('#') { "" } else { " (to you)" };
@@ -515,6 +521,8 @@ pub(crate) fn told(news: &News) -> String {
         What::Topic { text, .. } if text.is_empty() => format!("* {by} has taken the topic away\n"),
         What::Topic { text, .. } => format!("* {by} says what this is about: {}\n", without_controls(text)),
         What::Moded { changes, .. } => format!("* {by} has set {changes}\n"),
+        What::Wallops { text } => format!("* {by} says to all: {}\n", without_controls(text)),
+        What::Expelled { why } => format!("* {} Goodbye.\n", without_controls(why)),
         What::Invited { whom, room } => format!("* {by} asks {whom} into {room}\n"),
     }
 }

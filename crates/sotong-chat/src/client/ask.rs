@@ -1,6 +1,9 @@
 //! AWAY, SETNAME, USERHOST and ISON.
 use super::Talk;
-use crate::{hall::Attention, options::cut};
+use crate::{
+    hall::{Attention, NotAccepted},
+    options::cut,
+};
 use sotong_irc::{Message, numeric};
 
 /// Nicks of one USERHOST.
@@ -29,6 +32,33 @@ impl Talk<'_, '_> {
         let (hall, mut tell) = self.teller();
         hall.set_real(text, &mut tell);
         self.client.answers.wait(1);
+    }
+    /// ACCEPT: who may speak to him alone, though he hears only those who are logged in. `*` lists them, `-nick` takes one off.
+    pub(super) fn accept(&mut self, message: &Message<'_>) {
+        let Some(nicks) = message.param(0) else { return self.needs_more("ACCEPT") };
+        let me = self.me();
+        if nicks == "*" {
+            let accepts: Vec<String> =
+                self.hall.user(me).map(|user| user.accepts.iter().cloned().collect()).unwrap_or_default();
+            for nick in accepts {
+                self.reply_words(numeric::RPL_ACCEPTLIST, &[&nick]);
+            }
+            return self.reply(numeric::RPL_ENDOFACCEPT, &[], "End of ACCEPT list");
+        }
+        for word in nicks.split(',').filter(|word| !word.is_empty()) {
+            let (nick, on) = word.strip_prefix('-').map_or((word, true), |nick| (nick, false));
+            if on && self.hall.find(nick).is_none() {
+                self.no_such_nick(nick);
+                continue;
+            }
+            let (number, text) = match self.hall.accept(me, nick, on) {
+                Ok(()) => continue,
+                Err(NotAccepted::Full) => (numeric::ERR_ACCEPTFULL, "The list is full"),
+                Err(NotAccepted::Known) => (numeric::ERR_ACCEPTEXIST, "is on the list already"),
+                Err(NotAccepted::Unknown) => (numeric::ERR_ACCEPTNOT, "is not on the list"),
+            };
+            self.reply(number, &[&nick], text);
+        }
     }
     pub(super) fn userhost(&mut self, message: &Message<'_>) {
         if message.param(0).is_none() {

@@ -197,6 +197,10 @@ impl Talk<'_, '_> {
                 let text = format!("Cannot send to channel (+W): wait {seconds} s");
                 return self.reply(numeric::ERR_CANNOTSENDTOCHAN, &[&room], text);
             }
+            Refusal::TheyNeedAccount => {
+                let text = "You must log in to an account to speak to them (+R)";
+                return self.reply(numeric::ERR_NEEDREGGEDNICK, &[&nick], text);
+            }
             Refusal::BadParam(why) => (numeric::ERR_UNKNOWNERROR, why),
             Refusal::Full
             | Refusal::InviteOnly

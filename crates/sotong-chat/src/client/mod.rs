@@ -2,11 +2,14 @@
 mod accounts;
 mod answers;
 mod ask;
+mod bans;
+mod chanserv;
 mod enrol;
 mod joining;
 mod modes;
 mod monitor;
 mod nickserv;
+mod opers;
 mod pages;
 mod register;
 mod sasl;
@@ -64,6 +67,8 @@ pub(crate) struct Client {
     skips: bool,
     /// What is left to do when all answers are out.
     leaving: Option<Leaving>,
+    /// The configuration is to be read again, once the hall is free.
+    rehashes: bool,
     /// What a desk has been asked.
     waiting: Option<Waiting>,
     /// A log-in by SASL that is under way.
@@ -115,6 +120,7 @@ impl Client {
             is_asked: false,
             skips: false,
             leaving: None,
+            rehashes: false,
             waiting: None,
             sasl: None,
             ip: None,
@@ -229,6 +235,9 @@ impl Client {
         let done = talk.run(message);
         talk.save();
         drop(hall);
+        if std::mem::take(&mut self.rehashes) {
+            self.rehash(cx);
+        }
         self.answers.end(cx.out);
         self.turn_pages(cx);
         done?;
@@ -253,6 +262,9 @@ impl Client {
     // Mail.
 
     fn mail(&mut self, mail: &Told, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if let What::Expelled { why } = &mail.news.what {
+            return Err(self.farewell(why, Close::Protocol("put out".into()), cx));
+        }
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         let is_told = is_shown && mail.news.is_for(self.caps, mail.news.by == Some(self.who));
         if mail.news.from == Some(cx.me) {

@@ -1,7 +1,8 @@
 //! MODE.
 use super::Talk;
 use crate::{
-    hall::{By, Flag, List, Moded, Rank, Refusal, SLOW_SECONDS_MAX},
+    hall::{By, Flag, List, Moded, PersonModes, Rank, Refusal, SLOW_SECONDS_MAX},
+    opers::Privilege,
     options::cut,
 };
 use sotong_irc::{
@@ -35,14 +36,16 @@ impl Talk<'_, '_> {
     pub(super) fn mode(&mut self, message: &Message<'_>) {
         let Some(target) = message.param(0) else { return self.needs_more("MODE") };
         if target.starts_with('#') {
-            self.room_mode(target, &message.params()[1..]);
+            self.room_mode(target, &message.params()[1..], &By::Rank);
         } else {
             self.user_mode(target, message.param(1));
         }
     }
-    fn room_mode(&mut self, target: &str, words: &[&str]) {
+    /// Changes a room's modes, or tells them.
+    pub(super) fn room_mode(&mut self, target: &str, words: &[&str], by: &By) {
         let me = self.me();
-        let Some(room) = self.hall.room_for(me, target) else { return self.no_such_room(target) };
+        let room = if matches!(by, By::Power(_)) { self.hall.room(target) } else { self.hall.room_for(me, target) };
+        let Some(room) = room else { return self.no_such_room(target) };
         let (name, is_in) = (Arc::clone(&room.name), room.seats.contains_key(&me));
         if words.is_empty() {
             let (modes, made) = (room.modes(is_in), room.created.0.div_euclid(1000));
@@ -77,7 +80,7 @@ impl Talk<'_, '_> {
             }
         }
         if !changes.is_empty() {
-            self.change_modes(&name, &changes);
+            self.change_modes(&name, &changes, by);
         }
         for letter in asked {
             self.tell_list(&name, letter);
@@ -95,9 +98,9 @@ impl Talk<'_, '_> {
             _ => None,
         }
     }
-    fn change_modes(&mut self, room: &str, changes: &[Change<'_>]) {
+    fn change_modes(&mut self, room: &str, changes: &[Change<'_>], by: &By) {
         let (hall, mut tell) = self.teller();
-        match hall.change_modes(room, changes, &By::Rank, &mut tell) {
+        match hall.change_modes(room, changes, by, &mut tell) {
             Ok(moded) => self.moded(room, moded),
             Err(why) => self.refuse(why, room, ""),
         }
@@ -150,31 +153,47 @@ impl Talk<'_, '_> {
             Some(_) => {}
         }
         let Some(letters) = letters else {
-            let is_invisible = self.hall.user(me).is_some_and(|user| user.is_invisible);
-            return self.reply_words(numeric::RPL_UMODEIS, &[&if is_invisible { "+i" } else { "+" }]);
+            let Some(user) = self.hall.user(me) else { return };
+            let oper = if user.oper.is_some() { "o" } else { "" };
+            let letters = format!("+{}{oper}", user.modes.letters());
+            return self.reply_words(numeric::RPL_UMODEIS, &[&letters]);
         };
-        let known = |letter: char| (letter == 'i').then_some(Kind::Never);
+        let known = |letter: char| PersonModes::LETTERS.contains(letter).then_some(Kind::Never);
         let (mut changed, mut unknown) = (Vec::new(), false);
         for step in modes::read(&[letters], known, self.client.chat.options().limits.modes_max) {
-            match (step, self.hall.user_mut(me)) {
-                (Step::Change(change), Some(user)) => {
-                    if std::mem::replace(&mut user.is_invisible, change.sets) != change.sets {
-                        changed.push(change);
-                    }
-                }
+            match step {
+                Step::Change(change) if self.change_own(&change) => changed.push(change),
+                Step::Change(_) => {}
                 _ => unknown = true,
             }
         }
         if !changed.is_empty() {
-            let (changes, nick) = (modes::write(changed), self.nick());
-            let source = self.hall.user(me).map(|user| Arc::clone(&user.source)).unwrap_or_default();
-            let super::Client { answers, .. } = &mut *self.client;
-            answers.write(self.cx.out, |line| {
-                sotong_irc::Encoder::new(line).source(source).word("MODE").word(nick).word(changes).end();
-            });
+            let changes = modes::write(changed);
+            let (hall, mut tell) = self.teller();
+            hall.tell_own_modes(&changes, &mut tell);
+            self.client.answers.wait(1);
         }
         if unknown {
             self.reply(numeric::ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag");
         }
+    }
+    /// Changes one of his own modes; true if that is a change. Nobody makes himself an operator so, but he may give it up
+    /// (RFC 1459, section 4.2.3.2).
+    fn change_own(&mut self, change: &Change<'_>) -> bool {
+        let me = self.me();
+        if change.letter == 'o' {
+            let gives_up = !change.sets && self.hall.user(me).is_some_and(|user| user.oper.is_some());
+            if gives_up {
+                let (hall, mut tell) = self.teller();
+                hall.set_oper(None, &mut tell);
+            }
+            return gives_up;
+        }
+        let Some(mode) = PersonModes::of(change.letter) else { return false };
+        if mode == PersonModes::NOTICES && change.sets && !self.hall.may(me, Privilege::Notices) {
+            self.no_privileges();
+            return false;
+        }
+        self.hall.user_mut(me).is_some_and(|user| user.modes.set(mode, change.sets))
     }
 }

@@ -2,8 +2,9 @@
 use super::who::{Fields, who_line};
 use crate::{
     caps::Caps,
-    hall::{Hall, Room, Who},
+    hall::{Hall, Room, User, Who},
     log::Shelf,
+    opers::Privilege,
 };
 use sotong_irc::{Encoder, mask, names, numeric};
 use sotong_session::{Topic, Wall};
@@ -34,6 +35,8 @@ enum What {
         mask: Box<str>,
         shown: Box<str>,
         fields: Option<Fields>,
+        /// Operators of the server alone.
+        opers: bool,
         after: String,
     },
     Missed(Missed),
@@ -41,6 +44,8 @@ enum What {
         room: Topic,
         shown: Box<str>,
         fields: Option<Fields>,
+        /// Operators of the server alone.
+        opers: bool,
         after: Option<Who>,
     },
 }
@@ -145,12 +150,12 @@ impl Page {
     pub(super) fn list(query: Query, nick: Arc<str>) -> Self {
         Self { nick, what: What::List { query, after: String::new() } }
     }
-    pub(super) fn who(mask: &str, fields: Option<Fields>, nick: Arc<str>) -> Self {
+    pub(super) fn who(mask: &str, (fields, opers): (Option<Fields>, bool), nick: Arc<str>) -> Self {
         let (shown, mask) = (mask.into(), names::fold(mask).into());
-        Self { nick, what: What::Who { mask, shown, fields, after: String::new() } }
+        Self { nick, what: What::Who { mask, shown, fields, opers, after: String::new() } }
     }
-    pub(super) fn who_room(room: Topic, shown: &str, fields: Option<Fields>, nick: Arc<str>) -> Self {
-        Self { nick, what: What::WhoRoom { room, shown: shown.into(), fields, after: None } }
+    pub(super) fn who_room(room: Topic, shown: &str, (fields, opers): (Option<Fields>, bool), nick: Arc<str>) -> Self {
+        Self { nick, what: What::WhoRoom { room, shown: shown.into(), fields, opers, after: None } }
     }
     /// What was said behind one place, and not behind another.
     pub(super) fn missed(shelf: Shelf<Who>, room: Option<&str>, (from, until): (u64, u64), nick: Arc<str>) -> Self {
@@ -176,12 +181,15 @@ impl Page {
                 *after = key.to_owned();
                 false
             }
-            What::Who { mask, shown, fields, after } => {
+            What::Who { mask, shown, fields, opers, after } => {
+                let sees = hall.may(me, Privilege::See);
                 let visible =
-                    |who: Who, user: &crate::hall::User| who == me || !user.is_invisible || hall.share_a_room(me, who);
+                    |who: Who, user: &User| who == me || !user.is_invisible() || sees || hall.share_a_room(me, who);
                 let found = hall.users_after(after).find(|(key, user)| {
                     let who = hall.find(key).map(|(who, _)| who);
-                    who.is_some_and(|who| visible(who, user)) && is_meant(mask, user)
+                    who.is_some_and(|who| visible(who, user))
+                        && is_meant(mask, user)
+                        && (!*opers || user.oper.is_some())
                 });
                 let Some((key, user)) = found else {
                     end(hall, nick, numeric::RPL_ENDOFWHO, Some(shown), "End of WHO list", lines);
@@ -191,10 +199,10 @@ impl Page {
                 *after = key.to_owned();
                 false
             }
-            What::WhoRoom { room, shown, fields, after } => {
+            What::WhoRoom { room, shown, fields, opers, after } => {
                 let room = hall.room_by(*room).filter(|room| hall.sees_room(me, room));
-                let found =
-                    room.and_then(|room| next_seen(hall, room, me, *after).map(|(who, user)| (room, who, user)));
+                let found = room
+                    .and_then(|room| next_seen(hall, room, me, *after, *opers).map(|(who, user)| (room, who, user)));
                 let Some((room, who, user)) = found else {
                     end(hall, nick, numeric::RPL_ENDOFWHO, Some(shown), "End of WHO list", lines);
                     return true;
@@ -208,17 +216,18 @@ impl Page {
     }
 }
 
-fn is_meant(mask: &str, user: &crate::hall::User) -> bool {
+fn is_meant(mask: &str, user: &User) -> bool {
     let of = |text: &str| mask::covers(mask, &names::fold(text));
     mask == "0" || of(&user.nick) || of(&user.user) || of(&user.host) || of(&user.real)
 }
 /// The next in a room that `me` may see there.
-fn next_seen<'h>(hall: &'h Hall, room: &'h Room, me: Who, after: Option<Who>) -> Option<(Who, &'h crate::hall::User)> {
+fn next_seen<'h>(hall: &'h Hall, room: &'h Room, me: Who, after: Option<Who>, opers: bool) -> Option<(Who, &'h User)> {
     use std::ops::Bound::{Excluded, Unbounded};
-    let is_in = room.seats.contains_key(&me);
+    let is_in = room.seats.contains_key(&me) || hall.may(me, Privilege::See);
     let behind = room.seats.range((after.map_or(Unbounded, Excluded), Unbounded));
     let mut users = behind.filter_map(|(who, _)| Some((*who, hall.user(*who)?)));
-    users.find(|(who, user)| (is_in || !user.is_invisible) && room.shows(me, *who))
+    let is_meant = |user: &User| (is_in || !user.is_invisible()) && (!opers || user.oper.is_some());
+    users.find(|(who, user)| is_meant(user) && room.shows(me, *who))
 }
 fn names_line(
     hall: &Hall,
@@ -231,7 +240,7 @@ fn names_line(
     let mut text = String::new();
     if let Some(room) = hall.room_by(room).filter(|room| hall.sees_room(me, room)) {
         let left = 400_usize.saturating_sub(nick.len() + room.name.len() + hall.server.len());
-        while let Some((who, user)) = next_seen(hall, room, me, *after) {
+        while let Some((who, user)) = next_seen(hall, room, me, *after, false) {
             let signs = room.rank(who).unwrap_or_default().signs(caps.has(Caps::MULTI_PREFIX));
             let named = if caps.has(Caps::USERHOST_IN_NAMES) { &user.source } else { &user.nick };
             if !text.is_empty() && text.len() + signs.len() + named.len() > left {

@@ -2,7 +2,7 @@
 use super::{Client, Leaving, Stage, Talk, sasl, services::Servant};
 use crate::{
     caps::Caps,
-    hall::{Attention, Entered, Taken, Teller, User, Who},
+    hall::{Attention, Entered, PersonModes, Taken, Teller, User, Who},
     options::cut,
 };
 use sotong_irc::{Encoder, Message, names, numeric};
@@ -35,7 +35,16 @@ impl Talk<'_, '_> {
     /// Carries a command out.
     pub(super) fn run(&mut self, message: &Message<'_>) -> Result<(), Close> {
         let command = message.command.to_ascii_uppercase();
-        match command.as_str() {
+        let unknown = self.hall.counts.unknown;
+        self.carry_out(&command, message);
+        // Only commands that there are, are counted by their names.
+        if matches!(self.client.stage, Stage::Here) && self.hall.counts.unknown == unknown {
+            self.hall.counts.command(&command);
+        }
+        self.register()
+    }
+    fn carry_out(&mut self, command: &str, message: &Message<'_>) {
+        match command {
             "CAP" => self.cap(message),
             "PING" => self.ping(message),
             "PONG" => {}
@@ -54,7 +63,6 @@ impl Talk<'_, '_> {
             }
             command => self.registered(command, message),
         }
-        self.register()
     }
     fn registered(&mut self, command: &str, message: &Message<'_>) {
         if let Some(servant) = Servant::of_command(command) {
@@ -83,12 +91,17 @@ impl Talk<'_, '_> {
             "MONITOR" => self.monitor(message),
             "MOTD" | "VERSION" | "TIME" | "ADMIN" | "INFO" | "LUSERS" | "LINKS" => self.about(command, message),
             "HELP" => self.help(message),
-            "OPER" if message.params().len() < 2 => self.needs_more(command),
-            "OPER" => self.reply(numeric::ERR_NOOPERHOST, &[], "Nobody is an operator of this server"),
-            "KILL" | "REHASH" | "WALLOPS" | "CONNECT" | "SQUIT" => {
-                self.reply(numeric::ERR_NOPRIVILEGES, &[], "Permission denied: you are no operator");
+            "OPER" => self.oper(message),
+            "KILL" | "REHASH" | "WALLOPS" | "KLINE" | "DLINE" | "UNKLINE" | "UNDLINE" | "CHGHOST" | "SAJOIN"
+            | "SAPART" | "SAMODE" | "SANICK" => self.oper_command(command, message),
+            "STATS" => self.stats(message),
+            "ACCEPT" => self.accept(message),
+            // There is one server alone.
+            "CONNECT" | "SQUIT" => self.no_privileges(),
+            unknown => {
+                self.hall.counts.unknown += 1;
+                self.reply(numeric::ERR_UNKNOWNCOMMAND, &[&unknown], "Unknown command");
             }
-            unknown => self.reply(numeric::ERR_UNKNOWNCOMMAND, &[&unknown], "Unknown command"),
         }
     }
 
@@ -219,6 +232,16 @@ impl Talk<'_, '_> {
 
     // In.
 
+    /// Sends a newcomer away.
+    fn keep_out(&mut self, why: &str) -> Close {
+        self.hall.counts.refusal("bans");
+        self.reply(numeric::ERR_YOUREBANNEDCREEP, &[], why);
+        self.hall.newcomers.remove(&self.cx.me);
+        self.client.stage = Stage::Over;
+        let (host, out) = (&self.client.host, &mut *self.cx.out);
+        out.render(|line| Encoder::new(line).word("ERROR").text(format_args!("Closing link: {host} ({why})")).end());
+        Close::Protocol("banned".into())
+    }
     /// Lets somebody in who has said all that is needed.
     pub(super) fn register(&mut self) -> Result<(), Close> {
         let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
@@ -243,9 +266,18 @@ impl Talk<'_, '_> {
             });
             return Err(Close::Protocol("bad password".into()));
         }
+        let modes = PersonModes::read(&options.default_user_modes);
+        drop(options);
+        let source = format!("{nick}!{user}@{}", self.client.host);
+        if let Some(ban) = self.hall.ban_against(&source, self.client.ip, self.cx.wall) {
+            let why = format!("You are banned from this server ({})", ban.record.reason);
+            return Err(self.keep_out(&why));
+        }
+        let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
         let mut user = User::new(&nick, &user, &self.client.host, &real, (self.cx.now, self.cx.wall));
         user.is_secure = self.client.is_secure;
         user.account.clone_from(&newcomer.account);
+        user.modes = modes;
         let tell = &mut Teller { me: Who::NOBODY, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
         let (who, again) = match self.hall.come_in(user, Attention::Here, tell) {
             Ok(Entered::New(who)) => (who, None),
@@ -258,6 +290,8 @@ impl Talk<'_, '_> {
         };
         self.client.who = who;
         self.client.stage = Stage::Here;
+        self.hall.counts.registered += 1;
+        self.hall.came_from(self.cx.me, self.client.ip);
         self.welcome();
         if let Some(again) = again {
             self.come_back(&again);

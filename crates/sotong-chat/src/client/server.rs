@@ -1,6 +1,9 @@
 //! What the server says of itself.
 use super::{Talk, register::USER_CHARS_MAX};
-use crate::{hall::entry, news::time_tag};
+use crate::{
+    hall::{PersonModes, entry},
+    news::time_tag,
+};
 use sotong_irc::{Message, mask, names, numeric};
 use std::sync::Arc;
 
@@ -31,10 +34,17 @@ impl Talk<'_, '_> {
         self.reply(numeric::RPL_WELCOME, &[], welcome);
         self.reply(numeric::RPL_YOURHOST, &[], format_args!("Your host is {name}, running version {version}"));
         self.reply(numeric::RPL_CREATED, &[], format_args!("This server was created {}", time_tag(options.created)));
-        self.reply_words(numeric::RPL_MYINFO, &[name, version, &"i", &"CIMRUWabefghiklmnoqstuv", &"IWabefghkloqv"]);
+        self.reply_words(
+            numeric::RPL_MYINFO,
+            &[name, version, &PersonModes::LETTERS, &"CIMRUWabefghiklmnoqstuv", &"IWabefghkloqv"],
+        );
         self.isupport();
         self.lusers();
         self.motd();
+        let letters = self.hall.user(self.me()).map(|user| user.modes.letters()).unwrap_or_default();
+        if !letters.is_empty() {
+            self.reply_words(numeric::RPL_UMODEIS, &[&format_args!("+{letters}")]);
+        }
     }
     fn isupport(&mut self) {
         let chat = Arc::clone(&self.client.chat);
@@ -44,6 +54,7 @@ impl Talk<'_, '_> {
         let tokens = [
             format!("ACCOUNTEXTBAN={}", entry::ACCOUNT_NAMES),
             format!("AWAYLEN={}", limits.away_bytes_max),
+            "BOT=B".to_owned(),
             "CASEMAPPING=ascii".to_owned(),
             format!("CHANLIMIT=#:{}", limits.rooms_max),
             "CHANMODES=Ibeg,k,Wfl,CMRUimnstu".to_owned(),
@@ -134,11 +145,12 @@ impl Talk<'_, '_> {
     }
     fn lusers(&mut self) {
         let (users, most, new) = (self.hall.users_len(), self.hall.users_most, self.hall.newcomers.len());
-        let hidden = self.hall.users().filter(|(_, user)| user.is_invisible).count();
+        let hidden = self.hall.users().filter(|(_, user)| user.is_invisible()).count();
         let seen = users - hidden;
         let text = format!("There are {seen} users and {hidden} invisible on 1 server");
         self.reply(numeric::RPL_LUSERCLIENT, &[], text);
-        self.reply(numeric::RPL_LUSEROP, &[&0], "operator(s) online");
+        let opers = self.hall.opers_len();
+        self.reply(numeric::RPL_LUSEROP, &[&opers], "operator(s) online");
         self.reply(numeric::RPL_LUSERUNKNOWN, &[&new], "unknown connection(s)");
         let rooms = self.hall.rooms_len();
         self.reply(numeric::RPL_LUSERCHANNELS, &[&rooms], "channels formed");

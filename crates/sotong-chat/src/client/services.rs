@@ -8,10 +8,13 @@ use std::{fmt::Display, sync::LazyLock};
 pub(crate) enum Servant {
     /// Accounts.
     NickServ,
+    /// Registered rooms.
+    ChanServ,
 }
 
 impl Servant {
-    const ALL: [(Self, &'static str, &'static str); 1] = [(Self::NickServ, "NickServ", "NS")];
+    const ALL: [(Self, &'static str, &'static str); 2] =
+        [(Self::NickServ, "NickServ", "NS"), (Self::ChanServ, "ChanServ", "CS")];
 
     fn name(self) -> &'static str {
         Self::ALL.into_iter().find(|(servant, ..)| *servant == self).map_or("*", |(_, name, _)| name)
@@ -49,6 +52,7 @@ impl Talk<'_, '_> {
         }
         match servant {
             Servant::NickServ => self.nickserv(text),
+            Servant::ChanServ => self.chanserv(text),
         }
     }
     /// A service says something, to the client that has asked alone.

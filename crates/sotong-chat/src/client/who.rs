@@ -2,8 +2,9 @@
 use super::{Talk, pages::Page};
 use crate::{
     caps::Caps,
-    hall::{Hall, Rank, Room, User, Who},
+    hall::{Hall, PersonModes, Rank, Room, User, Who},
     news::time_tag,
+    opers::Privilege,
 };
 use sotong_irc::{Encoder, Message, numeric};
 use std::sync::Arc;
@@ -41,7 +42,9 @@ pub(super) fn who_line(
     let name = place.map_or("*", |(room, _)| &room.name);
     let away = if user.away.is_some() { "G" } else { "H" };
     let signs = place.map(|(_, rank)| rank.signs(caps.has(Caps::MULTI_PREFIX))).unwrap_or_default();
-    let flags = format!("{away}{signs}");
+    let oper = if user.oper.is_some() { "*" } else { "" };
+    let bot = if user.modes.has(PersonModes::BOT) { "B" } else { "" };
+    let flags = format!("{away}{oper}{signs}{bot}");
     let Some(fields) = fields else {
         let encoder = Encoder::new(lines).source(&hall.server).word(numeric::RPL_WHOREPLY).word(nick);
         let encoder = encoder.word(name).word(&user.user).word(&user.host).word(&hall.server);
@@ -75,26 +78,32 @@ impl Talk<'_, '_> {
         let Some(mask) = message.param(0) else { return self.needs_more("WHO") };
         let fields = message.param(1).and_then(Fields::read);
         self.hall.now = self.cx.now;
-        // Nobody is an operator of the server.
-        if message.param(1).is_some_and(|word| word.eq_ignore_ascii_case("o")) {
-            return self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list");
-        }
+        let opers = message.param(1).is_some_and(|word| word.eq_ignore_ascii_case("o"));
         let nick = self.nick();
         if mask.starts_with('#') {
             let seen = self.hall.room_for(self.client.who, mask).map(|room| room.id);
             return match seen {
-                Some(room) => self.client.answers.page(Page::who_room(room, mask, fields, nick)),
+                Some(room) => self.client.answers.page(Page::who_room(room, mask, (fields, opers), nick)),
                 None => self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list"),
             };
         }
         if let Some((_, user)) = self.hall.find(mask) {
             // Whoever knows the nick may ask for it.
             let mut line = Vec::new();
-            who_line(self.hall, (self.client.who, self.client.caps), &nick, (None, user), fields.as_ref(), &mut line);
-            self.client.answers.write(self.cx.out, |out| out.extend_from_slice(&line));
+            if !opers || user.oper.is_some() {
+                who_line(
+                    self.hall,
+                    (self.client.who, self.client.caps),
+                    &nick,
+                    (None, user),
+                    fields.as_ref(),
+                    &mut line,
+                );
+                self.client.answers.write(self.cx.out, |out| out.extend_from_slice(&line));
+            }
             return self.reply(numeric::RPL_ENDOFWHO, &[&mask], "End of WHO list");
         }
-        self.client.answers.page(Page::who(mask, fields, nick));
+        self.client.answers.page(Page::who(mask, (fields, opers), nick));
     }
 
     pub(super) fn whois(&mut self, message: &Message<'_>) {
@@ -108,13 +117,18 @@ impl Talk<'_, '_> {
         };
         let me = self.client.who;
         let (nick, name, host, real) = (user.nick.clone(), user.user.clone(), user.host.clone(), user.real.clone());
+        let (oper, is_bot) = (user.oper.clone(), user.modes.has(PersonModes::BOT));
+        let sees = who == me || self.hall.may(me, Privilege::See);
+        let origins: Vec<_> = self.hall.origins_of(who).filter(|_| sees).collect();
+        let letters = format!("+{}{}", user.modes.letters(), if oper.is_some() { "o" } else { "" });
         let (away, is_secure, account) = (user.away.clone(), user.is_secure, user.account.clone());
         let idle = self.cx.now.since(user.spoke).as_secs();
         let since = user.signed_on.0.div_euclid(1000);
-        let is_hidden = user.is_invisible && who != me;
+        let is_hidden = user.is_invisible() && who != me;
         let multi = self.client.caps.has(Caps::MULTI_PREFIX);
         let rooms = user.rooms.iter().filter_map(|id| self.hall.room_by(*id));
         // A secret room is told of to those in it; an invisible person's rooms to those who share them.
+        let is_hidden = is_hidden && !sees;
         let rooms = rooms.filter(|room| who == me || room.shows(me, who));
         let seen = rooms.filter(|room| room.seats.contains_key(&me) || !is_hidden && self.hall.sees_room(me, room));
         let rooms: Vec<String> =
@@ -129,6 +143,18 @@ impl Talk<'_, '_> {
         self.reply(numeric::RPL_WHOISSERVER, &[&nick, &server], network);
         if let Some(account) = account {
             self.reply(numeric::RPL_WHOISACCOUNT, &[&nick, &account], "is logged in as");
+        }
+        if oper.is_some() {
+            self.reply(numeric::RPL_WHOISOPERATOR, &[&nick], "is an IRC operator");
+        }
+        if is_bot {
+            self.reply(numeric::RPL_WHOISBOT, &[&nick], "is a bot");
+        }
+        for ip in origins {
+            self.reply(numeric::RPL_WHOISACTUALLY, &[&nick, &ip], "is really from");
+        }
+        if sees && who != me {
+            self.reply(numeric::RPL_WHOISMODES, &[&nick], format_args!("is using modes {letters}"));
         }
         if is_secure {
             self.reply(numeric::RPL_WHOISSECURE, &[&nick], "is using a secure connection");

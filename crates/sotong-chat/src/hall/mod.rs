@@ -2,10 +2,16 @@
 //!
 //! A command takes effect and is told while the hall is locked. So the order of commands, the order in which everybody is
 //! told of them, and each room's order are one.
+mod accepting;
 mod accounts;
+mod bans;
+mod counts;
 pub(crate) mod entry;
 mod filter;
 mod moding;
+mod owned;
+mod personal;
+mod power;
 mod presence;
 mod rank;
 mod room;
@@ -14,12 +20,17 @@ mod times;
 mod user;
 mod watch;
 
+pub(crate) use accepting::NotAccepted;
 pub(crate) use accounts::{Again, Entered};
+pub(crate) use bans::{Ban, Network, Target};
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
+pub(crate) use owned::CHANSERV;
+pub(crate) use personal::PersonModes;
 pub(crate) use rank::Rank;
 pub(crate) use room::{Flag, List, Room};
 use rooms::publish;
 pub(crate) use rooms::{Left, Refusal, Words, ranked};
+pub(crate) use times::{duration, for_people};
 use user::Link;
 pub(crate) use user::{Attention, Past, User};
 
@@ -29,11 +40,13 @@ use crate::{
     client::services,
     log::Log,
     news::{Mail, News, What},
+    opers::Privilege,
 };
 use sotong_irc::names;
 use sotong_session::{Address, Host, Map, Moment, Topic, Wall};
 use std::{
     collections::{BTreeSet, VecDeque},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -65,6 +78,12 @@ pub(crate) struct Hall {
     room_names: Map<String, Topic>,
     /// Who watches a nick, by its fold.
     watchers: Map<String, BTreeSet<Who>>,
+    /// Where connections are really from.
+    origins: Map<Address, IpAddr>,
+    /// Who is kept out of the server.
+    pub(crate) bans: bans::Bans,
+    /// What STATS tells.
+    pub(crate) counts: counts::Counts,
     past: VecDeque<Past>,
     /// Connections that have not registered.
     pub(crate) newcomers: BTreeSet<Address>,
@@ -124,6 +143,9 @@ impl Hall {
             rooms: Map::new(),
             room_names: Map::new(),
             watchers: Map::new(),
+            origins: Map::new(),
+            bans: bans::Bans::default(),
+            counts: counts::Counts::default(),
             past: VecDeque::new(),
             newcomers: BTreeSet::new(),
             users_most: 0,
@@ -174,7 +196,7 @@ impl Hall {
     }
     /// Whether `who` may know that `room` is there.
     pub(crate) fn sees_room(&self, who: Who, room: &Room) -> bool {
-        !room.has(Flag::Secret) || room.seats.contains_key(&who)
+        !room.has(Flag::Secret) || room.seats.contains_key(&who) || self.may(who, Privilege::See)
     }
     /// The room of this name, if `who` may know that it is there.
     pub(crate) fn room_for(&self, who: Who, name: &str) -> Option<&Room> {
@@ -211,6 +233,8 @@ impl Hall {
         if !self.is_free(Who::NOBODY, user.account.as_deref(), &user.nick) {
             return Err(Taken);
         }
+        // From the first one on, news have names.
+        self.salt(tell.host);
         user.name();
         user.clients = vec![Link { at: tell.from, attention }];
         user.away = user.away_now();
@@ -255,6 +279,7 @@ impl Hall {
     /// A connection has gone, whether or not it said so; and with his last one, somebody who does not keep his seat. The place
     /// in the order behind which nothing is for that connection.
     pub(crate) fn quit(&mut self, reason: &str, tell: &mut Teller<'_>) -> u64 {
+        self.origins.remove(&tell.from);
         let place = self.log.place();
         let Some(who) = self.clients.remove(&tell.from) else { return place };
         let Some(user) = self.users.get_mut(&who) else { return place };
@@ -281,6 +306,7 @@ impl Hall {
         let Some(user) = self.users.remove(&tell.me) else { return };
         for link in user.clients {
             self.clients.remove(&link.at);
+            self.origins.remove(&link.at);
         }
         for id in user.rooms {
             self.unseat(id, tell.me);
@@ -349,7 +375,9 @@ impl Hall {
         let mut news = News::new(self.log.next(), Some((tell.me, tell.from)), source, tell.at, what);
         if let Some(user) = self.users.get(&tell.me) {
             news.account.clone_from(&user.account);
+            news.is_bot = user.modes.has(PersonModes::BOT);
         }
+        news.msgid = self.salt.map(|salt| format!("{salt:016x}-{}", news.place).into());
         self.touch(tell.me);
         Arc::new(news)
     }

@@ -33,7 +33,6 @@ pub(crate) enum By {
     /// As far as the rank of the one who asks goes.
     Rank,
     /// An operator of the server, or a service, with the source that is told.
-    #[expect(dead_code, reason = "operators and services, which come next, use it")]
     Power(Arc<str>),
 }
 
@@ -72,7 +71,13 @@ impl Hall {
                 Err(why) => moded.refused.push((change.letter, change.param.unwrap_or("").to_owned(), why)),
             }
         }
-        moded.lines = self.tell_modes(id, &moded.done, &source, tell);
+        let lines = self.tell_modes(id, &moded.done, &source, tell);
+        // Whoever is not in it is not told.
+        let is_in = self.room_by(id).is_some_and(|room| room.seats.contains_key(&tell.me));
+        moded.lines = if is_in { lines } else { 0 };
+        if !moded.done.is_empty() {
+            self.note_room(id, tell);
+        }
         Ok(moded)
     }
     /// Tells a room which of its modes have been changed; in how many lines.

@@ -1,5 +1,5 @@
 //! What of those who keep their seats is kept in the books, so that they sit there after a restart, too.
-use super::{Hall, Rank, Room, Teller, User, Who, room::Seat};
+use super::{Hall, PersonModes, Rank, Room, Teller, User, Who, room::Seat};
 use crate::books::{Account, Change, Presence};
 use sotong_irc::names;
 use sotong_session::{Moment, Topic, Wall};
@@ -37,7 +37,7 @@ impl Hall {
             user: (*user.user).into(),
             host: (*user.host).into(),
             real: (*user.real).into(),
-            modes: if user.is_invisible { "i" } else { "" }.into(),
+            modes: user.modes.letters().into(),
             away: user.away.as_deref().map(Into::into),
             rooms: rooms.map(seat).collect(),
             seen: at.0,
@@ -60,7 +60,7 @@ impl Hall {
         user.account = Some((*account.name).into());
         user.is_kept = true;
         user.left = Some(self.log.place());
-        user.is_invisible = presence.modes.contains('i');
+        user.modes = PersonModes::read(&presence.modes);
         user.away = presence.away.as_deref().map(Into::into);
         if account.settings.auto_away.unwrap_or(true) {
             user.away = user.away_now();
@@ -96,6 +96,7 @@ impl Hall {
         self.next_room += 1;
         self.room_names.insert(folded, id);
         self.rooms.insert(id, Room::new(id, name.into(), at));
+        self.restore_room(id);
         id
     }
 }

@@ -27,7 +27,6 @@ impl Rank {
         Self::ALL.into_iter().find(|(.., known)| *known == sign).map(|(rank, ..)| rank)
     }
     /// The mode's letter, for one rank alone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "operators and services, which come next, use it"))]
     pub(crate) fn letter(self) -> Option<char> {
         Self::ALL.into_iter().find(|(rank, ..)| *rank == self).map(|(_, letter, _)| letter)
     }

@@ -1,6 +1,6 @@
 //! What people do in rooms.
 use super::{
-    Flag, Hall, Rank, Teller, Who,
+    CHANSERV, Flag, Hall, PersonModes, Rank, Teller, Who,
     room::{Said, Seat, Speech},
 };
 use crate::{
@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Filtered,
     /// The room is slow: he may speak again after this time.
     TooSoon(Duration),
+    /// He hears only those who are logged in.
+    TheyNeedAccount,
     /// A parameter of a mode is none, and why.
     BadParam(&'static str),
 }
@@ -61,22 +63,48 @@ impl Hall {
         let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
         let folded = names::fold(name);
         let known = self.room_names.get(&folded).copied();
-        if let Some(room) = known.and_then(|id| self.rooms.get(&id)) {
-            if room.seats.contains_key(&me) {
-                return Ok(None);
+        let is_registered = self.books.room(name).is_some();
+        if known.and_then(|id| self.rooms.get(&id)).is_some_and(|room| room.seats.contains_key(&me)) {
+            return Ok(None);
+        }
+        // A registered room keeps people out though nobody is in it, but for those who are something there.
+        let by_right = self.rank_by_account(name, user.account.as_deref());
+        if (known.is_some() || is_registered) && !by_right.is_at_least(Rank::HALF) {
+            let id = self.open_room(name, tell.at);
+            let refused = match (self.rooms.get(&id), self.users.get(&me)) {
+                (Some(room), Some(user)) => room.lets_in(user, key, tell.at).err(),
+                _ => Some(Refusal::NoSuchRoom),
+            };
+            if let Some(why) = refused {
+                self.close_if_empty(id);
+                return Err(why);
             }
-            room.lets_in(user, key, tell.at)?;
+        }
+        self.sit_down(name, tell).map(Some)
+    }
+    /// Sits down in a room, whatever it allows. The room, and the number of the stay.
+    pub(super) fn sit_down(&mut self, name: &str, tell: &mut Teller<'_>) -> Result<(Topic, u64), Refusal> {
+        let me = tell.me;
+        let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
+        if self.room(name).is_some_and(|room| room.seats.contains_key(&me)) {
+            return Err(Refusal::TheyAreIn);
         }
         if user.rooms.len() >= self.limits.rooms_max {
             return Err(Refusal::TooManyRooms);
         }
         let (source, real) = (Arc::clone(&user.source), Arc::clone(&user.real));
-        let (away, is_kept) = (user.away.clone(), user.is_kept);
-        let id = known.unwrap_or_else(|| self.open_room(name, tell.at));
+        let (away, is_kept, nick) = (user.away.clone(), user.is_kept, user.nick.to_string());
+        // Whoever comes first into a room is its operator; what people are in a registered one, their accounts tell.
+        let by_right = self.record(name).is_some().then(|| self.rank_by_right(name, me));
+        let id = self.open_room(name, tell.at);
         let stay = self.next_stay;
         self.next_stay += 1;
         let Some(room) = self.rooms.get_mut(&id) else { return Err(Refusal::NoSuchRoom) };
-        let rank = if room.seats.is_empty() { Rank::OP } else { Rank::NONE };
+        let rank = match by_right {
+            None if room.seats.is_empty() => Rank::OP,
+            None => Rank::NONE,
+            Some(rank) => rank,
+        };
         room.seats.insert(me, Seat { rank, stay, spoke: None });
         room.kept += usize::from(is_kept);
         let shown = Arc::clone(&room.name);
@@ -91,7 +119,11 @@ impl Hall {
             let news = self.news(source, What::Away { text: away }, tell);
             self.tell_of_member(id, me, Some(tell.from), &news, tell);
         }
-        Ok(Some((id, stay)))
+        if let Some(letter) = rank.letter().filter(|_| by_right.is_some()) {
+            let done = [(true, letter, Some(nick))];
+            self.tell_modes(id, &done, &CHANSERV.into(), &mut tell.on_behalf_of(me));
+        }
+        Ok((id, stay))
     }
     /// Somebody's connections hear a room from now on.
     fn hear(&self, id: Topic, who: Who, tell: &mut Teller<'_>) {
@@ -165,9 +197,11 @@ impl Hall {
         if room.kept == 0 {
             self.log.forget(Shelf::Room(id));
         }
-        if !room.seats.is_empty() {
-            return;
-        }
+        self.close_if_empty(id);
+    }
+    /// A room is there for as long as somebody is in it; what is kept of a registered one is in the books.
+    fn close_if_empty(&mut self, id: Topic) {
+        let Some(room) = self.rooms.get(&id).filter(|room| room.seats.is_empty()) else { return };
         self.room_names.remove(&names::fold(&room.name));
         self.rooms.remove(&id);
     }
@@ -228,7 +262,12 @@ impl Hall {
         let (whom, other) = self.find(nick).ok_or(Refusal::NoSuchNick)?;
         let (to, away) = (Arc::clone(&other.nick), other.away.clone());
         let shelf = other.is_kept.then_some(Shelf::Person(whom));
-        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        let own = self.users.get(&tell.me).ok_or(Refusal::NoSuchNick)?;
+        if !self.hears_privately(whom, tell.me) {
+            return Err(Refusal::TheyNeedAccount);
+        }
+        let source = Arc::clone(&own.source);
+        self.accept_answers(tell.me, &to);
         let news = self.said(source, to, words, shelf, tell);
         self.post(whom, &news, tell);
         if whom != tell.me {
@@ -248,13 +287,16 @@ impl Hall {
         shelf: Option<Shelf<Who>>,
         tell: &mut Teller<'_>,
     ) -> Arc<News> {
-        let account = self.users.get(&tell.me).and_then(|user| user.account.clone());
+        let own = self.users.get(&tell.me);
+        let account = own.and_then(|user| user.account.clone());
+        let is_bot = own.is_some_and(|user| user.modes.has(PersonModes::BOT));
         let salt = self.salt(tell.host);
         let limits = (self.limits.log_messages_max, self.limits.log_bytes_max);
         let make = |place| {
             let what = What::Said { verb: words.verb, to, text: words.text.into() };
             let mut news = News::new(place, Some((tell.me, tell.from)), source, tell.at, what);
             news.account = account;
+            news.is_bot = is_bot;
             news.msgid = Some(format!("{salt:016x}-{place}").into());
             news.tags = words.tags.to_vec();
             news
@@ -279,7 +321,18 @@ impl Hall {
         }
         let news = self.news(source, What::Topic { room: shown, text: text.into() }, tell);
         publish(id, None, news, tell);
+        self.note_room(id, tell);
         Ok(())
+    }
+    /// Somebody may come into a room.
+    pub(super) fn note_invite(&mut self, whom: Who, id: Topic) {
+        let most = self.limits.rooms_max;
+        if let Some(user) = self.users.get_mut(&whom) {
+            if user.invites.len() >= most && !user.invites.contains(&id) {
+                user.invites.pop_first();
+            }
+            user.invites.insert(id);
+        }
     }
     /// Asks somebody in. Told to him, and to those of rank who want to hear of it.
     pub(crate) fn invite(
@@ -306,13 +359,7 @@ impl Hall {
             .filter(|(who, seat)| seat.rank.is_at_least(Rank::HALF) && **who != tell.me)
             .map(|(who, _)| *who)
             .collect();
-        let most = self.limits.rooms_max;
-        if let Some(user) = self.users.get_mut(&whom) {
-            if user.invites.len() >= most && !user.invites.contains(&id) {
-                user.invites.pop_first();
-            }
-            user.invites.insert(id);
-        }
+        self.note_invite(whom, id);
         let news = self.news(source, What::Invited { whom: nick, room: shown }, tell);
         for who in heard.into_iter().chain([whom]) {
             self.post(who, &news, tell);

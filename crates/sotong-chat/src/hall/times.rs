@@ -32,7 +32,6 @@ pub(crate) fn duration(written: &str) -> Option<u64> {
 }
 
 /// A time for people: its two largest units, as [`duration`] reads it.
-#[cfg_attr(not(test), expect(dead_code, reason = "operators and services, which come next, use it"))]
 pub(crate) fn for_people(seconds: u64) -> String {
     let units = [("y", 365 * 86_400), ("w", 7 * 86_400), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let (mut rest, mut text) = (seconds, String::new());

@@ -1,5 +1,6 @@
 //! A person.
-use super::entry::Subject;
+use super::{entry::Subject, personal::PersonModes};
+use crate::opers::Oper;
 use sotong_irc::names;
 use sotong_session::{Address, Moment, Topic, Wall};
 use std::{collections::BTreeSet, sync::Arc};
@@ -25,7 +26,11 @@ pub(crate) struct User {
     pub(crate) left: Option<u64>,
     pub(crate) rooms: Vec<Topic>,
     pub(crate) away: Option<Arc<str>>,
-    pub(crate) is_invisible: bool,
+    pub(crate) modes: PersonModes,
+    /// Which operator he is.
+    pub(crate) oper: Option<Arc<Oper>>,
+    /// Who may speak to him privately though he hears only those who are logged in: folded nicks.
+    pub(crate) accepts: BTreeSet<String>,
     /// Whether his connection is encrypted.
     pub(crate) is_secure: bool,
     /// Rooms he has been asked into.
@@ -52,7 +57,9 @@ impl User {
             rooms: Vec::new(),
             away: None,
             account: None,
-            is_invisible: false,
+            modes: PersonModes::default(),
+            oper: None,
+            accepts: BTreeSet::new(),
             is_secure: false,
             invites: BTreeSet::new(),
             watches: std::collections::BTreeMap::new(),
@@ -61,6 +68,9 @@ impl User {
         };
         new.name();
         new
+    }
+    pub(crate) fn is_invisible(&self) -> bool {
+        self.modes.has(PersonModes::INVISIBLE)
     }
     /// As lists of masks see him.
     pub(crate) fn subject(&self) -> Subject<'_> {

@@ -1,11 +1,11 @@
 //! What of a configuration becomes which option.
 
-use sotong_chat::{AccountOptions, ChatLimits, ChatOptions};
+use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, OperClass};
 
-use super::Config;
+use super::{Config, Oper, setting::Choice};
 
 /// Modes that people can have from the beginning.
-pub(super) const USER_MODES: &str = "i";
+pub(super) const USER_MODES: &str = "BRiw";
 
 impl Config {
     /// The options of the chat; what is said of the server at start is `base`'s.
@@ -17,6 +17,8 @@ impl Config {
             password: Some(server.password.0.clone()).filter(|password| !password.is_empty()),
             motd: self.motd.clone(),
             room: server.lobby.0.clone(),
+            opers: self.oper.iter().map(Oper::of_chat).collect(),
+            default_user_modes: server.default_user_modes.0.clone(),
             accounts: self.account_options(),
             limits: self.chat_limits(),
             ..base
@@ -71,6 +73,18 @@ impl Config {
             name_time: limits.name_time.0,
             name_tries_max: limits.name_tries.small(),
             ..ChatLimits::default()
+        }
+    }
+}
+
+impl Oper {
+    fn of_chat(&self) -> sotong_chat::Oper {
+        sotong_chat::Oper {
+            name: self.name.0.clone(),
+            password: self.password.0.clone(),
+            certificate: self.certificate.0.map(|pin| pin.to_string()).unwrap_or_default(),
+            class: OperClass::named(self.class.0.name()).unwrap_or_default(),
+            vhost: self.vhost.0.clone(),
         }
     }
 }

@@ -1,0 +1,217 @@
+//! Who is kept out of the server: networks and masks, for a time or for good.
+use crate::books::BanRecord;
+use sotong_irc::{mask, names};
+use sotong_session::Wall;
+use std::{fmt, net::IpAddr, sync::Arc};
+
+/// Addresses that have their first bits in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    ip: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// `192.0.2.0/24`, `2001:db8::/32`, or one address; what is behind the first bits is left out.
+    pub(crate) fn read(written: &str) -> Option<Self> {
+        let (ip, bits) = match written.split_once('/') {
+            Some((ip, bits)) => (ip, Some(bits.parse::<u8>().ok()?)),
+            None => (written, None),
+        };
+        let ip = ip.parse::<IpAddr>().ok()?.to_canonical();
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then(|| Self { ip: first_bits(ip, bits), bits })
+    }
+    pub(crate) fn has(self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_ipv4() == self.ip.is_ipv4() && first_bits(ip, self.bits) == self.ip
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = if self.ip.is_ipv4() { 32 } else { 128 };
+        if self.bits == most { write!(f, "{}", self.ip) } else { write!(f, "{}/{}", self.ip, self.bits) }
+    }
+}
+
+fn first_bits(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            IpAddr::V4((u32::from(ip) & mask).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            IpAddr::V6((u128::from(ip) & mask).into())
+        }
+    }
+}
+
+/// What a ban of the server's covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Whoever comes from there (DLINE).
+    Network(Network),
+    /// Whoever is called so, folded: `nick!user@host` (KLINE).
+    Mask(Box<str>),
+}
+
+impl Target {
+    /// What a record means: a network, if it is one.
+    fn read(written: &str) -> Self {
+        Network::read(written).map_or_else(|| Self::mask(written), Self::Network)
+    }
+    /// A mask as it is kept, made of what was written.
+    pub(crate) fn mask(written: &str) -> Self {
+        Self::Mask(mask::whole(written).into())
+    }
+    /// Whether it is a network (DLINE), or a mask (KLINE).
+    pub(crate) fn is_network(&self) -> bool {
+        matches!(self, Self::Network(_))
+    }
+    /// Whether it covers nearly everybody, which nobody means.
+    pub(crate) fn is_everybody(&self) -> bool {
+        match self {
+            Self::Network(network) => network.bits == 0,
+            Self::Mask(mask) => mask.chars().all(|c| matches!(c, '*' | '?' | '!' | '@')),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Mask(mask) => f.write_str(mask),
+        }
+    }
+}
+
+/// A ban, and what it covers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ban {
+    pub(crate) target: Target,
+    pub(crate) record: Arc<BanRecord>,
+}
+
+impl Ban {
+    pub(crate) fn new(record: &Arc<BanRecord>) -> Self {
+        Self { target: Target::read(&record.mask), record: Arc::clone(record) }
+    }
+    pub(crate) fn holds(&self, now: Wall) -> bool {
+        self.record.until.is_none_or(|until| now.0 < until)
+    }
+    pub(crate) fn covers(&self, who: &Candidate<'_>) -> bool {
+        match &self.target {
+            Target::Network(network) => who.ip.is_some_and(|ip| network.has(ip)),
+            Target::Mask(mask) => {
+                mask::covers(mask, who.source) || who.ip.is_some_and(|ip| mask::covers(mask, &with_ip(who.source, ip)))
+            }
+        }
+    }
+}
+
+/// Somebody who is here or wants to be: his folded source, and where he is really from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'c> {
+    pub(crate) source: &'c str,
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// The source with the real address for a host: operators ban by either.
+fn with_ip(source: &str, ip: IpAddr) -> String {
+    let name = source.rsplit_once('@').map_or(source, |(name, _)| name);
+    names::fold(&format!("{name}@{ip}"))
+}
+
+/// All bans of the server, as the books have them, ready to be compared with whoever comes.
+#[derive(Debug, Default)]
+pub(crate) struct Bans {
+    bans: Vec<Ban>,
+}
+
+impl Bans {
+    /// Takes over what the books have.
+    pub(crate) fn read<'r>(&mut self, records: impl Iterator<Item = &'r Arc<BanRecord>>) {
+        self.bans = records.map(Ban::new).collect();
+    }
+    /// Those that hold.
+    pub(crate) fn all(&self, now: Wall) -> impl Iterator<Item = &Ban> {
+        self.bans.iter().filter(move |ban| ban.holds(now))
+    }
+    /// The ban that keeps somebody out.
+    pub(crate) fn against(&self, who: &Candidate<'_>, now: Wall) -> Option<&Ban> {
+        self.all(now).find(|ban| ban.covers(who))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bans(records: &[(&str, Option<i64>)]) -> Bans {
+        let record = |(mask, until): &(&str, Option<i64>)| {
+            let (by, reason, mask) = ("op".into(), "go away".into(), (*mask).into());
+            Arc::new(BanRecord { mask, by, reason, oper_reason: None, at: 0, until: *until })
+        };
+        let records: Vec<_> = records.iter().map(record).collect();
+        let mut bans = Bans::default();
+        bans.read(records.iter());
+        bans
+    }
+    fn from(source: &'static str, ip: &str) -> Candidate<'static> {
+        Candidate { source, ip: ip.parse().ok() }
+    }
+
+    #[test]
+    fn networks() {
+        for (written, shown) in [
+            ("192.0.2.77/24", Some("192.0.2.0/24")),
+            ("192.0.2.77", Some("192.0.2.77")),
+            ("2001:db8:1::/32", Some("2001:db8::/32")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("192.0.2.77/33", None),
+            ("::/129", None),
+            ("192.0.2", None),
+            ("host.example", None),
+        ] {
+            assert_eq!(Network::read(written).map(|network| network.to_string()).as_deref(), shown, "{written}");
+        }
+        let network = Network::read("192.0.2.0/25").expect("a network");
+        assert!(network.has("192.0.2.127".parse().expect("an address")));
+        assert!(network.has("::ffff:192.0.2.1".parse().expect("an address")));
+        assert!(!network.has("192.0.2.128".parse().expect("an address")));
+        assert!(!network.has("::1".parse().expect("an address")));
+        assert!(Network::read("::/0").expect("a network").has("::1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_ban_holds_until_its_end() {
+        let bans = bans(&[("192.0.2.0/24", Some(1000)), ("Eve", None)]);
+        let bob = from("bob!~b@host", "192.0.2.9");
+        assert!(bans.against(&bob, Wall(999)).is_some());
+        assert!(bans.against(&bob, Wall(1000)).is_none());
+        assert!(bans.against(&from("eve!~e@host", "198.51.100.1"), Wall(1000)).is_some());
+        assert!(bans.against(&from("eva!~e@host", "198.51.100.1"), Wall(1000)).is_none());
+        assert_eq!((bans.all(Wall(0)).count(), bans.all(Wall(1000)).count()), (2, 1));
+    }
+
+    #[test]
+    fn a_mask_covers_the_real_address_as_well() {
+        let bans = bans(&[("*@192.0.2.*", None)]);
+        assert!(bans.against(&from("bob!~b@hidden.cloak", "192.0.2.9"), Wall(0)).is_some());
+        assert!(bans.against(&from("bob!~b@hidden.cloak", "192.0.3.9"), Wall(0)).is_none());
+        assert!(bans.against(&from("bob!~b@192.0.2.x", "?"), Wall(0)).is_some());
+    }
+
+    #[test]
+    fn everybody_is_meant_by_mistake() {
+        assert!(Target::mask("*").is_everybody());
+        assert!(Target::mask("*!*@*").is_everybody());
+        assert!(!Target::mask("a*").is_everybody());
+        assert!(Target::Network(Network::read("::/0").expect("a network")).is_everybody());
+    }
+}

@@ -1,0 +1,164 @@
+//! Registered rooms: what of them outlasts those who are in them, and who is what there by his account.
+use super::{
+    By, Hall, List, Rank, Refusal, Room, Teller, Who,
+    room::{Flag, Masked, Said},
+};
+use crate::{
+    books::{Change, MaskRecord, RoomRecord, TopicRecord},
+    news::What,
+    options::cut,
+};
+use sotong_irc::names;
+use sotong_session::{Topic, Wall};
+use std::{sync::Arc, time::Duration};
+
+/// As what the service of rooms is told of.
+pub(crate) const CHANSERV: &str = "ChanServ!ChanServ@localhost";
+
+impl Hall {
+    /// What is kept of a room, if it is registered.
+    pub(crate) fn record(&self, room: &str) -> Option<&Arc<RoomRecord>> {
+        self.books.room(room)
+    }
+    /// What an account is in a registered room.
+    pub(crate) fn rank_by_account(&self, room: &str, account: Option<&str>) -> Rank {
+        let (Some(record), Some(account)) = (self.record(room), account) else { return Rank::NONE };
+        let key = names::fold(account);
+        if names::fold(&record.founder) == key {
+            return Rank::FOUNDER;
+        }
+        record.ranks.get(&*key).copied().and_then(Rank::of).unwrap_or_default()
+    }
+    /// What somebody is in a registered room by the account he is logged in to.
+    pub(crate) fn rank_by_right(&self, room: &str, who: Who) -> Rank {
+        self.rank_by_account(room, self.user(who).and_then(|user| user.account.as_deref()))
+    }
+    /// What a room that is there is like, onto what is known of it.
+    pub(crate) fn record_of(&self, room: &Room, record: &RoomRecord, at: Wall) -> RoomRecord {
+        let topic = room.topic.as_ref().map(|said| TopicRecord {
+            text: said.text.clone(),
+            by: (*said.by).into(),
+            at: said.at.0,
+        });
+        let mut lists = Vec::new();
+        for (list, letter) in List::ALL {
+            lists.extend(room.list(list, at).map(|entry| MaskRecord {
+                list: letter,
+                mask: entry.mask.clone(),
+                by: (*entry.by).into(),
+                at: entry.at.0,
+                until: entry.until.map(|until| until.0),
+            }));
+        }
+        let name = (*room.name).into();
+        RoomRecord { name, created: room.created.0, topic, modes: room.kept_modes(), lists, ..record.clone() }
+    }
+    /// Something of a room has changed: what is kept of it, if it is registered, changes too.
+    pub(super) fn note_room(&mut self, id: Topic, tell: &mut Teller<'_>) {
+        let Some(room) = self.rooms.get(&id) else { return };
+        let Some(record) = self.books.room(&room.name) else { return };
+        let is_now = self.record_of(room, record, tell.at);
+        if is_now != **record {
+            self.books.note(&[Change::Room(Arc::new(is_now))], tell.host);
+        }
+    }
+    /// A room is there again, as it was.
+    pub(super) fn restore_room(&mut self, id: Topic) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(record) = self.books.room(&room.name) else { return };
+        room.name = (*record.name).into();
+        room.created = Wall(record.created);
+        room.topic = record.topic.as_ref().map(|topic| Said {
+            text: topic.text.clone(),
+            by: (*topic.by).into(),
+            at: Wall(topic.at),
+        });
+        room.restore(&record.modes);
+        for entry in &record.lists {
+            let Some(list) = List::of(entry.list) else { continue };
+            room.list_mut(list).push(Masked {
+                mask: entry.mask.clone(),
+                by: (*entry.by).into(),
+                at: Wall(entry.at),
+                until: entry.until.map(Wall),
+            });
+        }
+    }
+    /// Gives somebody who is in a room a rank, by the service of rooms; in how many lines that is told.
+    pub(crate) fn grant(&mut self, room: &str, whom: Who, rank: Rank, tell: &mut Teller<'_>) -> usize {
+        let (Some(letter), Some(nick)) = (rank.letter(), self.user(whom).map(|user| user.nick.to_string())) else {
+            return 0;
+        };
+        let change = sotong_irc::modes::Change { sets: true, letter, param: Some(&nick) };
+        let by = By::Power(CHANSERV.into());
+        self.change_modes(room, &[change], &by, tell).map_or(0, |moded| moded.lines)
+    }
+    /// Puts somebody out of a room, by a service.
+    pub(crate) fn put_out(
+        &mut self,
+        room: &str,
+        whom: Who,
+        reason: &str,
+        tell: &mut Teller<'_>,
+    ) -> Result<(), Refusal> {
+        let room = self.room(room).ok_or(Refusal::NoSuchRoom)?;
+        let (id, shown) = (room.id, Arc::clone(&room.name));
+        let stay = room.seats.get(&whom).ok_or(Refusal::TheyNotIn)?.stay;
+        let nick = self.user(whom).map(|user| Arc::clone(&user.nick)).ok_or(Refusal::NoSuchNick)?;
+        let reason = cut(reason, self.limits.reason_bytes_max).into();
+        let what = What::Kicked { room: shown, whom, nick, reason, stay };
+        let news = self.news(CHANSERV.into(), what, tell);
+        self.tell_of_member(id, whom, None, &news, tell);
+        if let Some(user) = self.user_mut(whom) {
+            user.rooms.retain(|room| *room != id);
+        }
+        self.unseat(id, whom);
+        self.touch(whom);
+        Ok(())
+    }
+    /// Somebody is asked into a room by a service.
+    pub(crate) fn ask_in(&mut self, room: &str, whom: Who, tell: &mut Teller<'_>) -> Result<(), Refusal> {
+        let room = self.room(room).ok_or(Refusal::NoSuchRoom)?;
+        if room.seats.contains_key(&whom) {
+            return Err(Refusal::TheyAreIn);
+        }
+        let (id, shown) = (room.id, Arc::clone(&room.name));
+        self.note_invite(whom, id);
+        let nick = self.user(whom).map(|user| Arc::clone(&user.nick)).ok_or(Refusal::NoSuchNick)?;
+        let news = self.news(CHANSERV.into(), What::Invited { whom: nick, room: shown }, tell);
+        self.post(whom, &news, tell);
+        Ok(())
+    }
+}
+
+impl Room {
+    /// What is kept of its modes but the lists.
+    fn kept_modes(&self) -> sotong_session::Map<char, Option<Box<str>>> {
+        let mut modes = sotong_session::Map::new();
+        for flag in Flag::ALL.into_iter().filter(|flag| self.has(*flag)) {
+            modes.insert(flag.letter(), None);
+        }
+        let values = [
+            ('k', self.key.clone()),
+            ('l', self.limit.map(|limit| limit.to_string().into())),
+            ('f', self.forward.clone()),
+            ('W', self.slow.map(|slow| slow.as_secs().to_string().into())),
+        ];
+        for (letter, value) in values {
+            if value.is_some() {
+                modes.insert(letter, value);
+            }
+        }
+        modes
+    }
+    fn restore(&mut self, modes: &sotong_session::Map<char, Option<Box<str>>>) {
+        for flag in Flag::ALL {
+            self.set(flag, modes.contains_key(&flag.letter()));
+        }
+        let value = |letter: char| modes.get(&letter).and_then(Clone::clone);
+        self.key = value('k');
+        self.limit = value('l').and_then(|limit| limit.parse().ok());
+        self.forward = value('f');
+        self.slow = value('W').and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    }
+}

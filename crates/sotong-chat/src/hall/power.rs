@@ -1,0 +1,156 @@
+//! What operators of the server do, and whom it keeps out.
+use super::{
+    Hall, Refusal, Teller, Who,
+    bans::{Ban, Candidate},
+    personal::PersonModes,
+};
+use crate::{
+    news::{Mail, News, Verb, What},
+    opers::{Oper, OperClass, Privilege},
+    options::cut,
+};
+use sotong_irc::names;
+use sotong_session::{Address, Wall};
+use std::{net::IpAddr, sync::Arc};
+
+impl Hall {
+    /// Where connections are really from.
+    pub(crate) fn came_from(&mut self, from: Address, ip: Option<IpAddr>) {
+        if let Some(ip) = ip {
+            self.origins.insert(from, ip);
+        }
+    }
+    /// Where somebody's connections are really from.
+    pub(crate) fn origins_of(&self, who: Who) -> impl Iterator<Item = IpAddr> {
+        let links = self.user(who).into_iter().flat_map(|user| &user.clients);
+        links.filter_map(|link| self.origins.get(&link.at).copied())
+    }
+    /// Whether somebody is an operator who may do this.
+    pub(crate) fn may(&self, who: Who, what: Privilege) -> bool {
+        self.oper_class(who).is_some_and(|class| class.may(what))
+    }
+    pub(crate) fn oper_class(&self, who: Who) -> Option<OperClass> {
+        self.user(who)?.oper.as_ref().map(|oper| oper.class)
+    }
+    pub(crate) fn opers_len(&self) -> usize {
+        self.users().filter(|(_, user)| user.oper.is_some()).count()
+    }
+    /// Somebody has become an operator of the server, or is none any more.
+    pub(crate) fn set_oper(&mut self, oper: Option<Arc<Oper>>, tell: &mut Teller<'_>) {
+        let Some(user) = self.user_mut(tell.me) else { return };
+        let (nick, before) = (Arc::clone(&user.nick), std::mem::replace(&mut user.oper, oper.clone()));
+        if oper.is_none() {
+            user.modes.set(PersonModes::NOTICES, false);
+        }
+        match (before, oper) {
+            (_, Some(oper)) => {
+                let text = format!("{nick} is an operator now ({}, {})", oper.name, oper.class.name());
+                self.notify(&text, tell);
+                if !oper.vhost.is_empty() {
+                    self.set_host(&oper.vhost, tell);
+                }
+            }
+            (Some(_), None) => self.notify(&format!("{nick} is no operator any more"), tell),
+            (None, None) => {}
+        }
+    }
+    /// Shows another host for somebody. Told to all who are in a room with him, and to himself; true if that is a change.
+    pub(crate) fn set_host(&mut self, host: &str, tell: &mut Teller<'_>) -> bool {
+        let Some(user) = self.user_mut(tell.me).filter(|user| *user.host != *host) else { return false };
+        let source = Arc::clone(&user.source);
+        user.host = host.into();
+        user.name();
+        let what = What::Host { user: Arc::clone(&user.user), host: Arc::clone(&user.host) };
+        let news = self.news(source, what, tell);
+        self.publish_to_rooms(&news, tell);
+        self.post(tell.me, &news, tell);
+        true
+    }
+    /// Tells other operators who want to hear of it.
+    pub(crate) fn notify(&mut self, text: &str, tell: &mut Teller<'_>) {
+        let heard: Vec<(Who, Arc<str>)> = self
+            .users()
+            .filter(|(who, user)| *who != tell.me && user.modes.has(PersonModes::NOTICES))
+            .map(|(who, user)| (who, Arc::clone(&user.nick)))
+            .collect();
+        for (who, to) in heard {
+            let what = What::Said { verb: Verb::Notice, to, text: format!("*** {text}").into() };
+            let news = News::new(self.log.next(), None, Arc::clone(&self.server), tell.at, what);
+            self.post(who, &Arc::new(news), tell);
+        }
+    }
+    /// Says something to all who want to hear what operators say to all. How often the one who says it is told of it.
+    pub(crate) fn wallops(&mut self, text: &str, tell: &mut Teller<'_>) -> usize {
+        let Some(source) = self.user(tell.me).map(|user| Arc::clone(&user.source)) else { return 0 };
+        let news = self.news(source, What::Wallops { text: text.into() }, tell);
+        let hears = |(who, user): (Who, &super::User)| user.modes.has(PersonModes::WALLOPS).then_some(who);
+        let heard: Vec<Who> = self.users().filter_map(hears).collect();
+        for who in &heard {
+            self.post(*who, &news, tell);
+        }
+        usize::from(heard.contains(&tell.me))
+    }
+    /// Tells somebody that modes of his own have changed.
+    pub(crate) fn tell_own_modes(&mut self, changes: &str, tell: &mut Teller<'_>) {
+        let Some(user) = self.user(tell.me) else { return };
+        let (target, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
+        let news = self.news(source, What::Moded { target, changes: changes.to_owned() }, tell);
+        self.post(tell.me, &news, tell);
+    }
+    /// Puts somebody out of the server: his connections are told why and end, and he is no more.
+    pub(crate) fn kill(&mut self, whom: Who, why: &str, tell: &mut Teller<'_>) {
+        let why = cut(why, self.limits.reason_bytes_max);
+        let links = self.user(whom).map(|user| user.clients.iter().map(|link| link.at).collect()).unwrap_or_default();
+        self.expel(links, why, tell);
+        self.remove(why, &mut tell.on_behalf_of(whom));
+    }
+    /// Ends connections.
+    fn expel(&mut self, links: Vec<Address>, why: &str, tell: &mut Teller<'_>) {
+        let news = Arc::new(News::new(
+            self.log.next(),
+            None,
+            Arc::clone(&self.server),
+            tell.at,
+            What::Expelled { why: why.into() },
+        ));
+        for link in links {
+            tell.host.post(link, Mail::told(None, Arc::clone(&news)));
+        }
+    }
+
+    // Bans.
+
+    /// Takes the bans over from the books, where they are changed.
+    pub(crate) fn read_bans(&mut self) {
+        let Self { bans, books, .. } = self;
+        bans.read(books.bans());
+    }
+    /// The ban that keeps out who calls himself so and comes from there.
+    pub(crate) fn ban_against(&self, source: &str, ip: Option<IpAddr>, at: Wall) -> Option<&Ban> {
+        self.bans.against(&Candidate { source: &names::fold(source), ip }, at)
+    }
+    /// Puts out whoever a ban covers that has been set; how many that were.
+    pub(crate) fn enforce(&mut self, mask: &str, tell: &mut Teller<'_>) -> usize {
+        let Some(ban) = self.bans.all(tell.at).find(|ban| *ban.record.mask == *mask).cloned() else { return 0 };
+        let covered: Vec<Who> =
+            self.users().filter(|(who, _)| self.is_covered(&ban, *who)).map(|(who, _)| who).collect();
+        let why = format!("You are banned from this server ({})", ban.record.reason);
+        for who in &covered {
+            self.kill(*who, &why, tell);
+        }
+        covered.len()
+    }
+    /// Whether a ban covers somebody who is here, by any of his connections.
+    pub(crate) fn is_covered(&self, ban: &Ban, who: Who) -> bool {
+        let Some(user) = self.user(who) else { return false };
+        let by_name = ban.covers(&Candidate { source: &user.folded, ip: None });
+        by_name || self.origins_of(who).any(|ip| ban.covers(&Candidate { source: &user.folded, ip: Some(ip) }))
+    }
+
+    // What operators make others do.
+
+    /// Puts somebody into a room, whatever it allows.
+    pub(crate) fn force_in(&mut self, whom: Who, room: &str, tell: &mut Teller<'_>) -> Result<(), Refusal> {
+        self.sit_down(room, &mut tell.on_behalf_of(whom)).map(|_| ())
+    }
+}
