@@ -205,6 +205,8 @@ pub struct ChatLimits {
     pub targets_max: usize,
     /// Accounts there may be: 100,000.
     pub accounts_max: usize,
+    /// Accounts made from one address in 10 minutes: 30; 0: as many as they like. Loopback is exempt.
+    pub new_accounts_per_address: usize,
     /// Rooms that may be registered: 20,000.
     pub registered_rooms_max: usize,
     /// Rooms that one account may have registered: 15.
@@ -254,6 +256,7 @@ impl Default for ChatLimits {
             modes_max: 20,
             targets_max: 4,
             accounts_max: 100_000,
+            new_accounts_per_address: 30,
             registered_rooms_max: 20_000,
             rooms_per_account_max: 15,
             password_bytes_max: 300,

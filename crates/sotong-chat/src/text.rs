@@ -414,7 +414,11 @@ impl Session for Person {
             Event::Open(way) => self.open(way, cx),
             Event::Input(mut input) => return self.input(&mut input, cx),
             Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
-            Event::Mail(Mail(Letter::Answer(answer))) => self.chat.hall().books.answered(answer),
+            Event::Mail(Mail(Letter::Answer(answer))) => {
+                let mut hall = self.chat.hall();
+                hall.books.answered(answer);
+                hall.books.flush(cx.host);
+            }
             Event::Deadline => {
                 if self.resume.is_some_and(|at| at <= cx.now) {
                     self.resume = None;

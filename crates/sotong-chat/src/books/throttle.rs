@@ -18,10 +18,14 @@ enum Whose {
     Both(String, Option<IpAddr>),
     Account(String),
     Address(Option<IpAddr>),
+    /// Who has made accounts.
+    Made(IpAddr),
 }
 
 /// How long a try counts.
 const TIME: Duration = Duration::from_secs(60);
+/// How long an account counts that was made.
+const MADE_TIME: Duration = Duration::from_secs(600);
 /// Accounts and addresses that are kept. Beyond that those are forgotten that have not been tried for the longest time.
 const KEPT_MAX: usize = 16_384;
 /// How many times as much an account, or an address, has.
@@ -69,22 +73,45 @@ impl Throttle {
             self.tried.remove(whose);
         }
     }
+    /// Counts an account that somebody at `address` wants to make; false if it is one too many in ten minutes, which does not
+    /// count. `most` of 0: as many as they like.
+    pub fn makes(&mut self, address: IpAddr, now: Moment, most: usize) -> bool {
+        if most == 0 {
+            return true;
+        }
+        let whose = Whose::Made(address);
+        if self.count(&whose, now) >= most {
+            return false;
+        }
+        if self.tried.len() >= KEPT_MAX {
+            self.sweep(now);
+        }
+        self.tried.entry(whose).or_default().push_back(now);
+        true
+    }
     fn count(&mut self, whose: &Whose, now: Moment) -> usize {
         let Some(tried) = self.tried.get_mut(whose) else { return 0 };
-        while tried.front().is_some_and(|at| now.since(*at) >= TIME) {
+        let time = whose.time();
+        while tried.front().is_some_and(|at| now.since(*at) >= time) {
             tried.pop_front();
         }
         tried.len()
     }
     /// Forgets those that count for nothing, and if there are too many all the same, half of them.
     fn sweep(&mut self, now: Moment) {
-        self.tried.retain(|_, tried| tried.back().is_some_and(|at| now.since(*at) < TIME));
+        self.tried.retain(|whose, tried| tried.back().is_some_and(|at| now.since(*at) < whose.time()));
         if self.tried.len() > KEPT_MAX / 2 {
             let mut latest: Vec<Moment> = self.tried.values().filter_map(|tried| tried.back().copied()).collect();
             latest.sort_unstable();
             let middle = latest[latest.len() / 2];
             self.tried.retain(|_, tried| tried.back().is_some_and(|at| *at > middle));
         }
+    }
+}
+
+impl Whose {
+    fn time(&self) -> Duration {
+        if let Self::Made(_) = self { MADE_TIME } else { TIME }
     }
 }
 
@@ -141,6 +168,16 @@ mod tests {
         throttle.take_back("a", ip(1));
         assert!(throttle.tries("a", ip(1), at(1), 3) && throttle.tries("a", ip(1), at(1), 3));
         assert!(!throttle.tries("a", ip(1), at(1), 3));
+    }
+
+    #[test]
+    fn accounts_made_from_one_address() {
+        let mut throttle = Throttle::default();
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert!(throttle.makes(one, at(0), 2) && throttle.makes(one, at(1), 2));
+        assert!(!throttle.makes(one, at(599), 2) && throttle.makes(other, at(599), 2));
+        assert!(throttle.makes(one, at(600), 2) && !throttle.makes(one, at(600), 2));
+        assert!((0..99).all(|_| throttle.makes(one, at(600), 0)));
     }
 
     #[test]

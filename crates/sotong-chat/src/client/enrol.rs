@@ -79,6 +79,10 @@ impl Talk<'_, '_> {
             Ok(prepared) => prepared,
             Err(why) => return then(self, name, Err(why)),
         };
+        if !self.may_make_one() {
+            let text = "Too many accounts from your address; try again later";
+            return then(self, &name, Err(no("TEMPORARILY_UNAVAILABLE", text)));
+        }
         // Hashes are dear: who makes accounts is slowed down as who tries passwords.
         if !self.may_try(&name) {
             return then(self, &name, Err(no("TEMPORARILY_UNAVAILABLE", "Too many attempts; try again in a minute")));
@@ -108,6 +112,17 @@ impl Talk<'_, '_> {
                 then(talk, &name, done);
             });
         });
+    }
+    /// Whether another account may be made from here.
+    fn may_make_one(&mut self) -> bool {
+        let limits = self.hall.limits;
+        let counted = self.client.ip.filter(|ip| limits.flood_control && !ip.is_loopback());
+        let may =
+            counted.is_none_or(|ip| self.hall.books.throttle.makes(ip, self.cx.now, limits.new_accounts_per_address));
+        if !may {
+            self.client.chat.counters.hit("new_accounts_per_address");
+        }
+        may
     }
     /// Whether this client may make an account of this name: in the form in which it is kept.
     fn may_enrol(&self, name: &str, email: Option<&str>) -> Result<String, NoAccount> {

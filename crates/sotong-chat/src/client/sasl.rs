@@ -212,7 +212,11 @@ impl Talk<'_, '_> {
     /// Whether another password may be tried for this name from here.
     pub(super) fn may_try(&mut self, name: &str) -> bool {
         let most = self.client.chat.options().accounts.login_attempts;
-        self.hall.books.throttle.tries(&names::fold(name), self.client.ip, self.cx.now, most)
+        let may = self.hall.books.throttle.tries(&names::fold(name), self.client.ip, self.cx.now, most);
+        if !may {
+            self.client.chat.counters.hit("login_attempts");
+        }
+        may
     }
     pub(super) fn take_try_back(&mut self, name: &str) {
         self.hall.books.throttle.take_back(&names::fold(name), self.client.ip);

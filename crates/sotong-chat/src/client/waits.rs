@@ -33,6 +33,8 @@ impl Client {
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
         hall.books.answered(answer);
+        // The desk has room again for what had to wait.
+        hall.books.flush(cx.host);
         let Some(Waiting { then, .. }) = self.waiting.take_if(|waiting| waiting.ticket == answer.ticket()) else {
             return Ok(());
         };

@@ -1,10 +1,11 @@
 use super::*;
 use crate::{
-    ChatOptions, ChatService, Guest, Mail,
-    books::{Account, Answer, Ask, Records},
+    ChatLimits, ChatOptions, ChatService, Guest, Mail,
+    books::{Account, Answer, Ask, Hashed, Records},
 };
 use hmac::{Hmac, Mac};
 use sotong_session::{End, Service, Way, Wire, rig::Rig};
+use std::time::Duration;
 
 fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
@@ -115,4 +116,47 @@ fn nothing_is_read_while_a_desk_is_asked_and_no_password_is_lost() {
     let heard = String::from_utf8(client.sent()).expect("UTF-8");
     let numbers: Vec<&str> = heard.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     assert_eq!(numbers, ["900", "903", "PONG"], "{heard}");
+}
+
+/// What desks answer to all that is asked.
+fn desks(client: &mut Rig<Guest>) {
+    while let Some((_, mail)) = client.host().asked.pop() {
+        let answer = match mail.asked().expect("a question") {
+            Ask::Store(ticket, _) => Answer::Stored(*ticket, Ok(())),
+            Ask::Verify(ticket, ..) => Answer::Verified(*ticket, true),
+            Ask::Hash(ticket, password) => {
+                let scram = ScramKeys::new(password.bytes(), [1; 16], 1);
+                Answer::Hashed(*ticket, Some(Hashed { password: "hash".into(), scram }))
+            }
+        };
+        client.mail(&Mail::answer(answer));
+    }
+    // There is nobody else here.
+    for (_, mail) in std::mem::take(&mut client.host().posts) {
+        client.mail(&mail);
+    }
+    client.advance(Duration::from_secs(10));
+}
+
+#[test]
+fn one_address_makes_no_accounts_without_end() {
+    let limits = ChatLimits { new_accounts_per_address: 1, ..ChatLimits::default() };
+    let chat = ChatService::new(ChatOptions { limits, ..ChatOptions::default() });
+    for (ip, expect) in [("192.0.2.1", "TEMPORARILY_UNAVAILABLE b"), ("127.0.0.1", "SUCCESS d")] {
+        let peer = End::Net(format!("{ip}:5").parse().expect("an address"));
+        let way = Way::new(End::Simulated(1), peer, Wire::Stream);
+        let mut client = Rig::stream(chat.open(&way).expect("it is let in"));
+        client.open_as(&way);
+        let [one, other] = if ip == "127.0.0.1" { ["c", "d"] } else { ["a", "b"] };
+        client.input(format!("NICK {one}\r\nUSER u 0 * :U\r\nREGISTER * * secret\r\n").as_bytes());
+        desks(&mut client);
+        client.input(b"NS LOGOUT\r\n");
+        desks(&mut client);
+        client.input(format!("REGISTER {other} * secret\r\n").as_bytes());
+        desks(&mut client);
+        let heard = String::from_utf8(client.sent()).expect("UTF-8");
+        assert!(heard.contains(&format!("REGISTER SUCCESS {one} ")) && heard.contains(expect), "{heard}");
+    }
+    let limit = |name: &str| chat.counters().into_iter().find(|(limit, _)| *limit == name).map(|(_, count)| count);
+    assert_eq!(limit("new_accounts_per_address"), Some(1));
 }
