@@ -34,7 +34,15 @@ fn lines_that_are_not_utf8() {
     let mut client = client(&unhurried());
     for line in [&b"PRIVMSG a :\xff\r\n"[..], b"PRIVMSG a :\xed\xa0\x80\n", b"JOIN #\xc0\xaf\r\n", b"\xec\x95\r\n"] {
         let answer = heard(&mut client, line);
-        assert!(answer.starts_with(":sotong.local FAIL * INVALID_UTF8 :"), "{}: {answer}", line.escape_ascii());
+        let command = if line.starts_with(b"PRIVMSG") {
+            "PRIVMSG"
+        } else if line.starts_with(b"JOIN") {
+            "JOIN"
+        } else {
+            "*"
+        };
+        let expected = format!(":sotong.local FAIL {command} INVALID_UTF8 :");
+        assert!(answer.starts_with(&expected), "{}: {answer}", line.escape_ascii());
         assert_eq!(answer.lines().count(), 1);
     }
     assert_eq!(client.close(), None);
@@ -44,12 +52,15 @@ fn lines_that_are_not_utf8() {
 fn a_line_without_end_costs_no_memory() {
     let mut client = client(&unhurried());
     let mut answers = String::new();
-    for _ in 0..1000 {
+    for _ in 0..10 {
         answers += &heard(&mut client, &[b'x'; 1000]);
         assert!(client.untaken() <= 8192);
     }
     assert_eq!(answers, ":sotong.local 417 a :Input line was too long\r\n", "it is told once");
     assert_eq!(heard(&mut client, b"tail\r\nPING x\r\n"), ":sotong.local PONG sotong.local :x\r\n");
+    let answers = heard(&mut client, &[b'x'; 16 << 10]);
+    assert!(answers.ends_with("ERROR :Closing link: localhost (Receive queue exceeded)\r\n"), "{answers}");
+    assert!(matches!(client.close(), Some(sotong_session::Close::Limit("receive_queue_bytes_max"))));
 }
 
 #[test]

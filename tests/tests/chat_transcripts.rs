@@ -7,7 +7,7 @@
 //! that of the store alone. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
-use sotong_chat::{ChatLimits, ChatOptions, ChatService, Oper, OperClass};
+use sotong_chat::{ChatLimits, ChatOptions, ChatService, MetadataOptions, Oper, OperClass};
 use sotong_session::{Close, End, Kind, Limits, Moment, TlsFacts, Wall, Way, Wire};
 use sotong_shard::{DeskQueue, Exchange, Shard, Silent, Step, Wake};
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -276,7 +276,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "server_bans", "user_modes", "chanserv", "registered_rooms"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "server_bans", "user_modes", "chanserv", "registered_rooms", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -287,12 +287,25 @@ transcripts! {
     statusmsg echo labels ranks extended_bans auditorium speaking filters who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
     several_clients always_on nicks_of_accounts account_tags
     account_registration sasl_plain sasl_external nickserv log_in_limits desks
+    extended_monitor pre_away
 }
 
 /// What transcripts run with, if nothing else is said.
 fn options() -> ChatOptions {
     let limits = ChatLimits { flood_control: false, ..ChatLimits::default() };
     ChatOptions { limits, created: Wall(BEGIN), motd: vec!["안녕".to_owned()], ..ChatOptions::default() }
+}
+
+#[test]
+fn multiline() {
+    let limits = ChatLimits { multiline_lines_max: 5, multiline_bytes_max: 100, ..options().limits };
+    check("multiline", &ChatOptions { limits, ..options() });
+}
+
+#[test]
+fn metadata() {
+    let metadata = MetadataOptions { max_subs: 3, max_keys: 2, ..MetadataOptions::default() };
+    check("metadata", &ChatOptions { metadata, ..options() });
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub use entrance::{Entrance, TlsEntrance};
 pub use listener::{ListenerKind, Rehash};
 pub use news::Mail;
 pub use opers::{Oper, OperClass};
-pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost};
+pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost, MetadataOptions, Sts};
 
 use arc_swap::{ArcSwap, Guard};
 use blake2::{Blake2s256, Digest};

@@ -145,7 +145,7 @@ mod tests {
     const OTHER: Shelf<u8> = Shelf::Person(1);
 
     fn say(log: &mut Log<u8>, shelf: Shelf<u8>, limits: (usize, usize)) {
-        let what = What::Said { verb: Verb::Privmsg, to: "#a".into(), text: "x".into() };
+        let what = What::Said { verb: Verb::Privmsg, to: "#a".into(), text: "x".into(), lines: Box::default() };
         log.append(shelf, limits, |place| News::new(place, None, "a!b@c".into(), Wall(0), what));
     }
     fn said<'a>(tail: impl Iterator<Item = &'a Arc<News>>) -> Vec<u64> {

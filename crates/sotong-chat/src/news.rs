@@ -95,6 +95,8 @@ pub(crate) enum What {
         verb: Verb,
         to: Arc<str>,
         text: Box<str>,
+        /// The lines of a message of several (IRCv3 draft/multiline), of which `text` is made; else none.
+        lines: Box<[Row]>,
     },
     Joined {
         room: Arc<str>,
@@ -148,6 +150,12 @@ pub(crate) enum What {
     Wallops {
         text: Box<str>,
     },
+    /// A key of somebody or of a room has been set, or taken away (IRCv3 draft/metadata).
+    Key {
+        target: Arc<str>,
+        key: Box<str>,
+        value: Option<Box<str>>,
+    },
     /// A connection is ended by somebody else; it alone is told.
     Expelled {
         why: Box<str>,
@@ -158,6 +166,14 @@ pub(crate) enum What {
         who: Arc<str>,
         by: Arc<str>,
     },
+}
+
+/// A line of a message of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) text: Box<str>,
+    /// It goes on where the line before ends, without a break.
+    pub(crate) is_more: bool,
 }
 
 /// How something is said.
@@ -192,26 +208,47 @@ impl News {
             What::Real { .. } => caps.has(Caps::SETNAME),
             What::Account => caps.has(Caps::ACCOUNT_NOTIFY),
             What::Host { .. } => caps.has(Caps::CHGHOST),
+            What::Key { .. } => caps.has_metadata(),
             _ => true,
         }
     }
     /// Bytes of its words.
     pub(crate) fn words(&self) -> usize {
         match &self.what {
-            What::Said { to, text, .. } => to.len() + text.len(),
+            What::Said { to, text, lines, .. } => {
+                let rows: usize = lines.iter().map(|row| row.text.len() + size_of::<Row>()).sum();
+                to.len() + text.len() + rows
+            }
             _ => 0,
         }
     }
     /// The line, in the form that a client with these capabilities gets.
     pub(crate) fn line(&self, caps: Caps) -> &Line {
-        self.form(caps.form(), || Line::new(|line| self.render(caps, line)))
+        self.form(caps.form(self.special()), || Line::new(|line| self.render(caps, line)))
+    }
+    /// The capabilities that change a line of this kind, beyond those that change all.
+    fn special(&self) -> Caps {
+        match &self.what {
+            What::Joined { .. } => Caps::EXTENDED_JOIN,
+            What::Said { lines, .. } if !lines.is_empty() => Caps::MULTILINE.and(Caps::BATCH),
+            What::Key { .. } => Caps::METADATA_3,
+            _ => Caps::default(),
+        }
+    }
+    /// Whether the line in that form is a batch of lines.
+    pub(crate) fn is_batch(&self, caps: Caps) -> bool {
+        matches!(&self.what, What::Said { lines, .. } if !lines.is_empty()) && caps.has_lines()
     }
     /// The line, for somebody who was not there: he sees when it was said, if only among the words.
     pub(crate) fn missed_line(&self, caps: Caps) -> Vec<u8> {
         match &self.what {
-            What::Said { verb, to, text } if !caps.has(Caps::SERVER_TIME) && !text.starts_with('\u{1}') => {
-                let text = format!("[{}] {text}", time_tag(self.at)).into();
-                let what = What::Said { verb: *verb, to: Arc::clone(to), text };
+            What::Said { verb, to, text, lines } if !caps.has(Caps::SERVER_TIME) && !text.starts_with('\u{1}') => {
+                let at = time_tag(self.at);
+                let mut lines = lines.clone();
+                if let Some(row) = lines.iter_mut().find(|row| !row.text.is_empty()) {
+                    row.text = format!("[{at}] {}", row.text).into();
+                }
+                let what = What::Said { verb: *verb, to: Arc::clone(to), text: format!("[{at}] {text}").into(), lines };
                 let mut news = Self::new(self.place, None, Arc::clone(&self.source), self.at, what);
                 news.account.clone_from(&self.account);
                 news.msgid.clone_from(&self.msgid);
@@ -234,7 +271,8 @@ impl News {
         &rendered.line
     }
 
-    fn render(&self, caps: Caps, line: &mut Vec<u8>) {
+    /// A line with the tags that this client gets, and its source.
+    fn begin<'l>(&self, caps: Caps, with_msgid: bool, line: &'l mut Vec<u8>) -> Encoder<'l> {
         let mut encoder = Encoder::new(line);
         if caps.has(Caps::SERVER_TIME) {
             encoder = encoder.tag("time", &time_tag(self.at));
@@ -243,7 +281,7 @@ impl News {
             encoder = encoder.tag("account", account);
         }
         if caps.has(Caps::MESSAGE_TAGS) {
-            if let Some(msgid) = &self.msgid {
+            if let Some(msgid) = self.msgid.as_ref().filter(|_| with_msgid) {
                 encoder = encoder.tag("msgid", msgid);
             }
             if self.is_bot {
@@ -253,10 +291,37 @@ impl News {
                 encoder = encoder.tag(key, value);
             }
         }
-        let encoder = encoder.source(&*self.source);
+        encoder.source(&*self.source)
+    }
+    /// A message of several lines: a batch, or where that is not understood its lines alone, without those that are empty.
+    fn render_lines(&self, caps: Caps, (verb, to): (Verb, &str), lines: &[Row], out: &mut Vec<u8>) {
+        if !caps.has_lines() {
+            for (at, line) in lines.iter().filter(|line| !line.text.is_empty()).enumerate() {
+                self.begin(caps, at == 0, out).word(verb.word()).word(to).text(&line.text).end();
+            }
+            return;
+        }
+        let name = format!("m{}", self.place);
+        self.begin(caps, true, out).word("BATCH").word(format_args!("+{name}")).word("draft/multiline").word(to).end();
+        for line in lines {
+            let mut encoder = Encoder::new(out).tag("batch", &name);
+            if line.is_more {
+                encoder = encoder.tag("draft/multiline-concat", "");
+            }
+            encoder.source(&*self.source).word(verb.word()).word(to).text(&line.text).end();
+        }
+        Encoder::new(out).source(&*self.source).word("BATCH").word(format_args!("-{name}")).end();
+    }
+    fn render(&self, caps: Caps, line: &mut Vec<u8>) {
+        if let What::Said { verb, to, lines, .. } = &self.what
+            && !lines.is_empty()
+        {
+            return self.render_lines(caps, (*verb, to), lines, line);
+        }
+        let encoder = self.begin(caps, true, line);
         match &self.what {
             What::Said { verb: Verb::Tagmsg, to, .. } => encoder.word("TAGMSG").word(to).end(),
-            What::Said { verb, to, text } => encoder.word(verb.word()).word(to).text(text).end(),
+            What::Said { verb, to, text, .. } => encoder.word(verb.word()).word(to).text(text).end(),
             What::Joined { room, real, .. } if caps.has(Caps::EXTENDED_JOIN) => {
                 encoder.word("JOIN").word(room).word(self.account.as_deref().unwrap_or("*")).text(real).end();
             }
@@ -280,12 +345,24 @@ impl News {
             // Whoever is told so ends the connection by it.
             What::Expelled { why } => encoder.word("NOTICE").word("*").text(why).end(),
             What::Invited { whom, room } => encoder.word("INVITE").word(whom).word(room).end(),
+            What::Key { target, key, value } => render_key(caps, encoder, (target, key, value.as_deref())),
             What::Watched { here, who, by } => {
                 let number = if *here { "730" } else { "731" };
                 encoder.word(number).word(by).text(who).end();
             }
         }
         debug_assert!(line.len() <= line::HEADER_BYTES + TAG_BYTES_MAX + 512);
+    }
+}
+
+/// A key as it is told to those who hear of it: by its command, or by number, as the second and the third draft have it.
+/// One line is for all, so the number's addressee is `*`.
+pub(crate) fn render_key(caps: Caps, encoder: Encoder<'_>, (target, key, value): (&str, &str, Option<&str>)) {
+    match (caps.has(Caps::METADATA_3), value) {
+        (true, Some(value)) => encoder.word("761").word("*").word(target).word(key).word("*").text(value).end(),
+        (true, None) => encoder.word("766").word("*").word(target).word(key).text("Key is not set").end(),
+        (false, Some(value)) => encoder.word("METADATA").word(target).word(key).word("*").text(value).end(),
+        (false, None) => encoder.word("METADATA").word(target).word(key).word("*").end(),
     }
 }
 
@@ -310,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_line_is_rendered_once_for_each_form() {
-        let what = What::Said { verb: Verb::Privmsg, to: "#a".into(), text: "hi".into() };
+        let what = What::Said { verb: Verb::Privmsg, to: "#a".into(), text: "hi".into(), lines: Box::default() };
         let mut news = News::new(1, None, "a!b@c".into(), Wall(0), what);
         news.msgid = Some("m1".into());
         let mut caps = Caps::default();

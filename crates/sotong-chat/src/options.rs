@@ -39,6 +39,11 @@ pub struct ChatOptions {
     pub default_user_modes: String,
     /// Accounts, and who may have one.
     pub accounts: AccountOptions,
+    /// Where clients that come by plain text are to come by TLS, and for how long that holds (IRCv3 sts); none: it is not
+    /// said. Only for a server whose certificate others accept: a client that has once heard of it comes by nothing else.
+    pub sts: Option<Sts>,
+    /// Keys that people and rooms have.
+    pub metadata: MetadataOptions,
     /// Its limits.
     pub limits: ChatLimits,
 }
@@ -64,9 +69,41 @@ impl Default for ChatOptions {
             opers: Vec::new(),
             default_user_modes: String::new(),
             accounts: AccountOptions::default(),
+            sts: None,
+            metadata: MetadataOptions::default(),
             limits: ChatLimits::default(),
         }
     }
+}
+
+/// Keys that people and rooms have (IRCv3 draft/metadata).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataOptions {
+    /// Whether there are any: true.
+    pub enabled: bool,
+    /// Keys that a client is told of: 100.
+    pub max_subs: usize,
+    /// Keys that somebody or a room has: 1000, and 64 KiB of them.
+    pub max_keys: usize,
+    /// Whether a client may set its own before it has registered: true.
+    pub before_connect: bool,
+}
+
+impl Default for MetadataOptions {
+    fn default() -> Self {
+        Self { enabled: true, max_subs: 100, max_keys: 1000, before_connect: true }
+    }
+}
+
+/// How clients are told to come by TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sts {
+    /// Where TLS is spoken.
+    pub port: u16,
+    /// For how long a client that has come by TLS comes by nothing else.
+    pub duration: Duration,
+    /// Whether lists of servers that are shipped with clients may have this one.
+    pub preload: bool,
 }
 
 impl ChatOptions {
@@ -225,6 +262,10 @@ pub struct ChatLimits {
     pub log_messages_max: usize,
     /// Bytes of all that is kept so: 64 MiB. The oldest goes first.
     pub log_bytes_max: usize,
+    /// Bytes of a message of several lines: 4096.
+    pub multiline_bytes_max: usize,
+    /// Lines of such a message: 32.
+    pub multiline_lines_max: usize,
     /// Commands whose answers wait for something that is under way: 64. Then no more is read.
     pub held_answers_max: usize,
     /// A person with a terminal gives a name within 60 s.
@@ -266,6 +307,8 @@ impl Default for ChatLimits {
             whowas_max: 100,
             log_messages_max: 10_000,
             log_bytes_max: 64 << 20,
+            multiline_bytes_max: 4096,
+            multiline_lines_max: 32,
             held_answers_max: 64,
             name_time: Duration::from_secs(60),
             name_tries_max: 5,

@@ -326,10 +326,12 @@ impl Person {
         }
         for text in pieces(text) {
             let tell = &mut self.teller(cx);
-            let words = Words { verb: Verb::Privmsg, text, tags: &[], echo: false };
+            let words = Words { verb: Verb::Privmsg, text, lines: &[], tags: &[], echo: false };
             let done = match to {
                 None => hall.say_in_room(&target, words, tell).map(usize::from),
-                Some(_) => hall.say_to(&target, words, tell).map(|(_, own)| own),
+                Some(_) => {
+                    hall.say_to(&target, words, tell).map(|(_, own)| usize::from(own.echo) + usize::from(own.heard))
+                }
             };
             match done {
                 Ok(own) => self.answers.wait(own),
@@ -373,7 +375,7 @@ impl Person {
         // What he says to himself is heard; what he does is answered.
         let is_heard = is_shown && matches!(mail.news.what, What::Said { .. });
         let line: &[u8] = if is_heard { mail.news.text().line() } else { b"" };
-        self.answers.came(line, cx.out);
+        self.answers.came(line, false, cx.out);
         self.leave_if_done(cx)
     }
     fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
@@ -509,9 +511,14 @@ pub(crate) fn told(news: &News) -> String {
         | What::Real { .. }
         | What::Account
         | What::Host { .. }
-        | What::Watched { .. } => String::new(),
-        What::Said { to, text, .. } => {
+        | What::Watched { .. }
+        | What::Key { .. } => String::new(),
+        What::Said { to, text, lines, .. } => {
             let to = if to.contains('#') { "" } else { " (to you)" };
+            if !lines.is_empty() {
+                let lines = text.split('\n').filter(|line| !line.is_empty());
+                return lines.map(|line| format!("{by}{to}: {}\n", without_controls(line))).collect();
+            }
             match text.strip_prefix("\u{1}ACTION ") {
                 Some(action) => format!("* {by}{to} {}\n", without_controls(action)),
                 None => format!("{by}{to}: {}\n", without_controls(text)),

@@ -41,10 +41,14 @@ enum Label {
 #[derive(Debug)]
 enum Piece {
     Lines(Vec<u8>),
+    /// A batch with all that is in it: it counts as one line, which only its ends are tagged of.
+    Batch(Vec<u8>),
     /// A line that comes by mail.
     Awaited,
     /// What comes of a desk's answer.
     Desk,
+    /// The same, for one that is not part of the answer.
+    AwaitedBare,
     Page(Page),
 }
 
@@ -88,10 +92,27 @@ impl Answers {
         self.held += lines.len();
         job.pieces.push_back(Piece::Lines(lines));
     }
+    /// A name for the next batch of the client.
+    pub(crate) fn name_batch(&mut self) -> String {
+        self.batches += 1;
+        format!("b{}", self.batches)
+    }
+    /// Writes a whole batch, which `lines` has from its opening line to its closing one.
+    pub(crate) fn write_batch(&mut self, out: &mut Output, lines: Vec<u8>) {
+        let Some(job) = self.jobs.back_mut().filter(|_| self.is_current) else { return out.put(&lines) };
+        self.held += lines.len();
+        job.pieces.push_back(Piece::Batch(lines));
+    }
     /// The next `count` lines of the answer come by mail.
     pub(crate) fn wait(&mut self, count: usize) {
         for _ in 0..count {
             self.add(Piece::Awaited);
+        }
+    }
+    /// The same for lines that are not part of the answer.
+    pub(crate) fn wait_bare(&mut self, count: usize) {
+        for _ in 0..count {
+            self.add(Piece::AwaitedBare);
         }
     }
     /// The rest of the answer comes when a desk has answered. One command at a time waits for that.
@@ -123,29 +144,44 @@ impl Answers {
     ///
     /// It has its place in a room's order, and what others say behind it may come next: so it never waits, for a long list
     /// before it or for other lines of the same answer.
-    pub(crate) fn came(&mut self, line: &[u8], out: &mut Output) {
-        let awaited = |job: &Job| job.pieces.iter().position(|piece| matches!(piece, Piece::Awaited));
+    pub(crate) fn came(&mut self, line: &[u8], is_batch: bool, out: &mut Output) {
+        let awaited = |job: &Job| job.pieces.iter().position(is_awaited);
         let found = self.jobs.iter().enumerate().find_map(|(number, job)| Some((number, awaited(job)?)));
         let Some((number, at)) = found else { return out.put(line) };
         let job = &mut self.jobs[number];
+        if matches!(job.pieces[at], Piece::AwaitedBare) {
+            job.pieces.remove(at);
+            out.put(line);
+            return self.flush(out);
+        }
         if let Label::Asked(label) = &job.label
             && !line.is_empty()
         {
-            if job.pieces.len() == 1 {
-                put_tagged(line, &format!("label={}", escape(label)), out);
-                (job.label, job.pieces) = (Label::None, VecDeque::new());
+            if job.pieces.iter().filter(|piece| !matches!(piece, Piece::AwaitedBare)).count() == 1 {
+                let tag = format!("label={}", escape(label));
+                if is_batch {
+                    put_batch(line, &tag, false, out);
+                } else {
+                    put_tagged(line, &tag, out);
+                }
+                job.label = Label::None;
+                job.pieces.remove(at);
                 return self.flush(out);
             }
             self.batches += 1;
             job.label = open_batch(label, self.batches, &self.server, out);
         }
-        let is_next = number == 0 && job.pieces.iter().take(at).all(|piece| matches!(piece, Piece::Lines(_)));
+        let is_written = |piece: &Piece| matches!(piece, Piece::Lines(_) | Piece::Batch(_));
+        let is_next = number == 0 && job.pieces.iter().take(at).all(is_written);
         if is_next {
-            job.pieces[at] = Piece::Lines(line.to_vec());
+            job.pieces[at] = if is_batch { Piece::Batch(line.to_vec()) } else { Piece::Lines(line.to_vec()) };
             self.held += line.len();
         } else {
             job.pieces.remove(at);
-            put(line, &job.label, out);
+            match &job.label {
+                Label::Batch(name) if is_batch => put_batch(line, &format!("batch={name}"), true, out),
+                label => put(line, label, out),
+            }
         }
         self.flush(out);
     }
@@ -164,7 +200,19 @@ impl Answers {
             self.batches += 1;
             job.label = open_batch(label, self.batches, &self.server, out);
         }
-        put(lines, &job.label, out);
+        match &job.label {
+            // What is in a batch of its own is tagged with that.
+            Label::Batch(name) => {
+                for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                    if line.starts_with(b"@batch=") {
+                        out.put(line);
+                    } else {
+                        put_tagged(line, &format!("batch={name}"), out);
+                    }
+                }
+            }
+            Label::None | Label::Asked(_) => out.put(lines),
+        }
         if is_last {
             job.pieces.pop_front();
             self.flush(out);
@@ -196,12 +244,20 @@ impl Answers {
                         Encoder::new(line).tag("label", label).source(&self.server).word("ACK").end();
                     };
                     out.render(ack);
+                    job.label = Label::None;
                 } else if count == 1 && !pages {
                     let tag = format!("label={}", escape(label));
                     for piece in job.pieces.drain(..) {
-                        if let Piece::Lines(line) = piece {
-                            self.held -= line.len();
-                            put_tagged(&line, &tag, out);
+                        match piece {
+                            Piece::Lines(line) => {
+                                self.held -= line.len();
+                                put_tagged(&line, &tag, out);
+                            }
+                            Piece::Batch(lines) => {
+                                self.held -= lines.len();
+                                put_batch(&lines, &tag, false, out);
+                            }
+                            Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) => {}
                         }
                     }
                 } else {
@@ -209,9 +265,21 @@ impl Answers {
                     job.label = open_batch(label, self.batches, &self.server, out);
                 }
             }
-            while let Some(Piece::Lines(lines)) = job.pieces.front() {
-                self.held -= lines.len();
-                put(lines, &job.label, out);
+            loop {
+                match job.pieces.front() {
+                    Some(Piece::Lines(lines)) => {
+                        self.held -= lines.len();
+                        put(lines, &job.label, out);
+                    }
+                    Some(Piece::Batch(lines)) => {
+                        self.held -= lines.len();
+                        match &job.label {
+                            Label::Batch(name) => put_batch(lines, &format!("batch={name}"), true, out),
+                            Label::None | Label::Asked(_) => out.put(lines),
+                        }
+                    }
+                    Some(Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_)) | None => break,
+                }
                 job.pieces.pop_front();
             }
             if !job.pieces.is_empty() {
@@ -233,10 +301,14 @@ fn is_undecided(job: &Job) -> bool {
     let is_open = |piece: &Piece| matches!(piece, Piece::Awaited | Piece::Desk);
     matches!(job.label, Label::Asked(_)) && job.pieces.iter().any(is_open)
 }
+fn is_awaited(piece: &Piece) -> bool {
+    matches!(piece, Piece::Awaited | Piece::AwaitedBare)
+}
 fn count_lines(piece: &Piece) -> usize {
     match piece {
         Piece::Lines(lines) => lines.iter().filter(|byte| **byte == b'\n').count(),
-        Piece::Awaited | Piece::Desk | Piece::Page(_) => 0,
+        Piece::Batch(_) => 1,
+        Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) => 0,
     }
 }
 fn open_batch(label: &str, number: u64, server: &str, out: &mut Output) -> Label {
@@ -253,6 +325,18 @@ fn put(lines: &[u8], label: &Label, out: &mut Output) {
         Label::Batch(name) => put_tagged(lines, &format!("batch={name}"), out),
         Label::None | Label::Asked(_) => out.put(lines),
     }
+}
+/// Puts a batch out whose opening line has one tag more, and its closing line too where it is `nested` in another: what is in
+/// it is tagged of itself.
+fn put_batch(lines: &[u8], tag: &str, nested: bool, out: &mut Output) {
+    let opening = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
+    let (opening, rest) = lines.split_at(opening);
+    put_tagged(opening, tag, out);
+    let body = rest.strip_suffix(b"\n").unwrap_or(rest);
+    let closing = memchr::memrchr(b'\n', body).map_or(0, |end| end + 1);
+    let (inner, closing) = rest.split_at(closing);
+    out.put(inner);
+    if nested { put_tagged(closing, tag, out) } else { out.put(closing) }
 }
 /// Puts lines out with one tag more, in front of those they have.
 fn put_tagged(lines: &[u8], tag: &str, out: &mut Output) {

@@ -1,5 +1,5 @@
 //! AWAY, SETNAME, USERHOST and ISON.
-use super::Talk;
+use super::{Stage, Talk};
 use crate::{
     hall::{Attention, NotAccepted},
     options::cut,
@@ -17,8 +17,13 @@ impl Talk<'_, '_> {
             Some("*") => Attention::Unattended,
             Some(text) => Attention::Away(text.into()),
         };
-        let (hall, mut tell) = self.teller();
-        hall.set_attention(attention, &mut tell);
+        // Who says so before he has registered (IRCv3 draft/pre-away) comes like that.
+        if let Stage::New(newcomer) = &mut self.client.stage {
+            newcomer.attention = attention;
+        } else {
+            let (hall, mut tell) = self.teller();
+            hall.set_attention(attention, &mut tell);
+        }
         match text {
             Some(_) => self.reply(numeric::RPL_NOWAWAY, &[], "You have been marked as being away"),
             None => self.reply(numeric::RPL_UNAWAY, &[], "You are no longer marked as being away"),

@@ -3,7 +3,10 @@ use super::{
     Talk,
     pages::{Page, Query},
 };
-use crate::hall::{Left, Refusal};
+use crate::{
+    caps::Caps,
+    hall::{Left, Owner, Refusal},
+};
 use sotong_irc::{Message, Numeric, names, numeric};
 use sotong_session::Topic;
 use std::sync::Arc;
@@ -51,7 +54,12 @@ impl Talk<'_, '_> {
     pub(super) fn show_room(&mut self, id: Topic) {
         let Some(name) = self.hall.room_by(id).map(|room| Arc::clone(&room.name)) else { return };
         self.tell_topic(&name, false);
-        self.client.answers.page(Page::names(id, &name, self.nick()));
+        if !self.client.caps.has(Caps::NO_IMPLICIT_NAMES) {
+            self.client.answers.page(Page::names(id, &name, self.nick()));
+        }
+        if self.client.subs.is_some() {
+            self.sync_keys(&Owner::Room(id), &name);
+        }
     }
     fn refuse_join(&mut self, room: &str, why: Refusal) {
         let (number, text) = match why {

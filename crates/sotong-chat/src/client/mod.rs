@@ -6,8 +6,10 @@ mod bans;
 mod chanserv;
 mod enrol;
 mod joining;
+mod metadata;
 mod modes;
 mod monitor;
+mod multiline;
 mod nickserv;
 mod opers;
 mod pages;
@@ -30,13 +32,14 @@ use crate::{
     seats::Seats,
 };
 pub(crate) use answers::Answers;
+use multiline::{Batch, Part};
 use register::Newcomer;
 pub(crate) use sasl::MECHANISMS as SASL_MECHANISMS;
 use sasl::Sasl;
 use sha2::{Digest, Sha256};
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
 use sotong_session::{Close, Cx, End, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
-use std::{fmt::Display, net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt::Display, net::IpAddr, sync::Arc};
 use waits::Waiting;
 
 /// One client: parses lines, asks the hall, renders what is told.
@@ -63,8 +66,13 @@ pub(crate) struct Client {
     /// When it has been silent for too long: to be asked whether it is there, or, where that has been done, to be cut off.
     due: Moment,
     is_asked: bool,
-    /// The rest of a line that is too long is thrown away.
-    skips: bool,
+    /// Bytes thrown away of a line that is too long, as its rest will be; none: there is no such line.
+    skipped: usize,
+    /// The batch of lines that it sends.
+    batch: Option<Batch>,
+    /// Keys it is told of. Most are told of none, and so have a null pointer.
+    #[allow(clippy::box_collection)]
+    subs: Option<Box<BTreeSet<Box<str>>>>,
     /// What is left to do when all answers are out.
     leaving: Option<Leaving>,
     /// The configuration is to be read again, once the hall is free.
@@ -97,6 +105,8 @@ enum Leaving {
 
 /// Bytes of answers that may wait, beyond which no more commands are taken: the output's high mark.
 const HELD_BYTES_MAX: usize = 64 << 10;
+/// Bytes without the end of a line, beyond which it is no mistake any more.
+const RECEIVE_BYTES_MAX: usize = 10 << 10;
 /// Bytes of an unfinished line.
 const UNFINISHED_BYTES_MAX: usize = CLIENT_TAG_BYTES_MAX + LINE_BYTES_MAX;
 
@@ -118,7 +128,9 @@ impl Client {
             is_framed: false,
             due: Moment::START,
             is_asked: false,
-            skips: false,
+            skipped: 0,
+            batch: None,
+            subs: None,
             leaving: None,
             rehashes: false,
             waiting: None,
@@ -152,17 +164,21 @@ impl Client {
         }
         while cx.takes(self.wants()) {
             let Some(end) = memchr::memchr(b'\n', input.bytes()) else {
-                if input.bytes().len() > UNFINISHED_BYTES_MAX {
-                    input.take_all();
-                    if !std::mem::replace(&mut self.skips, true) {
-                        self.complain(ParseError::TooLong, cx);
-                    }
-                } else if self.skips {
-                    input.take_all();
+                let length = input.bytes().len();
+                if self.skipped == 0 && length <= UNFINISHED_BYTES_MAX {
+                    return Ok(());
+                }
+                input.take_all();
+                if self.skipped == 0 {
+                    self.complain(b"", ParseError::TooLong, cx);
+                }
+                self.skipped += length;
+                if self.skipped > RECEIVE_BYTES_MAX {
+                    return Err(self.farewell("Receive queue exceeded", Close::Limit("receive_queue_bytes_max"), cx));
                 }
                 return Ok(());
             };
-            if std::mem::take(&mut self.skips) {
+            if std::mem::take(&mut self.skipped) > 0 {
                 input.take(end + 1);
                 continue;
             }
@@ -186,7 +202,7 @@ impl Client {
             return Ok(());
         }
         // Registration has a limit of its own.
-        if limits.flood_control && matches!(self.stage, Stage::Here) {
+        if limits.flood_control && matches!(self.stage, Stage::Here) && !self.is_in_batch() {
             self.resume = self.bucket.take(cx.now, limits);
         }
         if let Stage::New(newcomer) = &mut self.stage {
@@ -202,20 +218,29 @@ impl Client {
         match Message::parse(line) {
             Ok(message) => self.command(&message, cx),
             Err(why) => {
-                self.complain(why, cx);
+                self.complain(line, why, cx);
                 Ok(())
             }
         }
     }
     /// A line that is no message.
-    fn complain(&mut self, why: ParseError, cx: &mut Cx<'_, Mail>) {
-        self.answers.begin(None);
+    fn complain(&mut self, line: &[u8], why: ParseError, cx: &mut Cx<'_, Mail>) {
+        // What is readable of it may be, and is answered as it asks to be.
+        let readable = if why == ParseError::NotUtf8 { readable(line) } else { String::new() };
+        let message = Message::parse(readable.as_bytes()).ok();
+        let label = message.as_ref().and_then(|message| self.label(message));
+        self.answers.begin(label);
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
         let mut talk = Talk { client: self, hall: &mut hall, cx };
         match why {
             ParseError::TooLong => talk.reply(numeric::ERR_INPUTTOOLONG, &[], "Input line was too long"),
-            ParseError::NotUtf8 => talk.fail("*", "INVALID_UTF8", "Your line was not taken: it is not UTF-8"),
+            ParseError::NotUtf8 => {
+                let command = message.as_ref().map_or("*", |message| message.command);
+                let is_word = command.len() <= 20 && command.bytes().all(|byte| byte.is_ascii_alphabetic());
+                let command = if is_word { command.to_ascii_uppercase() } else { "*".to_owned() };
+                talk.fail(&command, "INVALID_UTF8", "Your line was not taken: it is not UTF-8");
+            }
             ParseError::Control => {
                 talk.reply(numeric::ERR_UNKNOWNERROR, &[&"*"], "There is a NUL, a CR or an LF in that line");
             }
@@ -225,9 +250,12 @@ impl Client {
         self.answers.end(cx.out);
     }
     fn command(&mut self, message: &Message<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        let has_labels = self.caps.has(Caps::LABELED_RESPONSE) && self.caps.has(Caps::BATCH);
-        let label = message.tags.get("label").filter(|label| has_labels && !label.is_empty() && label.len() <= 64);
-        self.answers.begin(label);
+        let limits = self.chat.options().limits;
+        let part = self.batched(message, &limits);
+        if !matches!(part, Part::None) {
+            return self.batch_part(&part, cx);
+        }
+        self.answers.begin(self.label(message));
         let chat = Arc::clone(&self.chat);
         // The whole command is carried out, and told, before anybody else's.
         let mut hall = chat.hall();
@@ -241,6 +269,37 @@ impl Client {
         self.answers.end(cx.out);
         self.turn_pages(cx);
         done?;
+        self.leave_if_done(cx)
+    }
+    /// The label that a command asks to be answered with.
+    fn label(&self, message: &Message<'_>) -> Option<String> {
+        let has_labels = self.caps.has(Caps::LABELED_RESPONSE) && self.caps.has(Caps::BATCH);
+        message.tags.get("label").filter(|label| has_labels && !label.is_empty() && label.len() <= 64)
+    }
+    /// A line that belongs to a batch.
+    fn batch_part(&mut self, part: &Part, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let label = match part {
+            Part::None | Part::Taken => return Ok(()),
+            Part::Whole(lines) => lines.label(),
+            Part::Wrong(label, _) => label.clone(),
+        };
+        self.answers.begin(label);
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        let mut talk = Talk { client: self, hall: &mut hall, cx };
+        match part {
+            Part::Whole(lines) => talk.speak_lines(lines),
+            Part::Wrong(_, why) => talk.refuse_batch(why),
+            Part::None | Part::Taken => {}
+        }
+        drop(hall);
+        if let Part::Whole(lines) = part {
+            let limits = self.chat.options().limits;
+            for _ in 0..lines.cost() {
+                self.resume = self.bucket.take(cx.now, &limits).filter(|_| limits.flood_control);
+            }
+        }
+        self.answers.end(cx.out);
         self.leave_if_done(cx)
     }
     /// Writes lists for as long as there is room.
@@ -266,10 +325,11 @@ impl Client {
             return Err(self.farewell(why, Close::Protocol("put out".into()), cx));
         }
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
-        let is_told = is_shown && mail.news.is_for(self.caps, mail.news.by == Some(self.who));
+        let own = mail.news.by == Some(self.who);
+        let is_told = is_shown && mail.news.is_for(self.caps, own) && self.cares(mail, own);
         if mail.news.from == Some(cx.me) {
             let line: &[u8] = if is_told { mail.news.line(self.caps).line() } else { b"" };
-            self.answers.came(line, cx.out);
+            self.answers.came(line, mail.news.is_batch(self.caps), cx.out);
             self.turn_pages(cx);
             return self.leave_if_done(cx);
         }
@@ -284,6 +344,17 @@ impl Client {
         Ok(())
     }
 
+    /// Whether it asked for more than the capability that the news needs: keys by their names, and what those do whom it only
+    /// watches (IRCv3 extended-monitor).
+    fn cares(&self, mail: &Told, own: bool) -> bool {
+        match &mail.news.what {
+            What::Key { key, .. } => self.subs.as_ref().is_some_and(|subs| subs.contains(key)),
+            What::Away { .. } | What::Real { .. } | What::Account | What::Host { .. } => {
+                own || mail.room.is_some() || self.caps.has(Caps::EXTENDED_MONITOR)
+            }
+            _ => true,
+        }
+    }
     /// Tells of rooms that it is in by another connection's doing, as the answer to JOIN would.
     fn enter(&mut self, rooms: &[Topic], cx: &mut Cx<'_, Mail>) {
         self.answers.begin(None);
@@ -404,6 +475,12 @@ impl Session for Client {
 }
 impl Stream for Client {}
 impl Records for Client {}
+
+/// A line with `?` for each byte that is not UTF-8, and so no longer than it was.
+fn readable(line: &[u8]) -> String {
+    let chunks = line.utf8_chunks();
+    chunks.flat_map(|chunk| [chunk.valid().to_owned(), "?".repeat(chunk.invalid().len())]).collect()
+}
 
 /// What others are told of somebody who went without a word.
 pub(crate) fn reason(why: &Close) -> &'static str {

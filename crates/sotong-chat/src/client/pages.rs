@@ -2,8 +2,9 @@
 use super::who::{Fields, who_line};
 use crate::{
     caps::Caps,
-    hall::{Hall, Room, User, Who},
+    hall::{Hall, Keys, Room, User, Who},
     log::Shelf,
+    news::render_key,
     opers::Privilege,
 };
 use sotong_irc::{Encoder, mask, names, numeric};
@@ -48,6 +49,22 @@ enum What {
         opers: bool,
         after: Option<Who>,
     },
+    /// Keys that the client is told of, of a room and of all in it (IRCv3 draft/metadata).
+    Keys {
+        room: Topic,
+        name: Box<str>,
+        subs: Box<[Box<str>]>,
+        batch: String,
+        stage: Stage,
+    },
+}
+
+/// How far the keys of a room have been written.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Begin,
+    Room,
+    People(Option<Who>),
 }
 
 /// What somebody has missed, who has come back.
@@ -74,24 +91,22 @@ impl Missed {
             return true;
         };
         self.after = news.place;
-        if let Some(room) = batch {
-            if !std::mem::replace(&mut self.has_begun, true) {
-                let encoder = Encoder::new(lines).source(&hall.server).word("BATCH").word("+missed");
-                encoder.word("chathistory").word(room).end();
-            }
-            lines.extend_from_slice(b"@batch=missed");
+        if let Some(room) = batch
+            && !std::mem::replace(&mut self.has_begun, true)
+        {
+            let encoder = Encoder::new(lines).source(&hall.server).word("BATCH").word("+missed");
+            encoder.word("chathistory").word(room).end();
         }
-        let line = news.missed_line(caps);
-        match (line.strip_prefix(b"@"), batch) {
-            (Some(tagged), Some(_)) => {
-                lines.push(b';');
-                lines.extend_from_slice(tagged);
+        let missed = news.missed_line(caps);
+        for line in missed.split_inclusive(|byte| *byte == b'\n') {
+            // What is in a batch of its own (a message of several lines) is tagged with that.
+            let tagged = line.strip_prefix(b"@");
+            if batch.is_some() && !line.starts_with(b"@batch=") {
+                lines.extend_from_slice(if tagged.is_some() { b"@batch=missed;" } else { b"@batch=missed " });
+                lines.extend_from_slice(tagged.unwrap_or(line));
+            } else {
+                lines.extend_from_slice(line);
             }
-            (None, Some(_)) => {
-                lines.push(b' ');
-                lines.extend_from_slice(&line);
-            }
-            (_, None) => lines.extend_from_slice(&line),
         }
         false
     }
@@ -162,7 +177,10 @@ impl Page {
         let room = room.map(Into::into);
         Self { nick, what: What::Missed(Missed { shelf, room, after: from, until, has_begun: false }) }
     }
-    /// Writes at least one line, or the last of none. True with the last.
+    pub(super) fn keys(room: Topic, name: &str, subs: Box<[Box<str>]>, batch: String, nick: Arc<str>) -> Self {
+        Self { nick, what: What::Keys { room, name: name.into(), subs, batch, stage: Stage::Begin } }
+    }
+    /// Writes some lines, if there are any. True with the last.
     pub(super) fn next(&mut self, hall: &Hall, me: Who, caps: Caps, lines: &mut Vec<u8>) -> bool {
         let nick = &self.nick;
         match &mut self.what {
@@ -212,8 +230,58 @@ impl Page {
                 *after = Some(who);
                 false
             }
+            What::Keys { room, name, subs, batch, stage } => {
+                keys_lines(hall, (me, caps), (*room, name, subs), batch, stage, lines)
+            }
         }
     }
+}
+
+/// The next of a room's keys, or of one person's there. The lines between the batch's ends are tagged with it.
+fn keys_lines(
+    hall: &Hall,
+    (me, caps): (Who, Caps),
+    (room, name, subs): (Topic, &str, &[Box<str>]),
+    batch: &str,
+    stage: &mut Stage,
+    lines: &mut Vec<u8>,
+) -> bool {
+    let has_batch = caps.has(Caps::BATCH);
+    let mut write = |target: &str, keys: &Keys| {
+        for (key, value) in subs.iter().filter_map(|key| Some((&**key, keys.get(key)?))) {
+            let encoder = Encoder::new(lines);
+            let encoder = if has_batch { encoder.tag("batch", batch) } else { encoder };
+            render_key(caps, encoder.source(&hall.server), (target, key, Some(value)));
+        }
+    };
+    let room = hall.room_by(room);
+    match (*stage, room) {
+        (Stage::Begin, _) => {
+            *stage = Stage::Room;
+            if has_batch {
+                let encoder = Encoder::new(lines).source(&hall.server).word("BATCH").word(format_args!("+{batch}"));
+                encoder.word("metadata").word(name).end();
+            }
+            return false;
+        }
+        (Stage::Room, Some(room)) => {
+            *stage = Stage::People(None);
+            write(&room.name, &room.keys);
+            return false;
+        }
+        (Stage::People(after), Some(room)) => {
+            if let Some((who, user)) = next_seen(hall, room, me, after, false) {
+                *stage = Stage::People(Some(who));
+                write(&user.nick, &user.keys);
+                return false;
+            }
+        }
+        (Stage::Room | Stage::People(_), None) => {}
+    }
+    if has_batch {
+        Encoder::new(lines).source(&hall.server).word("BATCH").word(format_args!("-{batch}")).end();
+    }
+    true
 }
 
 fn is_meant(mask: &str, user: &User) -> bool {

@@ -2,10 +2,10 @@
 use super::{Client, Leaving, Stage, Talk, sasl, services::Servant};
 use crate::{
     caps::Caps,
-    hall::{Attention, Entered, PersonModes, Taken, Teller, User, Who},
+    hall::{Attention, Entered, Keys, PersonModes, Taken, Teller, User, Who},
     options::cut,
 };
-use sotong_irc::{Encoder, Message, names, numeric};
+use sotong_irc::{Encoder, LINE_BYTES_MAX, Message, names, numeric};
 use sotong_session::{Close, Moment};
 use std::sync::Arc;
 
@@ -16,6 +16,10 @@ pub(super) struct Newcomer {
     pub(super) lines: u32,
     pub(super) nick: Option<String>,
     user: Option<(String, String)>,
+    /// Whether somebody is there (IRCv3 draft/pre-away).
+    pub(super) attention: Attention,
+    /// Keys it has set already (IRCv3 draft/metadata).
+    pub(super) keys: Keys,
     password: Option<String>,
     /// The nick it has asked for last, though somebody else has it.
     pub(super) wanted: Option<String>,
@@ -27,7 +31,19 @@ pub(super) struct Newcomer {
 
 impl Newcomer {
     pub(super) fn new(until: Moment) -> Self {
-        Self { until, lines: 0, nick: None, user: None, password: None, wanted: None, account: None, negotiates: false }
+        let (keys, negotiates) = (Keys::default(), false);
+        Self {
+            until,
+            lines: 0,
+            nick: None,
+            user: None,
+            attention: Attention::Here,
+            keys,
+            password: None,
+            wanted: None,
+            account: None,
+            negotiates,
+        }
     }
 }
 
@@ -58,6 +74,10 @@ impl Talk<'_, '_> {
             "AUTHENTICATE" => self.authenticate(message),
             "REGISTER" => self.register_account(message),
             "VERIFY" => self.verify_account(message),
+            "METADATA" => self.metadata(message),
+            "AWAY" if matches!(self.client.stage, Stage::New(_)) && self.client.caps.has(Caps::PRE_AWAY) => {
+                self.away(message);
+            }
             _ if matches!(self.client.stage, Stage::New(_)) => {
                 self.reply(numeric::ERR_NOTREGISTERED, &[], "You have not registered");
             }
@@ -90,7 +110,7 @@ impl Talk<'_, '_> {
             "ISON" => self.ison(message),
             "MONITOR" => self.monitor(message),
             "MOTD" | "VERSION" | "TIME" | "ADMIN" | "INFO" | "LUSERS" | "LINKS" => self.about(command, message),
-            "HELP" => self.help(message),
+            "HELP" | "HELPOP" => self.help(message),
             "OPER" => self.oper(message),
             "KILL" | "REHASH" | "WALLOPS" | "KLINE" | "DLINE" | "UNKLINE" | "UNDLINE" | "CHGHOST" | "SAJOIN"
             | "SAPART" | "SAMODE" | "SANICK" => self.oper_command(command, message),
@@ -186,21 +206,12 @@ impl Talk<'_, '_> {
                 if version >= 302 {
                     self.client.caps.set(Caps::CAP_NOTIFY, true);
                 }
-                let options = self.client.chat.options();
-                let offered = Caps::ALL.iter().filter(|(_, cap)| cap.is_offered(&options));
-                let all: Vec<String> = offered
-                    .map(|(name, cap)| match cap.value(&options).filter(|_| version >= 302) {
-                        Some(value) => format!("{name}={value}"),
-                        None => (*name).to_owned(),
-                    })
-                    .collect();
-                self.cap_answer("LS", &all.join(" "));
+                let offers = Caps::offers(&self.client.chat.options(), version >= 302, self.client.is_secure);
+                self.cap_list("LS", &offers);
             }
             "LIST" => {
-                let caps = self.client.caps;
-                let set: Vec<&str> =
-                    Caps::ALL.iter().filter(|(_, cap)| caps.has(*cap)).map(|(name, _)| *name).collect();
-                self.cap_answer("LIST", &set.join(" "));
+                let set: Vec<String> = self.client.caps.names().map(str::to_owned).collect();
+                self.cap_list("LIST", &set);
             }
             "REQ" => self.cap_req(message.param(1).unwrap_or("")),
             "END" => {
@@ -214,9 +225,11 @@ impl Talk<'_, '_> {
     /// All that is asked for, or nothing of it.
     fn cap_req(&mut self, asked: &str) {
         let mut caps = self.client.caps;
+        let options = self.client.chat.options();
         for word in asked.split_ascii_whitespace() {
             let (name, on) = word.strip_prefix('-').map_or((word, true), |name| (name, false));
-            let known = Caps::named(name).filter(|cap| on || *cap != Caps::CAP_NOTIFY || self.client.cap_version < 302);
+            let known = Caps::named(name, &options)
+                .filter(|cap| on || *cap != Caps::CAP_NOTIFY || self.client.cap_version < 302);
             match known {
                 Some(cap) => caps.set(cap, on),
                 None => return self.cap_answer("NAK", asked),
@@ -228,6 +241,24 @@ impl Talk<'_, '_> {
     fn cap_answer(&mut self, what: &str, caps: &str) {
         let nick = self.nick();
         self.say(&[&"CAP", &nick, &what], Some(&caps));
+    }
+    /// A list, in as many lines as it needs where the client knows that more follow, and else in one, cut between two words.
+    fn cap_list(&mut self, what: &str, caps: &[String]) {
+        let nick = self.nick();
+        let mut line = String::new();
+        let beside = ": CAP   * :\r\n".len() + self.client.chat.name.len() + nick.len() + what.len();
+        let most = LINE_BYTES_MAX.saturating_sub(beside);
+        for cap in caps {
+            if line.len() + 1 + cap.len() > most {
+                if self.client.cap_version < 302 {
+                    break;
+                }
+                self.say(&[&"CAP", &nick, &what, &"*"], Some(&line));
+                line.clear();
+            }
+            line.extend([if line.is_empty() { "" } else { " " }, cap]);
+        }
+        self.cap_answer(what, &line);
     }
 
     // In.
@@ -278,8 +309,10 @@ impl Talk<'_, '_> {
         user.is_secure = self.client.is_secure;
         user.account.clone_from(&newcomer.account);
         user.modes = modes;
+        let attention = std::mem::replace(&mut newcomer.attention, Attention::Here);
+        let keys = newcomer.keys.clone();
         let tell = &mut Teller { me: Who::NOBODY, from: self.cx.me, at: self.cx.wall, host: &mut *self.cx.host };
-        let (who, again) = match self.hall.come_in(user, Attention::Here, tell) {
+        let (who, again) = match self.hall.come_in(user, attention, tell) {
             Ok(Entered::New(who)) => (who, None),
             Ok(Entered::Again(again)) => (again.who, Some(again)),
             Err(Taken) => {
@@ -293,6 +326,7 @@ impl Talk<'_, '_> {
         self.hall.counts.registered += 1;
         self.hall.came_from(self.cx.me, self.client.ip);
         self.welcome();
+        self.own_keys(&keys);
         if let Some(again) = again {
             self.come_back(&again);
         }

@@ -108,7 +108,7 @@ impl Talk<'_, '_> {
             }
             "TIME" => {
                 let (at, seconds) = (time_tag(self.cx.wall), self.cx.wall.0.div_euclid(1000));
-                self.reply(numeric::RPL_TIME, &[&name, &seconds, &"+0000"], at);
+                self.reply(numeric::RPL_TIME, &[&name, &seconds, &"0"], at);
             }
             "ADMIN" => {
                 let network = self.client.chat.options().network.clone();

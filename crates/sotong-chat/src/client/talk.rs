@@ -39,7 +39,7 @@ impl Talk<'_, '_> {
             return;
         }
         let echo = self.client.caps.has(Caps::ECHO_MESSAGE);
-        let words = Words { verb, text, tags: &tags, echo };
+        let words = Words { verb, text, lines: &[], tags: &tags, echo };
         let mut targets: Vec<&str> = targets.split(',').filter(|target| !target.is_empty()).collect();
         targets.dedup();
         if targets.len() > self.client.chat.options().limits.targets_max {
@@ -57,7 +57,7 @@ impl Talk<'_, '_> {
             self.speak_to(target, words, is_silent);
         }
     }
-    fn speak_to(&mut self, target: &str, words: Words<'_>, is_silent: bool) {
+    pub(super) fn speak_to(&mut self, target: &str, words: Words<'_>, is_silent: bool) {
         if let Some(servant) = Servant::called(target) {
             // It answers nothing that needs no answer.
             if words.verb == Verb::Privmsg {
@@ -77,7 +77,9 @@ impl Talk<'_, '_> {
         }
         match hall.say_to(target, words, &mut tell) {
             Ok((away, own)) => {
-                self.client.answers.wait(own);
+                // Of the two the echo is the answer.
+                self.client.answers.wait(usize::from(own.echo));
+                self.client.answers.wait_bare(usize::from(own.heard));
                 if let Some(away) = away.filter(|_| words.verb == Verb::Privmsg) {
                     self.reply(numeric::RPL_AWAY, &[&target], away);
                 }

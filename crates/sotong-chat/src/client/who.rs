@@ -1,5 +1,5 @@
 //! WHO, WHOIS and WHOWAS.
-use super::{Talk, pages::Page};
+use super::{Talk, metadata::WHOIS_KEYS, pages::Page};
 use crate::{
     caps::Caps,
     hall::{Hall, PersonModes, Rank, Room, User, Who},
@@ -158,6 +158,12 @@ impl Talk<'_, '_> {
         }
         if is_secure {
             self.reply(numeric::RPL_WHOISSECURE, &[&nick], "is using a secure connection");
+        }
+        if self.client.caps.has_metadata() {
+            let keys = self.hall.user(who).map(|user| user.keys.clone()).unwrap_or_default();
+            for (key, value) in WHOIS_KEYS.iter().filter_map(|key| Some((key, keys.get(key)?))) {
+                self.reply(numeric::RPL_WHOISKEYVALUE, &[&nick, key, &"*"], value);
+            }
         }
         if let Some(away) = away {
             self.reply(numeric::RPL_AWAY, &[&nick], away);

@@ -147,6 +147,7 @@ impl Hall {
         let (source, nick) = (Arc::clone(&user.source), Arc::clone(&user.nick));
         let news = self.news(source, What::Account, tell);
         self.publish_to_rooms(&news, tell);
+        self.post_to_watchers(&news, tell);
         self.post(tell.me, &news, tell);
         self.settle(tell);
         1 + usize::from(self.is_reserved(account.map(|name| &**name), &nick) && self.rename_guest(tell))

@@ -8,6 +8,7 @@ mod bans;
 mod counts;
 pub(crate) mod entry;
 mod filter;
+mod metadata;
 mod moding;
 mod owned;
 mod personal;
@@ -23,6 +24,7 @@ mod watch;
 pub(crate) use accepting::NotAccepted;
 pub(crate) use accounts::{Again, Entered};
 pub(crate) use bans::{Ban, Network, Target};
+pub(crate) use metadata::{Denied, Keys, Owner, PAIR_BYTES_MAX, key};
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
 pub(crate) use owned::CHANSERV;
 pub(crate) use personal::PersonModes;
@@ -330,6 +332,7 @@ impl Hall {
         let source = Arc::clone(&user.source);
         let news = self.news(source, What::Away { text }, tell);
         self.publish_to_rooms(&news, tell);
+        self.post_to_watchers(&news, tell);
     }
     /// Another real name. Told to all who are in a room with him, and to himself.
     pub(crate) fn set_real(&mut self, text: &str, tell: &mut Teller<'_>) {
@@ -339,6 +342,7 @@ impl Hall {
         let source = Arc::clone(&user.source);
         let news = self.news(source, What::Real { text }, tell);
         self.publish_to_rooms(&news, tell);
+        self.post_to_watchers(&news, tell);
         self.post(tell.me, &news, tell);
     }
 

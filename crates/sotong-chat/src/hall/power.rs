@@ -63,6 +63,7 @@ impl Hall {
         let what = What::Host { user: Arc::clone(&user.user), host: Arc::clone(&user.host) };
         let news = self.news(source, what, tell);
         self.publish_to_rooms(&news, tell);
+        self.post_to_watchers(&news, tell);
         self.post(tell.me, &news, tell);
         true
     }
@@ -74,7 +75,8 @@ impl Hall {
             .map(|(who, user)| (who, Arc::clone(&user.nick)))
             .collect();
         for (who, to) in heard {
-            let what = What::Said { verb: Verb::Notice, to, text: format!("*** {text}").into() };
+            let text = format!("*** {text}").into();
+            let what = What::Said { verb: Verb::Notice, to, text, lines: Box::default() };
             let news = News::new(self.log.next(), None, Arc::clone(&self.server), tell.at, what);
             self.post(who, &Arc::new(news), tell);
         }

@@ -1,6 +1,6 @@
 //! A room: who is in it and what it allows.
 use super::{
-    Rank, Refusal, User, Who,
+    Keys, Rank, Refusal, User, Who,
     entry::{self, Act},
     filter,
 };
@@ -26,6 +26,8 @@ pub(crate) struct Room {
     /// How many keep their seats here while they have no client: what is said is kept for them.
     pub(super) kept: usize,
     pub(crate) created: Wall,
+    /// What is said of it by keys.
+    pub(crate) keys: Keys,
 }
 
 /// Somebody's place in a room.
@@ -154,7 +156,8 @@ impl Room {
         let flags = Flag::NoOutside.bit() | Flag::TopicByOps.bit();
         let (seats, lists) = (Map::new(), Default::default());
         let (topic, key, limit, forward, slow) = (None, None, None, None, None);
-        Self { id, name, seats, topic, flags, key, limit, forward, slow, lists, kept: 0, created }
+        let keys = Keys::default();
+        Self { id, name, seats, topic, flags, key, limit, forward, slow, lists, kept: 0, created, keys }
     }
     pub(crate) fn has(&self, flag: Flag) -> bool {
         self.flags & flag.bit() != 0

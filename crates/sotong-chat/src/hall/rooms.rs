@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     log::Shelf,
-    news::{Mail, News, Verb, What},
+    news::{Mail, News, Row, Verb, What},
     options::cut,
 };
 use sotong_irc::names;
@@ -258,7 +258,7 @@ impl Hall {
         nick: &str,
         words: Words<'_>,
         tell: &mut Teller<'_>,
-    ) -> Result<(Option<Arc<str>>, usize), Refusal> {
+    ) -> Result<(Option<Arc<str>>, Own), Refusal> {
         let (whom, other) = self.find(nick).ok_or(Refusal::NoSuchNick)?;
         let (to, away) = (Arc::clone(&other.nick), other.away.clone());
         let shelf = other.is_kept.then_some(Shelf::Person(whom));
@@ -276,7 +276,7 @@ impl Hall {
             // Somebody who talks to himself hears it as he said it, and as he was told it.
             tell.host.post(tell.from, Mail::told(None, news));
         }
-        Ok((away, usize::from(words.echo) + usize::from(whom == tell.me)))
+        Ok((away, Own { echo: words.echo, heard: whom == tell.me }))
     }
     /// A message: it has its place before anybody is told of it, and is kept where somebody may come back to it.
     fn said(
@@ -293,7 +293,7 @@ impl Hall {
         let salt = self.salt(tell.host);
         let limits = (self.limits.log_messages_max, self.limits.log_bytes_max);
         let make = |place| {
-            let what = What::Said { verb: words.verb, to, text: words.text.into() };
+            let what = What::Said { verb: words.verb, to, text: words.text.into(), lines: words.lines.into() };
             let mut news = News::new(place, Some((tell.me, tell.from)), source, tell.at, what);
             news.account = account;
             news.is_bot = is_bot;
@@ -368,11 +368,20 @@ impl Hall {
     }
 }
 
+/// What comes back to somebody of what he says to one person: his own words, and, where that person is he, what is said to him.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    pub(crate) echo: bool,
+    pub(crate) heard: bool,
+}
+
 /// What somebody says, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words<'a> {
     pub(crate) verb: Verb,
     pub(crate) text: &'a str,
+    /// Its lines, where it has several.
+    pub(crate) lines: &'a [Row],
     pub(crate) tags: &'a [(Box<str>, Box<str>)],
     /// Whether he is told of it himself.
     pub(crate) echo: bool,

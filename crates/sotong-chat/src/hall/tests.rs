@@ -72,7 +72,7 @@ fn two_clients_of_one_account_share_a_nick() {
     assert!(matches!(again, Entered::Again(again) if again.who == minsu && again.stays == [(room, stay)]));
     assert!(host.members.contains(&(room, at(2))), "hears the room");
     // The client that says something is not told of it; the other is.
-    let words = Words { verb: crate::news::Verb::Privmsg, text: "hi", tags: &[], echo: false };
+    let words = Words { verb: crate::news::Verb::Privmsg, text: "hi", lines: &[], tags: &[], echo: false };
     hall.say_in_room("#a", words, &mut tell(minsu, 2, &mut host)).expect("said");
     assert_eq!(host.published.last(), Some(&(room, Some(at(2)), ":ms!~u@h PRIVMSG #a :hi".to_owned())));
     // He leaves with his last client.
@@ -167,7 +167,7 @@ fn who_comes_back_reads_what_was_said_meanwhile() {
         hall.join("#a", "", &mut tell(who, slot, &mut host)).expect("in");
     }
     let mut say = |hall: &mut Hall, to: &str, text: &str| {
-        let words = Words { verb: crate::news::Verb::Privmsg, text, tags: &[], echo: false };
+        let words = Words { verb: crate::news::Verb::Privmsg, text, lines: &[], tags: &[], echo: false };
         match to {
             "#a" => assert!(hall.say_in_room(to, words, &mut tell(other, 2, &mut host)).is_ok()),
             to => assert!(hall.say_to(to, words, &mut tell(other, 2, &mut host)).is_ok()),

@@ -1,5 +1,5 @@
 //! A person.
-use super::{entry::Subject, personal::PersonModes};
+use super::{Keys, entry::Subject, personal::PersonModes};
 use crate::opers::Oper;
 use sotong_irc::names;
 use sotong_session::{Address, Moment, Topic, Wall};
@@ -26,6 +26,8 @@ pub(crate) struct User {
     pub(crate) left: Option<u64>,
     pub(crate) rooms: Vec<Topic>,
     pub(crate) away: Option<Arc<str>>,
+    /// What he says of himself by keys.
+    pub(crate) keys: Keys,
     pub(crate) modes: PersonModes,
     /// Which operator he is.
     pub(crate) oper: Option<Arc<Oper>>,
@@ -57,6 +59,7 @@ impl User {
             rooms: Vec::new(),
             away: None,
             account: None,
+            keys: Keys::default(),
             modes: PersonModes::default(),
             oper: None,
             accepts: BTreeSet::new(),

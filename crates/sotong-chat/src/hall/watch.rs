@@ -40,6 +40,16 @@ impl Hall {
             }
         }
     }
+    /// Tells those who watch `tell.me` what he has done (IRCv3 extended-monitor). Whoever is in a room with him has been told of
+    /// this place in the order already, and is not told again.
+    pub(super) fn post_to_watchers(&self, news: &Arc<News>, tell: &mut Teller<'_>) {
+        let Some(user) = self.users.get(&tell.me) else { return };
+        let watchers = self.watchers.get(&names::fold(&user.nick)).into_iter().flatten();
+        let me = tell.me;
+        for watcher in watchers.filter(|watcher| **watcher != me) {
+            self.post(*watcher, news, tell);
+        }
+    }
     /// Tells those who watch a nick that somebody has it now (his source), or nobody.
     pub(super) fn tell_watchers(&mut self, nick: &Arc<str>, source: Option<&Arc<str>>, tell: &mut Teller<'_>) {
         let Some(watchers) = self.watchers.get(&names::fold(nick)) else { return };
