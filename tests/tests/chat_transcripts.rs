@@ -276,7 +276,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "server_bans", "user_modes", "chanserv", "registered_rooms", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "server_bans", "user_modes", "chanserv", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -284,7 +284,7 @@ macro_rules! transcripts {
 
 transcripts! {
     registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
-    statusmsg echo labels ranks extended_bans auditorium speaking filters who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
+    statusmsg echo labels ranks extended_bans auditorium speaking filters rename who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
     several_clients always_on nicks_of_accounts account_tags
     account_registration sasl_plain sasl_external nickserv log_in_limits desks
     extended_monitor pre_away
@@ -364,6 +364,16 @@ fn chanserv() {
 #[test]
 fn registered_rooms() {
     check("registered_rooms", &with_opers());
+}
+
+#[test]
+fn relaymsg() {
+    check("relaymsg", &ChatOptions { relaymsg: true, ..with_opers() });
+}
+
+#[test]
+fn roleplay() {
+    check("roleplay", &ChatOptions { roleplay: true, ..options() });
 }
 
 #[test]

@@ -44,6 +44,8 @@ impl Caps {
     pub(crate) const ACCOUNT_REGISTRATION: Self = Self(1 << 23);
 
     pub(crate) const CHGHOST: Self = Self(1 << 27);
+    pub(crate) const CHANNEL_RENAME: Self = Self(1 << 28);
+    pub(crate) const RELAYMSG: Self = Self(1 << 29);
 
     /// Those that change how every line is rendered.
     const RENDERED: Self = Self(Self::SERVER_TIME.0 | Self::MESSAGE_TAGS.0 | Self::ACCOUNT_TAG.0);
@@ -58,11 +60,13 @@ impl Caps {
         ("cap-notify", Self::CAP_NOTIFY),
         ("chghost", Self::CHGHOST),
         ("draft/account-registration", Self::ACCOUNT_REGISTRATION),
+        ("draft/channel-rename", Self::CHANNEL_RENAME),
         ("draft/metadata-2", Self::METADATA_2),
         ("draft/metadata-3", Self::METADATA_3),
         ("draft/multiline", Self::MULTILINE),
         ("draft/no-implicit-names", Self::NO_IMPLICIT_NAMES),
         ("draft/pre-away", Self::PRE_AWAY),
+        ("draft/relaymsg", Self::RELAYMSG),
         ("echo-message", Self::ECHO_MESSAGE),
         ("extended-join", Self::EXTENDED_JOIN),
         ("extended-monitor", Self::EXTENDED_MONITOR),
@@ -90,6 +94,7 @@ impl Caps {
             Self::STS => options.sts.is_some(),
             Self::METADATA_2 | Self::METADATA_3 => options.metadata.enabled,
             Self::ACCOUNT_REGISTRATION => options.accounts.register,
+            Self::RELAYMSG => options.relaymsg,
             _ => true,
         }
     }
@@ -108,6 +113,8 @@ impl Caps {
         match self {
             Self::STS => options.sts.as_ref().map(|sts| sts_value(sts, is_secure)),
             Self::METADATA_2 | Self::METADATA_3 => Some(metadata_value(&options.metadata)),
+            // What parts the name of the other network from a nick there.
+            Self::RELAYMSG => Some("/".to_owned()),
             Self::SASL => Some(SASL_MECHANISMS.to_owned()),
             Self::ACCOUNT_REGISTRATION => Some(registration_value(&options.accounts)),
             Self::MULTILINE => {

@@ -66,6 +66,8 @@ pub(crate) struct News {
     pub(crate) from: Option<Address>,
     /// Who did it, as it is told: `nick!user@host`.
     pub(crate) source: Arc<str>,
+    /// Who has let it say so, where it is nobody of the hall.
+    pub(crate) relayed: Option<Arc<str>>,
     /// Whether that is a program.
     pub(crate) is_bot: bool,
     /// The account of who did it.
@@ -146,6 +148,12 @@ pub(crate) enum What {
         user: Arc<str>,
         host: Arc<str>,
     },
+    /// A room is called otherwise.
+    Retitled {
+        from: Arc<str>,
+        to: Arc<str>,
+        reason: Box<str>,
+    },
     /// What operators say to all who want to hear it.
     Wallops {
         text: Box<str>,
@@ -198,7 +206,20 @@ impl News {
     pub(crate) fn new(place: u64, by: Option<(Who, Address)>, source: Arc<str>, at: Wall, what: What) -> Self {
         let (by, from) = (by.map(|(who, _)| who), by.map(|(_, from)| from));
         let (account, msgid, tags) = (None, None, Vec::new());
-        Self { place, by, from, source, is_bot: false, account, at, msgid, tags, what, forms: OnceLock::new() }
+        Self {
+            place,
+            by,
+            from,
+            source,
+            relayed: None,
+            is_bot: false,
+            account,
+            at,
+            msgid,
+            tags,
+            what,
+            forms: OnceLock::new(),
+        }
     }
     /// What a client must have asked for to be told of this; `own` tells whether it is about what the client itself did.
     pub(crate) fn is_for(&self, caps: Caps, own: bool) -> bool {
@@ -208,6 +229,7 @@ impl News {
             What::Real { .. } => caps.has(Caps::SETNAME),
             What::Account => caps.has(Caps::ACCOUNT_NOTIFY),
             What::Host { .. } => caps.has(Caps::CHGHOST),
+            What::Retitled { .. } => caps.has(Caps::CHANNEL_RENAME),
             What::Key { .. } => caps.has_metadata(),
             _ => true,
         }
@@ -228,6 +250,12 @@ impl News {
     }
     /// The capabilities that change a line of this kind, beyond those that change all.
     fn special(&self) -> Caps {
+        if self.relayed.is_some() {
+            return self.special_by_kind().and(Caps::RELAYMSG);
+        }
+        self.special_by_kind()
+    }
+    fn special_by_kind(&self) -> Caps {
         match &self.what {
             What::Joined { .. } => Caps::EXTENDED_JOIN,
             What::Said { lines, .. } if !lines.is_empty() => Caps::MULTILINE.and(Caps::BATCH),
@@ -276,6 +304,9 @@ impl News {
         let mut encoder = Encoder::new(line);
         if caps.has(Caps::SERVER_TIME) {
             encoder = encoder.tag("time", &time_tag(self.at));
+        }
+        if let Some(nick) = self.relayed.as_deref().filter(|_| caps.has(Caps::RELAYMSG)) {
+            encoder = encoder.tag("draft/relaymsg", nick);
         }
         if let Some(account) = self.account.as_deref().filter(|_| caps.has(Caps::ACCOUNT_TAG)) {
             encoder = encoder.tag("account", account);
@@ -341,6 +372,7 @@ impl News {
             What::Real { text } => encoder.word("SETNAME").text(text).end(),
             What::Account => encoder.word("ACCOUNT").word(self.account.as_deref().unwrap_or("*")).end(),
             What::Host { user, host } => encoder.word("CHGHOST").word(user).word(host).end(),
+            What::Retitled { from, to, reason } => encoder.word("RENAME").word(from).word(to).text(reason).end(),
             What::Wallops { text } => encoder.word("WALLOPS").text(text).end(),
             // Whoever is told so ends the connection by it.
             What::Expelled { why } => encoder.word("NOTICE").word("*").text(why).end(),

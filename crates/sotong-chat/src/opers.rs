@@ -84,6 +84,8 @@ pub(crate) enum Privilege {
     Vhost,
     /// Other people's registered rooms.
     Rooms,
+    /// Speaking for others where he is no operator of the room.
+    Relay,
 }
 
 /// Whether two texts are the same, in a time that does not tell where they differ.
@@ -122,6 +124,7 @@ mod tests {
             (P::Force, false, false),
             (P::Vhost, false, false),
             (P::Rooms, false, false),
+            (P::Relay, false, false),
         ] {
             let may = |class: OperClass| class.may(what);
             assert_eq!(

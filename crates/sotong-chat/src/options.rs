@@ -12,6 +12,8 @@ pub struct ChatOptions {
     pub name: String,
     /// The network's name; a word.
     pub network: String,
+    /// What it says of itself in a few words; nothing: the network's name.
+    pub description: String,
     /// Its version, as `sotong-0.1.0`.
     pub version: String,
     /// What everybody must give by PASS; nothing: anybody may come.
@@ -35,6 +37,10 @@ pub struct ChatOptions {
     pub proxy_allowed_from: Vec<Network>,
     /// Operators of the server.
     pub opers: Vec<Oper>,
+    /// Whether operators of rooms may speak for others (RELAYMSG), as bridges to other networks do: false.
+    pub relaymsg: bool,
+    /// Whether rooms may be such that people speak for others there (NPC, SCENE; room mode E): false.
+    pub roleplay: bool,
     /// Modes that everybody has from the beginning, by their letters.
     pub default_user_modes: String,
     /// Accounts, and who may have one.
@@ -56,6 +62,7 @@ impl Default for ChatOptions {
         Self {
             name: "sotong.local".to_owned(),
             network: "Sotong".to_owned(),
+            description: String::new(),
             version: concat!("sotong-", env!("CARGO_PKG_VERSION")).to_owned(),
             password: None,
             motd: Vec::new(),
@@ -67,6 +74,8 @@ impl Default for ChatOptions {
             allowed_origins: Vec::new(),
             proxy_allowed_from: LOOPBACK.iter().filter_map(|ip| ip.parse().ok()).collect(),
             opers: Vec::new(),
+            relaymsg: false,
+            roleplay: false,
             default_user_modes: String::new(),
             accounts: AccountOptions::default(),
             sts: None,
@@ -116,6 +125,10 @@ impl ChatOptions {
     /// Whether a network can be called so: a word of letters, digits and hyphens of ASCII.
     pub fn is_network_name(text: &str) -> bool {
         (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }
+    /// What the server says of itself.
+    pub fn described(&self) -> &str {
+        if self.description.is_empty() { &self.network } else { &self.description }
     }
     /// Whether everybody may have these modes from the beginning: letters, with or without a `+`.
     pub fn are_user_modes(text: &str) -> bool {

@@ -355,6 +355,11 @@ impl Person {
             return Err(Close::Protocol("put out".into()));
         }
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
+        if let What::Retitled { from, to, .. } = &mail.news.what
+            && self.room.as_ref() == Some(from)
+        {
+            self.room = Some(Arc::clone(to));
+        }
         if is_shown
             && let What::Kicked { whom, room, .. } = &mail.news.what
             && *whom == self.who
@@ -532,6 +537,7 @@ pub(crate) fn told(news: &News) -> String {
         What::Topic { text, .. } if text.is_empty() => format!("* {by} has taken the topic away\n"),
         What::Topic { text, .. } => format!("* {by} says what this is about: {}\n", without_controls(text)),
         What::Moded { changes, .. } => format!("* {by} has set {changes}\n"),
+        What::Retitled { to, .. } => format!("* {by} has renamed this room: it is {to} now\n"),
         What::Wallops { text } => format!("* {by} says to all: {}\n", without_controls(text)),
         What::Expelled { why } => format!("* {} Goodbye.\n", without_controls(why)),
         What::Invited { whom, room } => format!("* {by} asks {whom} into {room}\n"),

@@ -6,10 +6,14 @@ use super::{
 use crate::{
     caps::Caps,
     hall::{Left, Owner, Refusal},
+    options::cut,
 };
 use sotong_irc::{Message, Numeric, names, numeric};
 use sotong_session::Topic;
 use std::sync::Arc;
+
+/// Bytes of names of rooms in one line.
+const NAMES_BYTES_MAX: usize = 300;
 
 impl Talk<'_, '_> {
     pub(super) fn join(&mut self, message: &Message<'_>) {
@@ -94,7 +98,13 @@ impl Talk<'_, '_> {
         if nicks.len() > self.client.chat.options().limits.targets_max {
             return self.reply(numeric::ERR_TOOMANYTARGETS, &[&room], "Too many targets");
         }
-        for nick in nicks {
+        // One room for all, or one for each (RFC 2812, section 3.2.8).
+        let rooms: Vec<&str> = room.split(',').filter(|room| !room.is_empty()).collect();
+        if rooms.len() != 1 && rooms.len() != nicks.len() {
+            return self.needs_more("KICK");
+        }
+        for (at, nick) in nicks.into_iter().enumerate() {
+            let room = rooms[at.min(rooms.len() - 1)];
             let own = self.nick();
             let reason = message.param(2).unwrap_or(&own);
             let whom = self.hall.find(nick).map(|(who, _)| who);
@@ -165,13 +175,13 @@ impl Talk<'_, '_> {
         let Some(rooms) = message.param(0) else {
             return self.reply(numeric::RPL_ENDOFNAMES, &[&"*"], "End of NAMES list");
         };
+        // One end for all of them, with what was asked for (RFC 2812, section 3.2.5).
         for name in rooms.split(',').filter(|room| !room.is_empty()) {
-            let seen = self.hall.room_for(self.me(), name);
-            match seen.map(|room| (room.id, Arc::clone(&room.name))) {
-                Some((id, name)) => self.client.answers.page(Page::names(id, &name, self.nick())),
-                None => self.reply(numeric::RPL_ENDOFNAMES, &[&name], "End of NAMES list"),
+            if let Some(id) = self.hall.room_for(self.me(), name).map(|room| room.id) {
+                self.client.answers.page(Page::some_names(id, self.nick()));
             }
         }
+        self.reply(numeric::RPL_ENDOFNAMES, &[&cut(rooms, NAMES_BYTES_MAX)], "End of NAMES list");
     }
     pub(super) fn list(&mut self, message: &Message<'_>) {
         let query = Query::read(message.param(0).unwrap_or(""), self.cx.wall);
@@ -209,6 +219,7 @@ impl Talk<'_, '_> {
                 let text = "You must log in to an account to speak to them (+R)";
                 return self.reply(numeric::ERR_NEEDREGGEDNICK, &[&nick], text);
             }
+            Refusal::NameInUse => (numeric::ERR_UNKNOWNERROR, "There is a channel of that name"),
             Refusal::BadParam(why) => (numeric::ERR_UNKNOWNERROR, why),
             Refusal::Full
             | Refusal::InviteOnly

@@ -17,6 +17,7 @@ mod register;
 mod sasl;
 mod server;
 pub(crate) mod services;
+mod speaking_for;
 mod talk;
 mod waits;
 mod who;
@@ -325,6 +326,9 @@ impl Client {
             return Err(self.farewell(why, Close::Protocol("put out".into()), cx));
         }
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
+        if is_shown && matches!(mail.news.what, What::Retitled { .. }) && !self.caps.has(Caps::CHANNEL_RENAME) {
+            return self.moved(mail, cx);
+        }
         let own = mail.news.by == Some(self.who);
         let is_told = is_shown && mail.news.is_for(self.caps, own) && self.cares(mail, own);
         if mail.news.from == Some(cx.me) {

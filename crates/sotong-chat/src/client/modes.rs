@@ -15,14 +15,14 @@ use std::{fmt::Display, sync::Arc};
 /// Bytes of a parameter of a mode.
 const PARAM_BYTES_MAX: usize = 200;
 
-fn kind(letter: char) -> Option<Kind> {
+fn kind(letter: char, roleplay: bool) -> Option<Kind> {
     if List::of(letter).is_some() {
         return Some(Kind::List);
     }
     if Rank::of(letter).is_some() {
         return Some(Kind::Always);
     }
-    if Flag::of(letter).is_some_and(|flag| flag != Flag::Roleplay) {
+    if Flag::of(letter).is_some_and(|flag| flag != Flag::Roleplay || roleplay) {
         return Some(Kind::Never);
     }
     match letter {
@@ -57,13 +57,17 @@ impl Talk<'_, '_> {
         }
         let mut changes: Vec<Change<'_>> = Vec::new();
         let mut asked: Vec<char> = Vec::new();
-        let steps = modes::read(words, kind, self.client.chat.options().limits.modes_max);
+        let options = self.client.chat.options();
+        let roleplay = options.roleplay;
+        let steps = modes::read(words, |letter| kind(letter, roleplay), options.limits.modes_max);
+        drop(options);
         for step in steps {
             match step {
                 Step::Change(change) => match self.wrong_param(&change) {
                     Some(why) => {
-                        let param = cut(change.param.unwrap_or("*"), 64).to_owned();
-                        let param = if param.is_empty() { "*".to_owned() } else { param };
+                        // A key is nobody else's business, even where it is none.
+                        let param = change.param.filter(|param| !param.is_empty() && change.letter != 'k');
+                        let param = cut(param.unwrap_or("*"), 64).to_owned();
                         self.reply(numeric::ERR_INVALIDMODEPARAM, &[&name, &change.letter, &param], why);
                     }
                     None => changes.push(change),

@@ -23,7 +23,8 @@ enum What {
     /// Who is in a room.
     Names {
         room: Topic,
-        name: Box<str>,
+        /// What the end of it is told of; nothing: more follows.
+        name: Option<Box<str>>,
         after: Option<Who>,
     },
     /// Rooms.
@@ -160,7 +161,11 @@ impl Query {
 
 impl Page {
     pub(super) fn names(room: Topic, name: &str, nick: Arc<str>) -> Self {
-        Self { nick, what: What::Names { room, name: name.into(), after: None } }
+        Self { nick, what: What::Names { room, name: Some(name.into()), after: None } }
+    }
+    /// The same without an end: the names of several rooms have one.
+    pub(super) fn some_names(room: Topic, nick: Arc<str>) -> Self {
+        Self { nick, what: What::Names { room, name: None, after: None } }
     }
     pub(super) fn list(query: Query, nick: Arc<str>) -> Self {
         Self { nick, what: What::List { query, after: String::new() } }
@@ -184,7 +189,9 @@ impl Page {
     pub(super) fn next(&mut self, hall: &Hall, me: Who, caps: Caps, lines: &mut Vec<u8>) -> bool {
         let nick = &self.nick;
         match &mut self.what {
-            What::Names { room, name, after } => names_line(hall, (me, caps), nick, (*room, name), after, lines),
+            What::Names { room, name, after } => {
+                names_line(hall, (me, caps), nick, (*room, name.as_deref()), after, lines)
+            }
             What::Missed(missed) => missed.next(hall, caps, lines),
             What::List { query, after } => {
                 let seen = |room: &Room| hall.sees_room(me, room);
@@ -301,7 +308,7 @@ fn names_line(
     hall: &Hall,
     (me, caps): (Who, Caps),
     nick: &Arc<str>,
-    (room, name): (Topic, &str),
+    (room, name): (Topic, Option<&str>),
     after: &mut Option<Who>,
     lines: &mut Vec<u8>,
 ) -> bool {
@@ -324,7 +331,9 @@ fn names_line(
             return false;
         }
     }
-    end(hall, nick, numeric::RPL_ENDOFNAMES, Some(name), "End of NAMES list", lines);
+    if name.is_some() {
+        end(hall, nick, numeric::RPL_ENDOFNAMES, name, "End of NAMES list", lines);
+    }
     true
 }
 fn end(hall: &Hall, nick: &str, number: sotong_irc::Numeric, word: Option<&str>, text: &str, lines: &mut Vec<u8>) {

@@ -115,6 +115,9 @@ impl Talk<'_, '_> {
             "KILL" | "REHASH" | "WALLOPS" | "KLINE" | "DLINE" | "UNKLINE" | "UNDLINE" | "CHGHOST" | "SAJOIN"
             | "SAPART" | "SAMODE" | "SANICK" => self.oper_command(command, message),
             "STATS" => self.stats(message),
+            "RENAME" => self.rename_room(message),
+            "RELAYMSG" => self.relay(message),
+            "NPC" | "NPCA" | "SCENE" => self.roleplay(command, message),
             "ACCEPT" => self.accept(message),
             // There is one server alone.
             "CONNECT" | "SQUIT" => self.no_privileges(),

@@ -36,7 +36,13 @@ impl Talk<'_, '_> {
         self.reply(numeric::RPL_CREATED, &[], format_args!("This server was created {}", time_tag(options.created)));
         self.reply_words(
             numeric::RPL_MYINFO,
-            &[name, version, &PersonModes::LETTERS, &"CIMRUWabefghiklmnoqstuv", &"IWabefghkloqv"],
+            &[
+                name,
+                version,
+                &PersonModes::LETTERS,
+                &if options.roleplay { "CEIMRUWabefghiklmnoqstuv" } else { "CIMRUWabefghiklmnoqstuv" },
+                &"IWabefghkloqv",
+            ],
         );
         self.isupport();
         self.lusers();
@@ -57,13 +63,13 @@ impl Talk<'_, '_> {
             "BOT=B".to_owned(),
             "CASEMAPPING=ascii".to_owned(),
             format!("CHANLIMIT=#:{}", limits.rooms_max),
-            "CHANMODES=Ibeg,k,Wfl,CMRUimnstu".to_owned(),
+            format!("CHANMODES=Ibeg,k,Wfl,C{}MRUimnstu", if options.roleplay { "E" } else { "" }),
             format!("CHANNELLEN={}", limits.room_chars_max),
             "CHANTYPES=#".to_owned(),
             "ELIST=CMNTU".to_owned(),
             "EXCEPTS=e".to_owned(),
             format!("EXTBAN=,{}", entry::LETTERS),
-            "INVEX=I".to_owned(),
+            "INVEX".to_owned(),
             format!("KEYLEN={}", limits.key_bytes_max),
             format!("KICKLEN={reasons}"),
             format!("MAXLIST=Ibeg:{}", limits.list_modes_max),
@@ -124,8 +130,8 @@ impl Talk<'_, '_> {
                 self.reply(numeric::RPL_ENDOFINFO, &[], "End of INFO list");
             }
             "LINKS" => {
-                let network = self.client.chat.options().network.clone();
-                self.reply(numeric::RPL_LINKS, &[&name, &name], format_args!("0 {network}"));
+                let description = self.client.chat.options().described().to_owned();
+                self.reply(numeric::RPL_LINKS, &[&name, &name], format_args!("0 {description}"));
                 self.reply(numeric::RPL_ENDOFLINKS, &[&"*"], "End of LINKS list");
             }
             _ => self.lusers(),

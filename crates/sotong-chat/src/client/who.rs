@@ -134,13 +134,13 @@ impl Talk<'_, '_> {
         let rooms: Vec<String> =
             seen.map(|room| room.rank(who).unwrap_or_default().signs(multi) + &room.name).collect();
         let server = Arc::clone(&self.hall.server);
-        let network = self.client.chat.options().network.clone();
+        let description = self.client.chat.options().described().to_owned();
 
         self.reply(numeric::RPL_WHOISUSER, &[&nick, &name, &host, &"*"], real);
         for rooms in wrapped(&rooms) {
             self.reply(numeric::RPL_WHOISCHANNELS, &[&nick], rooms);
         }
-        self.reply(numeric::RPL_WHOISSERVER, &[&nick, &server], network);
+        self.reply(numeric::RPL_WHOISSERVER, &[&nick, &server], description);
         if let Some(account) = account {
             self.reply(numeric::RPL_WHOISACCOUNT, &[&nick, &account], "is logged in as");
         }
@@ -151,7 +151,8 @@ impl Talk<'_, '_> {
             self.reply(numeric::RPL_WHOISBOT, &[&nick], "is a bot");
         }
         for ip in origins {
-            self.reply(numeric::RPL_WHOISACTUALLY, &[&nick, &ip], "is really from");
+            let place = format!("{name}@{host}");
+            self.reply(numeric::RPL_WHOISACTUALLY, &[&nick, &place, &ip], "Actual user@host, Actual IP");
         }
         if sees && who != me {
             self.reply(numeric::RPL_WHOISMODES, &[&nick], format_args!("is using modes {letters}"));

@@ -17,6 +17,7 @@ mod presence;
 mod rank;
 mod room;
 mod rooms;
+mod speaking_for;
 mod times;
 mod user;
 mod watch;

@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     TooSoon(Duration),
     /// He hears only those who are logged in.
     TheyNeedAccount,
+    /// There is a room of that name already.
+    NameInUse,
     /// A parameter of a mode is none, and why.
     BadParam(&'static str),
 }
@@ -287,7 +289,18 @@ impl Hall {
         shelf: Option<Shelf<Who>>,
         tell: &mut Teller<'_>,
     ) -> Arc<News> {
-        let own = self.users.get(&tell.me);
+        self.said_by(source, to, words, (shelf, None), tell)
+    }
+    /// The same, where it is perhaps somebody else's who is let speak by `relayed`.
+    pub(super) fn said_by(
+        &mut self,
+        source: Arc<str>,
+        to: Arc<str>,
+        words: Words<'_>,
+        (shelf, relayed): (Option<Shelf<Who>>, Option<Arc<str>>),
+        tell: &mut Teller<'_>,
+    ) -> Arc<News> {
+        let own = self.users.get(&tell.me).filter(|_| relayed.is_none());
         let account = own.and_then(|user| user.account.clone());
         let is_bot = own.is_some_and(|user| user.modes.has(PersonModes::BOT));
         let salt = self.salt(tell.host);
@@ -297,6 +310,7 @@ impl Hall {
             let mut news = News::new(place, Some((tell.me, tell.from)), source, tell.at, what);
             news.account = account;
             news.is_bot = is_bot;
+            news.relayed = relayed;
             news.msgid = Some(format!("{salt:016x}-{place}").into());
             news.tags = words.tags.to_vec();
             news

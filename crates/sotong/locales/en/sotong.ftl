@@ -689,6 +689,7 @@ config-top-data-dir = Where everything is kept that outlives a restart, relative
 config-server = The server, as it appears on the wire.
 config-server-name = What the server calls itself: letters, digits, hyphens and dots, with a dot in it. (start)
 config-server-network = What the network is called, in one word. (start)
+config-server-description = What the server says of itself in LINKS and WHOIS; empty: the network's name.
 config-server-lobby = The room that people with nc come into.
 config-server-password = What everybody must give by PASS, plain or as sotong chat --hash-password prints it. Empty: nothing.
 config-server-casemapping = Which letters are one in names: those of ASCII. Others have no case, or are told apart. (start)

@@ -665,6 +665,7 @@ config-top-data-dir = 다시 시작해도 남아야 하는 것을 두는 곳입�
 config-server = 통신에 나타나는 서버의 모습입니다.
 config-server-name = 서버가 스스로를 부르는 이름입니다. 영문자, 숫자, 붙임표, 점으로 되어 있고 점이 하나는 있어야 합니다. (시작)
 config-server-network = 네트워크의 이름, 한 낱말입니다. (시작)
+config-server-description = LINKS와 WHOIS에서 서버가 자신을 소개하는 말입니다. 비우면 네트워크의 이름입니다.
 config-server-lobby = nc로 온 사람이 들어오는 방입니다.
 config-server-password = 모두가 PASS로 내야 하는 비밀번호입니다. 그대로 쓰거나 sotong chat --hash-password가 출력한 해시를 씁니다. 비어 있으면 필요 없습니다.
 config-server-casemapping = 이름에서 같은 글자로 보는 대소문자입니다. ASCII 글자만 해당하며 나머지는 구별합니다. (시작)

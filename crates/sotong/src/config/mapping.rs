@@ -14,10 +14,13 @@ impl Config {
         ChatOptions {
             name: server.name.0.clone(),
             network: server.network.0.clone(),
+            description: server.description.clone(),
             password: Some(server.password.0.clone()).filter(|password| !password.is_empty()),
             motd: self.motd.clone(),
             room: server.lobby.0.clone(),
             opers: self.oper.iter().map(Oper::of_chat).collect(),
+            relaymsg: server.relaymsg,
+            roleplay: server.roleplay,
             default_user_modes: server.default_user_modes.0.clone(),
             accounts: self.account_options(),
             limits: self.chat_limits(),

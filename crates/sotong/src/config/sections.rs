@@ -26,6 +26,7 @@ section! {
     Server must [] {
         name: Named<SERVER> = Named("sotong.local".to_owned());
         network: Named<NETWORK> = Named("Sotong".to_owned());
+        description: String = String::new();
         lobby: Named<ROOM> = Named("#lobby".to_owned());
         password: Secret = Secret::default();
         casemapping: OneOf<CaseMapping> = OneOf(CaseMapping::Ascii);
