@@ -86,6 +86,8 @@ pub(crate) enum Privilege {
     Rooms,
     /// Speaking for others where he is no operator of the room.
     Relay,
+    /// Other people's accounts.
+    Accounts,
 }
 
 /// Whether two texts are the same, in a time that does not tell where they differ.
@@ -125,6 +127,7 @@ mod tests {
             (P::Vhost, false, false),
             (P::Rooms, false, false),
             (P::Relay, false, false),
+            (P::Accounts, false, false),
         ] {
             let may = |class: OperClass| class.may(what);
             assert_eq!(

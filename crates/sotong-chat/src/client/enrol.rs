@@ -87,10 +87,22 @@ impl Talk<'_, '_> {
         if !self.may_try(&name) {
             return then(self, &name, Err(no("TEMPORARILY_UNAVAILABLE", "Too many attempts; try again in a minute")));
         }
-        let email: Option<Box<str>> = email.map(Into::into);
-        self.hash(&password, move |talk, done| {
+        self.make_account(&name, email, &password, false, then);
+    }
+    /// Makes an account that may be made. An operator makes them for others.
+    pub(super) fn make_account(
+        &mut self,
+        name: &str,
+        email: Option<&str>,
+        password: &str,
+        by_oper: bool,
+        then: impl FnOnce(&mut Talk<'_, '_>, &str, Result<Arc<str>, NoAccount>) + Send + 'static,
+    ) {
+        let (name, email) = (name.to_owned(), email.map(Box::<str>::from));
+        self.hash(password, move |talk, done| {
             // Somebody else may have been faster.
-            let hashed = match (done, talk.may_enrol(&name, email.as_deref())) {
+            let may = if by_oper { talk.may_keep(&name) } else { talk.may_enrol(&name, email.as_deref()) };
+            let hashed = match (done, may) {
                 (Err(NotNow), _) => {
                     talk.take_try_back(&name);
                     return then(talk, &name, Err(NOT_NOW));
@@ -133,22 +145,24 @@ impl Talk<'_, '_> {
         if self.account().is_some() {
             return Err(no("ALREADY_AUTHENTICATED", "You are already logged in"));
         }
-        let Ok(name) = names::nick(name, self.hall.limits.nick_chars_max) else {
-            return Err(no("BAD_ACCOUNT_NAME", "An account cannot be called so"));
-        };
-        if services::is_reserved(&name) {
-            return Err(no("BAD_ACCOUNT_NAME", "That is a service of this server"));
-        }
+        let name = self.may_keep(name)?;
         match email {
             None if options.email_required => return Err(no("INVALID_EMAIL", "An address is needed")),
             Some(email) if !is_email(email) => return Err(no("INVALID_EMAIL", "That is no address")),
             Some(_) | None => {}
         }
         // Nobody takes the name from under somebody who has it now.
-        if self.hall.books.account_like(&name).is_some() || !self.hall.is_free(self.client.who, None, &name) {
-            return Err(EXISTS);
+        if self.hall.is_free(self.client.who, None, &name) { Ok(name) } else { Err(EXISTS) }
+    }
+    /// Whether there can be an account of this name: in the form in which it is kept.
+    pub(super) fn may_keep(&self, name: &str) -> Result<String, NoAccount> {
+        let Ok(name) = names::nick(name, self.hall.limits.nick_chars_max) else {
+            return Err(no("BAD_ACCOUNT_NAME", "An account cannot be called so"));
+        };
+        if services::is_reserved(&name) {
+            return Err(no("BAD_ACCOUNT_NAME", "That is a service of this server"));
         }
-        Ok(name)
+        if self.hall.books.account_like(&name).is_some() { Err(EXISTS) } else { Ok(name) }
     }
 }
 

@@ -6,6 +6,7 @@ mod bans;
 mod chanserv;
 mod enrol;
 mod joining;
+mod keepers;
 mod metadata;
 mod modes;
 mod monitor;

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     books::{Account, CertPrint, Change, prepared},
     news::time_tag,
+    opers::Privilege,
     options::cut,
 };
 use hmac::{Hmac, Mac};
@@ -19,20 +20,23 @@ use std::{fmt::Write as _, sync::Arc};
 use subtle::ConstantTimeEq;
 
 /// What NickServ does: a command, how it is written, and what for.
-const COMMANDS: [(&str, &str, &str); 14] = [
+const COMMANDS: [(&str, &str, &str); 17] = [
     ("CERT", "CERT LIST | ADD [FINGERPRINT] | DEL FINGERPRINT", "certificates that open your account"),
-    ("CLIENTS", "CLIENTS", "lists the clients that share your nick"),
+    ("CLIENTS", "CLIENTS [LIST [NICK] | LOGOUT NUMBER | LOGOUT ALL]", "the clients that share your nick"),
     ("DROP", "DROP ACCOUNT [CODE]", "the same as UNREGISTER"),
     ("GET", "GET SETTING", "shows one of your settings"),
+    ("GHOST", "GHOST NICK", "puts out a client of yours that has another nick"),
     ("HELP", "HELP [COMMAND]", "lists what can be done here"),
     ("IDENTIFY", "IDENTIFY [ACCOUNT] PASSWORD", "logs you in"),
     ("INFO", "INFO [ACCOUNT]", "shows an account"),
     ("LOGOUT", "LOGOUT", "logs you out"),
-    ("PASSWD", "PASSWD CURRENT NEW NEW", "changes your password"),
+    ("PASSWD", "PASSWD CURRENT NEW NEW", "changes your password; operators: PASSWD ACCOUNT NEW"),
     ("REGISTER", "REGISTER PASSWORD [EMAIL]", "makes an account of your nick"),
+    ("SAREGISTER", "SAREGISTER ACCOUNT PASSWORD", "makes an account for somebody else; for operators"),
     ("SESSIONS", "SESSIONS", "the same as CLIENTS"),
     ("SET", "SET SETTING VALUE", "changes one of your settings"),
     ("SETTINGS", "SETTINGS", "shows all of them"),
+    ("SUSPEND", "SUSPEND ADD ACCOUNT [DURATION TIME] [REASON] | DEL ACCOUNT | LIST", "for operators"),
     ("UNREGISTER", "UNREGISTER ACCOUNT [CODE]", "deletes your account"),
 ];
 const SETTINGS: [(&str, &str); 4] = [
@@ -62,6 +66,10 @@ impl Talk<'_, '_> {
             }
             ("INFO", _) => self.ns_info(words.first().copied()),
             ("PASSWD", [current, new, again]) => self.ns_passwd(current, new, again),
+            ("PASSWD", [account, new]) => self.ns_sapasswd(account, new),
+            ("GHOST", [nick]) => self.ns_ghost(nick),
+            ("SAREGISTER", [account, password]) => self.ns_saregister(account, password),
+            ("SUSPEND", words) => self.ns_suspend(words),
             ("SET", [setting, current, new, again]) if setting.eq_ignore_ascii_case("password") => {
                 self.ns_passwd(current, new, again);
             }
@@ -75,7 +83,13 @@ impl Talk<'_, '_> {
             ("CERT", [what, print]) if what.eq_ignore_ascii_case("del") => self.ns_cert_del(print),
             ("UNREGISTER" | "DROP", [account]) => self.ns_unregister(account, None),
             ("UNREGISTER" | "DROP", [account, code]) => self.ns_unregister(account, Some(code)),
-            ("CLIENTS" | "SESSIONS", _) => self.ns_clients(),
+            ("CLIENTS" | "SESSIONS", []) => self.ns_clients(None),
+            ("CLIENTS" | "SESSIONS", [what, nick @ ..]) if what.eq_ignore_ascii_case("list") => {
+                self.ns_clients(nick.first().copied());
+            }
+            ("CLIENTS" | "SESSIONS", [what, which]) if what.eq_ignore_ascii_case("logout") => {
+                self.ns_clients_logout(which);
+            }
             ("LOGOUT", _) => self.ns("You are not logged in"),
             (known, _) if COMMANDS.iter().any(|(command, ..)| *command == known) => {
                 self.ns("That is not how it is written:");
@@ -150,7 +164,7 @@ impl Talk<'_, '_> {
         if let Some(suspended) = &account.suspended {
             self.ns(&format!("Suspended: {}", suspended.reason));
         }
-        if !is_own {
+        if !is_own && !self.hall.may(self.client.who, Privilege::Accounts) {
             return;
         }
         if let Some(email) = &account.email {
@@ -160,13 +174,6 @@ impl Talk<'_, '_> {
         for room in rooms {
             self.ns(&format!("Registered channel: {room}"));
         }
-    }
-    fn ns_clients(&mut self) {
-        let Some((nick, count)) = self.hall.user(self.client.who).map(|user| (user.nick.clone(), user.clients.len()))
-        else {
-            return;
-        };
-        self.ns(&format!("Nickname {nick} has {count} attached client(s)"));
     }
 
     // Changing it.
@@ -317,13 +324,18 @@ impl Talk<'_, '_> {
     // The end of it.
 
     fn ns_unregister(&mut self, asked: &str, code: Option<&str>) {
-        let Some(account) = self.ns_own() else { return };
+        let keeps = self.hall.may(self.client.who, Privilege::Accounts);
+        let other = if keeps { self.hall.books.account(asked).cloned() } else { None };
+        let Some(account) = other.or_else(|| self.ns_own()) else { return };
         if names::fold(asked) != names::fold(&account.name) {
             return self.ns("That is not your account");
         }
         let expect = self.ns_code(&account);
         let Some(code) = code else {
-            self.ns("Your account, and the channels that you have registered, would be gone for good.");
+            self.ns(&format!(
+                "Account {}, and the channels that it has registered, would be gone for good.",
+                account.name
+            ));
             return self.ns(&format!("To confirm, say: /msg NickServ UNREGISTER {} {expect}", account.name));
         };
         if !bool::from(code.as_bytes().ct_eq(expect.as_bytes())) {
@@ -335,7 +347,9 @@ impl Talk<'_, '_> {
         self.store(&changes, move |talk, done| match done {
             Ok(()) => {
                 talk.ns(&format!("Successfully unregistered account {name}"));
-                talk.logged_out();
+                if talk.account().is_some_and(|own| names::fold(&own) == names::fold(&name)) {
+                    talk.logged_out();
+                }
                 let (hall, mut tell) = talk.teller();
                 hall.log_out_all(&name, &mut tell);
             }

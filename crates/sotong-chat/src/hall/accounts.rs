@@ -154,12 +154,15 @@ impl Hall {
     }
     /// An account is no more: all who are logged in to it are not any longer.
     pub(crate) fn log_out_all(&mut self, account: &str, tell: &mut Teller<'_>) {
-        let key = names::fold(account);
-        let is_in = |user: &User| user.account.as_deref().is_some_and(|other| names::fold(other) == key);
-        let all: Vec<Who> = self.users().filter(|(_, user)| is_in(user)).map(|(who, _)| who).collect();
-        for who in all {
+        for who in self.all_of(account) {
             self.log_in(None, &mut tell.on_behalf_of(who));
         }
+    }
+    /// All who are logged in to an account.
+    pub(super) fn all_of(&self, account: &str) -> Vec<Who> {
+        let key = names::fold(account);
+        let is_in = |user: &User| user.account.as_deref().is_some_and(|other| names::fold(other) == key);
+        self.users().filter(|(_, user)| is_in(user)).map(|(who, _)| who).collect()
     }
     /// Takes a nick that nobody has.
     fn rename_guest(&mut self, tell: &mut Teller<'_>) -> bool {

@@ -18,7 +18,8 @@ mod rank;
 mod room;
 mod rooms;
 mod speaking_for;
-mod times;
+
+pub(crate) mod times;
 mod user;
 mod watch;
 

@@ -25,6 +25,10 @@ impl Hall {
         let links = self.user(who).into_iter().flat_map(|user| &user.clients);
         links.filter_map(|link| self.origins.get(&link.at).copied())
     }
+    /// Where one connection is really from.
+    pub(crate) fn origin(&self, at: Address) -> Option<IpAddr> {
+        self.origins.get(&at).copied()
+    }
     /// Whether somebody is an operator who may do this.
     pub(crate) fn may(&self, who: Who, what: Privilege) -> bool {
         self.oper_class(who).is_some_and(|class| class.may(what))
@@ -106,8 +110,14 @@ impl Hall {
         self.expel(links, why, tell);
         self.remove(why, &mut tell.on_behalf_of(whom));
     }
+    /// Puts out all who are logged in to an account.
+    pub(crate) fn kill_all_of(&mut self, account: &str, why: &str, tell: &mut Teller<'_>) {
+        for who in self.all_of(account) {
+            self.kill(who, why, tell);
+        }
+    }
     /// Ends connections.
-    fn expel(&mut self, links: Vec<Address>, why: &str, tell: &mut Teller<'_>) {
+    pub(crate) fn expel(&mut self, links: Vec<Address>, why: &str, tell: &mut Teller<'_>) {
         let news = Arc::new(News::new(
             self.log.next(),
             None,
