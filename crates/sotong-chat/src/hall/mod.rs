@@ -18,7 +18,6 @@ mod rank;
 mod room;
 mod rooms;
 mod speaking_for;
-
 pub(crate) mod times;
 mod user;
 mod watch;
