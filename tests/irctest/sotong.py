@@ -112,6 +112,7 @@ class SotongController(BaseServerController, DirectoryBasedController):
                 {
                     "name": "My.Little.Server",
                     "network": "Example",
+                    "description": "test server",
                     "password": self._password,
                     "proxy_allowed_from": server["proxy-allowed-from"],
                     "default_user_modes": accounts["default-user-modes"],

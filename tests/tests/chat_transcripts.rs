@@ -336,7 +336,7 @@ fn limits() {
     check("limits", &ChatOptions { limits, motd: Vec::new(), ..options() });
 }
 
-/// Operators of each class; what password the hash of the last is of, the desk of the tests knows.
+/// Operators of each class; the password of the one with a hash is behind its sign.
 fn with_opers() -> ChatOptions {
     let oper = |name: &str, class| Oper {
         name: name.to_owned(),
@@ -347,7 +347,8 @@ fn with_opers() -> ChatOptions {
     };
     let boss = Oper { vhost: "staff/boss".to_owned(), ..oper("boss", OperClass::Admin) };
     let cert = Oper { password: String::new(), certificate: "AB:CD".to_owned(), ..oper("cert", OperClass::Admin) };
-    let opers = vec![boss, oper("mod", OperClass::Moderator), oper("help", OperClass::Helper), cert];
+    let hash = Oper { password: "$argon2test$hash-password".to_owned(), ..oper("hash", OperClass::Helper) };
+    let opers = vec![boss, hash, oper("mod", OperClass::Moderator), oper("help", OperClass::Helper), cert];
     ChatOptions { opers, ..options() }
 }
 

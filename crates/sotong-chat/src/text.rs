@@ -9,8 +9,8 @@ use crate::{
 };
 use sotong_irc::names::{self, NameError};
 use sotong_layers::{First, Handover, Successor};
-use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
-use std::{borrow::Cow, sync::Arc};
+use sotong_session::{Close, Cx, End, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 /// A person with a terminal: asked for a name, in one room at a time; lines are words, and `/` begins a command.
 ///
@@ -25,6 +25,8 @@ pub(crate) struct Person {
     resume: Option<Moment>,
     host: Box<str>,
     is_secure: bool,
+    /// The address he comes from, if that is one of a network.
+    ip: Option<IpAddr>,
     /// The room he is in; none between two.
     room: Option<Arc<str>>,
     leaving: Option<Leaving>,
@@ -79,6 +81,7 @@ impl Person {
             resume: None,
             host: "".into(),
             is_secure: false,
+            ip: None,
             room: None,
             leaving: None,
             is_client: false,
@@ -88,6 +91,10 @@ impl Person {
         let limits = &self.chat.options().limits;
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
+        self.ip = match way.peer() {
+            End::Net(address) => Some(address.ip().to_canonical()),
+            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
+        };
         self.stage = Stage::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
         self.chat.hall().newcomers.insert(cx.me);
         self.tell(QUESTION, cx);
@@ -177,7 +184,17 @@ impl Person {
         user.is_secure = self.is_secure;
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
+        let ban = hall.ban_against(&user.source, self.ip, cx.wall).map(|ban| ban.record.reason.clone());
+        if let Some(reason) = ban {
+            hall.counts.refusal("bans");
+            drop(hall);
+            self.tell(&format!("* You are banned from this server ({reason}). Goodbye."), cx);
+            return Err(Close::Protocol("banned".into()));
+        }
         let entered = hall.enter(user, Attention::Here, &mut self.teller(cx));
+        if entered.is_ok() {
+            hall.came_from(cx.me, self.ip);
+        }
         drop(hall);
         match entered {
             Ok(who) => self.who = who,
@@ -257,7 +274,14 @@ impl Person {
             Ok(name) => name,
             Err(why) => return self.tell(&format!("* {}", say_why(why)), cx),
         };
-        let renamed = self.chat.hall().rename(&name, &mut self.teller(cx));
+        let chat = Arc::clone(&self.chat);
+        let mut hall = chat.hall();
+        if hall.ban_against_nick(self.who, &name, cx.wall).is_some() {
+            drop(hall);
+            return self.tell("* That name is banned from this server.", cx);
+        }
+        let renamed = hall.rename(&name, &mut self.teller(cx));
+        drop(hall);
         match renamed {
             Ok(()) => {
                 self.answers.wait(1);

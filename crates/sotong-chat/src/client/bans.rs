@@ -206,3 +206,35 @@ fn target(command: &str, written: &str) -> Option<Target> {
         _ => Some(Target::mask(written)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{ChatOptions, ChatService, Oper, OperClass, Rehash};
+    use sotong_session::{End, Service as _, Way, Wire, rig::Rig};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn rehash_asks_the_server_around_the_chat() {
+        let (password, class) = ("secret".to_owned(), OperClass::Admin);
+        let oper = Oper { name: "boss".to_owned(), password, certificate: String::new(), class, vhost: String::new() };
+        let chat = ChatService::new(ChatOptions { opers: vec![oper], ..ChatOptions::default() });
+        let asked = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&asked);
+        chat.on_rehash(Rehash::new(move || match counter.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(()),
+            _ => Err("line 3 is wrong".to_owned()),
+        }));
+        let way = Way::new(End::Simulated(1), End::Simulated(2), Wire::Stream);
+        let mut client = Rig::stream(chat.open(&way).expect("a session"));
+        client.open_as(&way);
+        client.input(b"NICK a\r\nUSER a 0 * :A\r\nREHASH\r\n");
+        let heard = String::from_utf8(client.sent()).expect("UTF-8");
+        assert!(heard.contains(" 481 a :") && asked.load(Ordering::Relaxed) == 0, "{heard}");
+        client.input(b"OPER boss secret\r\nREHASH\r\nREHASH\r\n");
+        let heard = String::from_utf8(client.sent()).expect("UTF-8");
+        assert!(heard.contains(":sotong.local 382 a configuration :Rehashing\r\n"), "{heard}");
+        let fault = "FAIL REHASH INVALID_CONFIG :The configuration stays as it was: line 3 is wrong\r\n";
+        assert!(heard.contains(fault) && asked.load(Ordering::Relaxed) == 2, "{heard}");
+    }
+}

@@ -171,6 +171,9 @@ impl Talk<'_, '_> {
         if self.hall.user(self.me()).is_none_or(|user| *user.nick == *nick) {
             return;
         }
+        if self.hall.ban_against_nick(self.me(), &nick, self.cx.wall).is_some() {
+            return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&nick], "That nick is banned from this server");
+        }
         let (hall, mut tell) = self.teller();
         match hall.rename(&nick, &mut tell) {
             Ok(()) => self.client.answers.wait(1),

@@ -3,6 +3,7 @@ use super::{Talk, register::USER_CHARS_MAX};
 use crate::{
     hall::{PersonModes, entry},
     news::time_tag,
+    opers::Privilege,
 };
 use sotong_irc::{Message, mask, names, numeric};
 use std::sync::Arc;
@@ -130,8 +131,11 @@ impl Talk<'_, '_> {
                 self.reply(numeric::RPL_ENDOFINFO, &[], "End of INFO list");
             }
             "LINKS" => {
-                let description = self.client.chat.options().described().to_owned();
-                self.reply(numeric::RPL_LINKS, &[&name, &name], format_args!("0 {description}"));
+                // How servers are linked is their operators' business.
+                if self.hall.may(self.me(), Privilege::Stats) {
+                    let description = self.client.chat.options().described().to_owned();
+                    self.reply(numeric::RPL_LINKS, &[&name, &name], format_args!("0 {description}"));
+                }
                 self.reply(numeric::RPL_ENDOFLINKS, &[&"*"], "End of LINKS list");
             }
             _ => self.lusers(),

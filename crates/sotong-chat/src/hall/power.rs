@@ -141,6 +141,13 @@ impl Hall {
     pub(crate) fn ban_against(&self, source: &str, ip: Option<IpAddr>, at: Wall) -> Option<&Ban> {
         self.bans.against(&Candidate { source: &names::fold(source), ip }, at)
     }
+    /// The ban that keeps somebody who is here from being called so.
+    pub(crate) fn ban_against_nick(&self, who: Who, nick: &str, at: Wall) -> Option<&Ban> {
+        let user = self.user(who)?;
+        let source = format!("{nick}!{}@{}", user.user, user.host);
+        let by_name = self.ban_against(&source, None, at);
+        by_name.or_else(|| self.origins_of(who).find_map(|ip| self.ban_against(&source, Some(ip), at)))
+    }
     /// Puts out whoever a ban covers that has been set; how many that were.
     pub(crate) fn enforce(&mut self, mask: &str, tell: &mut Teller<'_>) -> usize {
         let Some(ban) = self.bans.all(tell.at).find(|ban| *ban.record.mask == *mask).cloned() else { return 0 };
