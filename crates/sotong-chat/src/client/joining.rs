@@ -219,6 +219,9 @@ impl Talk<'_, '_> {
                 let text = "You must log in to an account to speak to them (+R)";
                 return self.reply(numeric::ERR_NEEDREGGEDNICK, &[&nick], text);
             }
+            Refusal::TheyTakeNoCtcp => {
+                return self.reply(numeric::ERR_CANNOTSENDTOUSER, &[&nick], "They take no CTCP (+T)");
+            }
             Refusal::NameInUse => (numeric::ERR_UNKNOWNERROR, "There is a channel of that name"),
             Refusal::BadParam(why) => (numeric::ERR_UNKNOWNERROR, why),
             Refusal::Full

@@ -283,7 +283,7 @@ impl Talk<'_, '_> {
                 continue;
             };
             let subs = self.client.subs.get_or_insert_default();
-            if most > 0 && subs.len() >= most {
+            if subs.len() >= if most == 0 { SUBS_MAX } else { most } {
                 too_many = Some(key);
                 break;
             }
@@ -339,5 +339,7 @@ impl Talk<'_, '_> {
     }
 }
 
+/// Keys that a client is told of where there is no other limit.
+const SUBS_MAX: usize = 10_000;
 /// Words in one line: a message has 15 parameters, the first is the nick.
 const WORDS_MAX: usize = 13;

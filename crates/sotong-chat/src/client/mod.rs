@@ -180,6 +180,10 @@ impl Client {
                 }
                 return Ok(());
             };
+            if self.skipped + end > RECEIVE_BYTES_MAX {
+                input.take_all();
+                return Err(self.farewell("Receive queue exceeded", Close::Limit("receive_queue_bytes_max"), cx));
+            }
             if std::mem::take(&mut self.skipped) > 0 {
                 input.take(end + 1);
                 continue;

@@ -16,16 +16,20 @@ impl PersonModes {
     /// Hears WALLOPS.
     pub(crate) const WALLOPS: Self = Self(1 << 4);
 
+    /// Hears privately no requests of clients to clients (CTCP).
+    pub(crate) const NO_CTCP: Self = Self(1 << 5);
+
     /// With their letters, in the order of these.
-    pub(crate) const ALL: [(Self, char); 5] = [
+    pub(crate) const ALL: [(Self, char); 6] = [
         (Self::BOT, 'B'),
         (Self::ACCOUNTS_ONLY, 'R'),
+        (Self::NO_CTCP, 'T'),
         (Self::INVISIBLE, 'i'),
         (Self::NOTICES, 's'),
         (Self::WALLOPS, 'w'),
     ];
     /// The letters of all, with that of operators.
-    pub(crate) const LETTERS: &str = "BRiosw";
+    pub(crate) const LETTERS: &str = "BRTiosw";
 
     pub(crate) fn of(letter: char) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, known)| *known == letter).map(|(mode, _)| mode)

@@ -273,6 +273,6 @@ impl Room {
 }
 
 /// A request or an answer of a client's to a client, but for `/me`.
-fn is_ctcp(text: &str) -> bool {
+pub(super) fn is_ctcp(text: &str) -> bool {
     text.strip_prefix('\u{1}').is_some_and(|rest| !rest.starts_with("ACTION ") && !rest.starts_with("ACTION\u{1}"))
 }

@@ -1,7 +1,7 @@
 //! What people do in rooms.
 use super::{
     CHANSERV, Flag, Hall, PersonModes, Rank, Teller, Who,
-    room::{Said, Seat, Speech},
+    room::{Said, Seat, Speech, is_ctcp},
 };
 use crate::{
     log::Shelf,
@@ -41,6 +41,7 @@ pub(crate) enum Refusal {
     TooSoon(Duration),
     /// He hears only those who are logged in.
     TheyNeedAccount,
+    TheyTakeNoCtcp,
     /// There is a room of that name already.
     NameInUse,
     /// A parameter of a mode is none, and why.
@@ -267,6 +268,9 @@ impl Hall {
         let own = self.users.get(&tell.me).ok_or(Refusal::NoSuchNick)?;
         if !self.hears_privately(whom, tell.me) {
             return Err(Refusal::TheyNeedAccount);
+        }
+        if other.modes.has(PersonModes::NO_CTCP) && is_ctcp(words.text) {
+            return Err(Refusal::TheyTakeNoCtcp);
         }
         let source = Arc::clone(&own.source);
         self.accept_answers(tell.me, &to);

@@ -1,11 +1,11 @@
 //! What of a configuration becomes which option.
 
-use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, OperClass};
+use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, MetadataOptions, OperClass};
 
 use super::{Config, Oper, setting::Choice};
 
 /// Modes that people can have from the beginning.
-pub(super) const USER_MODES: &str = "BRiw";
+pub(super) const USER_MODES: &str = "BRTiw";
 
 impl Config {
     /// The options of the chat; what is said of the server at start is `base`'s.
@@ -23,6 +23,12 @@ impl Config {
             roleplay: server.roleplay,
             default_user_modes: server.default_user_modes.0.clone(),
             accounts: self.account_options(),
+            metadata: MetadataOptions {
+                enabled: self.metadata.enabled,
+                max_subs: self.metadata.max_subs.size(),
+                max_keys: self.metadata.max_keys.size(),
+                before_connect: self.metadata.before_connect,
+            },
             limits: self.chat_limits(),
             ..base
         }
@@ -72,6 +78,8 @@ impl Config {
             monitor_max: limits.monitor.or_none(),
             whowas_max: limits.whowas.size(),
             log_messages_max: self.history.keep_messages.or_none(),
+            multiline_bytes_max: limits.multiline_bytes.size(),
+            multiline_lines_max: limits.multiline_lines.size(),
             held_answers_max: limits.held_answers.size(),
             name_time: limits.name_time.0,
             name_tries_max: limits.name_tries.small(),
