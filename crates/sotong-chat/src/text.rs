@@ -186,8 +186,8 @@ impl Person {
         let mut hall = chat.hall();
         let ban = hall.ban_against(&user.source, self.ip, cx.wall).map(|ban| ban.record.reason.clone());
         if let Some(reason) = ban {
-            hall.counts.refusal("bans");
             drop(hall);
+            self.chat.counters.hit("bans");
             self.tell(&format!("* You are banned from this server ({reason}). Goodbye."), cx);
             return Err(Close::Protocol("banned".into()));
         }

@@ -172,7 +172,8 @@ impl Talk<'_, '_> {
             format!("registered since the start: {}", hall.counts.registered),
             format!("unknown commands: {}", hall.counts.unknown),
         ];
-        lines.extend(hall.counts.refusals().map(|(name, count)| format!("refused by {name}: {count}")));
+        let limits = self.client.chat.counters.all();
+        lines.extend(limits.into_iter().map(|(name, count)| format!("limit {name}: {count}")));
         for line in lines {
             self.reply(numeric::RPL_STATSDEBUG, &[&'z'], line);
         }

@@ -113,7 +113,7 @@ impl Talk<'_, '_> {
         shown.is_some_and(|shown| is_same_secret(&shown, &wanted))
     }
     fn refuse_oper(&mut self, name: &str) {
-        self.hall.counts.refusal("oper");
+        self.client.chat.counters.hit("oper");
         let (nick, name) = (self.nick(), cut(name, 64).to_owned());
         let (hall, mut tell) = self.teller();
         hall.notify(&format!("{nick} has tried to become an operator as {name}"), &mut tell);

@@ -271,7 +271,7 @@ impl Talk<'_, '_> {
 
     /// Sends a newcomer away.
     fn keep_out(&mut self, why: &str) -> Close {
-        self.hall.counts.refusal("bans");
+        self.client.chat.counters.hit("bans");
         self.reply(numeric::ERR_YOUREBANNEDCREEP, &[], why);
         self.hall.newcomers.remove(&self.cx.me);
         self.client.stage = Stage::Over;

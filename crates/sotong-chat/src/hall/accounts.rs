@@ -150,6 +150,7 @@ impl Hall {
         self.post_to_watchers(&news, tell);
         self.post(tell.me, &news, tell);
         self.settle(tell);
+        self.take_ranks(tell);
         1 + usize::from(self.is_reserved(account.map(|name| &**name), &nick) && self.rename_guest(tell))
     }
     /// An account is no more: all who are logged in to it are not any longer.

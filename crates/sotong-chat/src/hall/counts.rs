@@ -8,8 +8,6 @@ pub(crate) struct Counts {
     commands: BTreeMap<Box<str>, u64>,
     /// Commands that there are not.
     pub(crate) unknown: u64,
-    /// Limits that somebody ran into, and other refusals, by name.
-    refusals: BTreeMap<&'static str, u64>,
     /// Connections that registered.
     pub(crate) registered: u64,
 }
@@ -22,15 +20,8 @@ impl Counts {
             None => drop(self.commands.insert(name.into(), 1)),
         }
     }
-    /// One refusal more.
-    pub(crate) fn refusal(&mut self, name: &'static str) {
-        *self.refusals.entry(name).or_default() += 1;
-    }
     pub(crate) fn commands(&self) -> impl Iterator<Item = (&str, u64)> {
         self.commands.iter().map(|(name, count)| (&**name, *count))
-    }
-    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.refusals.iter().map(|(name, count)| (*name, *count))
     }
 }
 
@@ -44,8 +35,6 @@ mod tests {
         counts.command("JOIN");
         counts.command("JOIN");
         counts.command("AWAY");
-        counts.refusal("kline");
         assert_eq!(counts.commands().collect::<Vec<_>>(), [("AWAY", 1), ("JOIN", 2)]);
-        assert_eq!(counts.refusals().collect::<Vec<_>>(), [("kline", 1)]);
     }
 }

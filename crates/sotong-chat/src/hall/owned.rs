@@ -93,6 +93,22 @@ impl Hall {
         let by = By::Power(CHANSERV.into());
         self.change_modes(room, &[change], &by, tell).map_or(0, |moded| moded.lines)
     }
+    /// Somebody who has logged in gets the ranks that his account has in the rooms he is in.
+    pub(super) fn take_ranks(&mut self, tell: &mut Teller<'_>) {
+        let Some(user) = self.user(tell.me) else { return };
+        let (rooms, nick) = (user.rooms.clone(), user.nick.to_string());
+        for id in rooms {
+            let Some(name) = self.room_by(id).map(|room| Arc::clone(&room.name)) else { continue };
+            let rank = self.rank_by_right(&name, tell.me);
+            let seat = self.rooms.get_mut(&id).and_then(|room| room.seats.get_mut(&tell.me));
+            let (Some(letter), Some(seat)) = (rank.letter(), seat) else { continue };
+            if !seat.rank.has(rank) {
+                seat.rank.set(rank, true);
+                let done = [(true, letter, Some(nick.clone()))];
+                self.tell_modes(id, &done, &CHANSERV.into(), &mut tell.on_behalf_of(tell.me));
+            }
+        }
+    }
     /// Puts somebody out of a room, by a service.
     pub(crate) fn put_out(
         &mut self,
