@@ -279,6 +279,8 @@ impl News {
                 let what = What::Said { verb: *verb, to: Arc::clone(to), text: format!("[{at}] {text}").into(), lines };
                 let mut news = Self::new(self.place, None, Arc::clone(&self.source), self.at, what);
                 news.account.clone_from(&self.account);
+                news.relayed.clone_from(&self.relayed);
+                news.is_bot = self.is_bot;
                 news.msgid.clone_from(&self.msgid);
                 news.tags.clone_from(&self.tags);
                 news.line(caps).to_vec()

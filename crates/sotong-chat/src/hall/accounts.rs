@@ -103,8 +103,9 @@ impl Hall {
             user.left = Some(self.log.place());
             let account = user.account.as_deref().and_then(|account| self.books.account(account));
             let goes = account.and_then(|account| account.settings.auto_away).unwrap_or(true);
-            // Each client says anew whom it watches.
+            // Each client says anew whom it watches, and that it is an operator's: an account alone makes nobody one.
             self.unwatch_all(tell.me);
+            self.set_oper(None, tell);
             if !goes {
                 return;
             }

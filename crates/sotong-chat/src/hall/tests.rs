@@ -190,3 +190,24 @@ fn who_comes_back_reads_what_was_said_meanwhile() {
     let Ok(Entered::Again(again)) = come(&mut hall, 4, "minsu", Some("minsu"), &mut gone) else { panic!("back") };
     assert!(again.missed.is_empty());
 }
+
+#[test]
+fn an_account_alone_makes_nobody_an_operator() {
+    let settings = Settings { always_on: Some(true), ..Settings::default() };
+    let (mut hall, mut host) = (hall(vec![account("minsu", settings)]), Told::default());
+    let minsu = new(come(&mut hall, 1, "minsu", Some("minsu"), &mut host));
+    let oper = crate::opers::Oper {
+        name: "root".to_owned(),
+        password: String::new(),
+        certificate: String::new(),
+        class: crate::opers::OperClass::Admin,
+        vhost: String::new(),
+    };
+    hall.set_oper(Some(Arc::new(oper)), &mut tell(minsu, 1, &mut host));
+    assert!(come(&mut hall, 2, "minsu", Some("minsu"), &mut host).is_ok());
+    hall.quit("one", &mut tell(minsu, 1, &mut host));
+    assert_eq!(hall.opers_len(), 1);
+    hall.quit("two", &mut tell(minsu, 2, &mut host));
+    assert!(come(&mut hall, 3, "minsu", Some("minsu"), &mut host).is_ok());
+    assert_eq!(hall.opers_len(), 0);
+}
