@@ -10,7 +10,7 @@ use rustls::{ServerConfig, crypto::ring::Ticketer};
 use crate::error::{CertError, Warning};
 use crate::identity::{Identity, IdentityFiles};
 use crate::key_log::KeyLogTo;
-use crate::verifier::{KnownClients, roots};
+use crate::verifier::{AnyClient, KnownClients, roots};
 use crate::versions::Versions;
 use crate::{provider, read};
 
@@ -43,6 +43,9 @@ pub enum ClientAuth {
         /// PEM file of the authorities that may have issued it.
         ca: PathBuf,
     },
+    /// They are asked, and any certificate is taken: whoever holds its key is known by its fingerprint, whoever vouches for
+    /// it.
+    Any,
     /// They must.
     Demand {
         /// PEM file of the authorities that may have issued it.
@@ -53,7 +56,7 @@ pub enum ClientAuth {
 impl ClientAuth {
     fn ca(&self) -> Option<&PathBuf> {
         match self {
-            Self::None => None,
+            Self::None | Self::Any => None,
             Self::Ask { ca } | Self::Demand { ca } => Some(ca),
         }
     }
@@ -138,6 +141,7 @@ fn load(from: &ServerTls, old: Option<&Loaded>) -> Result<Loaded, CertError> {
             let verifier = verifier.build().map_err(|_| CertError::Library { what: "the check of clients" })?;
             builder.with_client_cert_verifier(Arc::new(KnownClients::new(known, verifier)))
         }
+        (ClientAuth::Any, _) => builder.with_client_cert_verifier(Arc::new(AnyClient)),
         _ => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName(identities)));

@@ -55,7 +55,7 @@ pub struct ChatOptions {
 }
 
 /// The addresses of this machine.
-const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
+const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
 
 impl Default for ChatOptions {
     fn default() -> Self {

@@ -1,7 +1,7 @@
 //! The desk that checks passwords against their hashes.
 use argon2::{
     Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
+    password_hash::{Output, ParamsString, PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
 };
 use blake2::{
     Blake2sMac256,
@@ -109,9 +109,7 @@ impl ChatPasswords {
     /// # Errors
     /// The system has no randomness.
     pub fn new(cost: HashCost) -> io::Result<Self> {
-        let mut nobodys = [0; 16];
-        getrandom(&mut nobodys, GetRandomFlags::empty())?;
-        Ok(Self { cost, stand_in: hash(cost, &nobodys)?.into() })
+        Ok(Self { cost, stand_in: nobodys_hash(cost)?.into() })
     }
     fn hashed(&self, password: &Secret) -> io::Result<Hashed> {
         let mut salt = [0; SALT_BYTES];
@@ -125,11 +123,31 @@ impl ChatPasswords {
     }
 }
 
-fn hash(cost: HashCost, password: &[u8]) -> io::Result<String> {
-    let params = match cost {
-        HashCost::Default => Params::default(),
-        HashCost::Test => Params::new(Params::MIN_M_COST, 1, 1, None).map_err(io::Error::other)?,
+fn params(cost: HashCost) -> io::Result<Params> {
+    match cost {
+        HashCost::Default => Ok(Params::default()),
+        HashCost::Test => Params::new(Params::MIN_M_COST, 1, 1, None).map_err(io::Error::other),
+    }
+}
+
+/// A hash that no password has, made without the work of one: a server starts at once.
+fn nobodys_hash(cost: HashCost) -> io::Result<String> {
+    let (mut salt, mut output) = ([0; 16], [0; Params::DEFAULT_OUTPUT_LEN]);
+    getrandom(&mut salt, GetRandomFlags::empty())?;
+    getrandom(&mut output, GetRandomFlags::empty())?;
+    let salt = SaltString::encode_b64(&salt).map_err(io::Error::other)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params(cost)?).map_err(io::Error::other)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(Output::new(&output).map_err(io::Error::other)?),
     };
+    Ok(hash.to_string())
+}
+
+fn hash(cost: HashCost, password: &[u8]) -> io::Result<String> {
+    let params = params(cost)?;
     let mut salt = [0; 16];
     getrandom(&mut salt, GetRandomFlags::empty())?;
     let salt = SaltString::encode_b64(&salt).map_err(io::Error::other)?;
@@ -247,6 +265,20 @@ impl DeskWork<Mail> for Passwords {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobodys_hash_has_the_cost_of_somebodys_and_no_password() {
+        for cost in [HashCost::Default, HashCost::Test] {
+            let (nobodys, somebodys) = (nobodys_hash(cost).unwrap(), hash(cost, b"x").unwrap());
+            let shape = |hash: &str| {
+                let parts: Vec<_> = hash.split('$').map(str::to_owned).collect();
+                (parts[1..4].to_vec(), parts[4].len(), parts[5].len())
+            };
+            assert_eq!(shape(&nobodys), shape(&somebodys));
+            let parsed = PasswordHash::new(&nobodys).unwrap();
+            assert!(Argon2::default().verify_password(b"", &parsed).is_err());
+        }
+    }
 
     #[test]
     fn a_password_of_the_chat() {

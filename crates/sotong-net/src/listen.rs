@@ -152,6 +152,22 @@ impl Bound {
             Self::Datagrams(sockets) => Self::Datagrams(sockets),
         }
     }
+    /// The same, whose connections are told that they came in by the listener of this number ([`sotong_session::Way::listener`]);
+    /// datagrams are told nothing.
+    #[must_use]
+    pub fn numbered(self, number: u16) -> Self {
+        match self {
+            Self::Stream(listener) => Self::Stream(listener.numbered(number)),
+            Self::Datagrams(sockets) => Self::Datagrams(sockets),
+        }
+    }
+    /// What [`Self::numbered`] has said; 0 where nothing was.
+    pub fn number(&self) -> u16 {
+        match self {
+            Self::Stream(listener) => listener.number(),
+            Self::Datagrams(_) => 0,
+        }
+    }
     /// The same with what [`Endpoint::spoken`] says spoken there; `None` where that cannot be.
     pub fn with_spoken(self, word: &str) -> Option<Self> {
         match self {

@@ -99,6 +99,10 @@ impl Listener {
         Self { number, ..self }
     }
 
+    /// What [`Self::numbered`] has said; 0 where nothing was.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
     /// The address with the port that was picked; `*` if it hears all addresses because it was asked to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint

@@ -50,6 +50,7 @@ impl Lang {
 /// The messages of one language.
 pub(crate) struct Catalogue {
     bundle: FluentBundle<FluentResource>,
+    lang: Lang,
 }
 
 impl Catalogue {
@@ -62,7 +63,12 @@ impl Catalogue {
         // A message that does not parse is left out of the resource; a test holds that there is none.
         let resource = FluentResource::try_new(lang.source().to_owned()).unwrap_or_else(|(partial, _)| partial);
         let _ = bundle.add_resource(resource);
-        Self { bundle }
+        Self { bundle, lang }
+    }
+
+    /// Its language.
+    pub(crate) fn lang(&self) -> Lang {
+        self.lang
     }
 
     /// The text of `id`, its variables filled in. An id the catalogue lacks gives the id itself.

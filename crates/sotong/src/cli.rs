@@ -212,6 +212,8 @@ pub(crate) struct ChatFlags {
     pub(crate) lobby: String,
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "config")]
     pub(crate) motd: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "config")]
+    pub(crate) data_dir: Option<PathBuf>,
     #[arg(long)]
     pub(crate) tls: bool,
     #[arg(long, conflicts_with = "config")]
@@ -326,6 +328,13 @@ pub(crate) struct LimitFlags {
 }
 
 impl LimitFlags {
+    /// Another most that may be unread, unless a flag has said one.
+    pub(crate) fn set_hard_mark(&mut self, bytes: usize) {
+        if self.output_hard == Size(Limits::default().marks.hard) {
+            self.output_hard = Size(bytes);
+        }
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             marks: Marks { low: self.output_low.0, high: self.output_high.0, hard: self.output_hard.0 },

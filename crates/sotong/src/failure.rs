@@ -3,6 +3,7 @@
 mod address;
 pub(crate) mod certs;
 mod joining;
+mod store;
 mod trust;
 mod ws;
 
@@ -10,7 +11,7 @@ use std::io;
 
 use rustix::io::Errno;
 use sotong_certs::CertError;
-use sotong_desks::{RootError, TableError};
+use sotong_desks::{RootError, StoreError, TableError};
 use sotong_drivers::processes::WorkerError;
 use sotong_drivers::{Missing, ModelError, Obstacle, ServeError};
 use sotong_net::endpoint::EndpointError;
@@ -67,6 +68,8 @@ pub(crate) enum Failure {
     },
     /// A configuration file with mistakes.
     Config(Box<Faults>),
+    /// What is kept of a chat cannot be read, or not be written.
+    Store(StoreError),
     /// A server that listened could not start to serve, or broke down.
     Serve(ServeError),
     /// A second signal: left without waiting.
@@ -201,6 +204,7 @@ impl Failure {
             | Self::Read { .. }
             | Self::Config(_)
             | Self::Worker(_) => code::CONFIG,
+            Self::Store(why) => store::code(why),
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
             Self::Join(why) => why.code(),
             Self::Cert(why) => certs::code(why),
@@ -242,6 +246,7 @@ impl Failure {
                 };
                 text!(catalogue, "error-read", path = path.clone(), why = why)
             }
+            Self::Store(why) => store::message(catalogue, why),
             Self::Config(faults) => faults.message(catalogue),
             Self::Folder { path, why } => folder(catalogue, path, why),
             Self::Serve(ServeError::Limits(why)) => Usage::Limits(*why).message(catalogue),

@@ -1,6 +1,6 @@
 //! The flags of servers for their `tls://` addresses.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 use sotong_certs::{ClientAuth, IdentityFiles, ServerTls, TlsVersion, Versions};
@@ -66,10 +66,9 @@ impl ServeTls {
         !self.cert.is_empty()
     }
 
-    /// Shows this certificate, whose key is in the same file where none is named.
-    pub(crate) fn show(&mut self, cert: &Path, key: Option<&Path>) {
-        self.key.extend(key.map(Path::to_path_buf));
-        self.cert.push(cert.to_path_buf());
+    /// Whether it was said that clients are not asked for certificates.
+    pub(crate) fn asks_nobody(&self) -> bool {
+        self.client_auth == Some(Asks::None)
     }
 
     /// Speaks `protocol` where the flags name none (ALPN).

@@ -1,15 +1,18 @@
 //! What every server command does: addresses → sockets → start-up lines → the driver → the drain → an exit code.
 
+mod announce;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
 use sotong_certs::Fingerprint;
-use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError, processes};
+use sotong_drivers::processes::{self, Worker};
+use sotong_drivers::{self as drivers, Missing, Options, Plan, Report, ServeError};
 use sotong_http::ws::Sockets;
 use sotong_layers::{IdleLimit, IdleLimits};
 use sotong_net::descriptors::{self, CapBound};
-use sotong_net::endpoint::{Endpoint, Host, HostPort, UnixName};
+use sotong_net::endpoint::Endpoint;
 use sotong_net::listen::{Bound, ListenOptions, listen};
 use sotong_net::listener::Listener;
 use sotong_net::passed::take_passed;
@@ -18,13 +21,14 @@ use sotong_session::{Address, Close, Host as Driver, Records, Service, Session, 
 use sotong_shard::Mail;
 use sotong_tls::Front;
 
-use super::serve_tls::Tls;
+use super::serve_tls::{Tls, reload_certificates, when_asked};
 use crate::catalogue::{Catalogue, text};
 use crate::cli::{Model, Serve};
 use crate::console::Console;
-use crate::failure::{self, Failure, Usage};
+use crate::failure::{Failure, Usage};
 use crate::reporter::Reporter;
 use crate::units::Span;
+pub(super) use announce::way_in;
 
 /// Serves until a signal comes.
 pub(crate) fn run<S>(name: &'static str, args: &Serve, service: S, console: &Console) -> Result<(), Failure>
@@ -36,7 +40,7 @@ where
     model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
     let server = Server::open(name, args, FrontDoor::Plain, (model, why_not_best), console)?;
     let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
-    match (&server.tls, args.idle) {
+    match (server.tls.first().cloned(), args.idle) {
         (None, None) if !server.speaks_ws => {
             server.run(|bound, options, stop| sotong_drivers::serve(model, service, bound, options, stop))
         }
@@ -71,7 +75,7 @@ where
 {
     let (model, server) = open_streams::<S>(name, args, front, console)?;
     let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
-    match (&server.tls, args.idle) {
+    match (server.tls.first().cloned(), args.idle) {
         (None, None) => server.run(|bound, options, stop| {
             sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
         }),
@@ -96,12 +100,31 @@ where
     }
 }
 
-/// The same for a service that speaks TLS itself, where it is told how.
+/// Where a service listens that speaks TLS itself.
+pub(crate) struct Listening {
+    /// The addresses; connections are told the number of theirs ([`Way::listener`]).
+    pub(crate) at: Vec<Endpoint>,
+    /// What is shown to those who speak TLS, at whichever address.
+    pub(crate) tls: Vec<Arc<Tls>>,
+    /// Reads anew what a server can read anew while it serves, on SIGHUP.
+    pub(crate) reload: Reload,
+    /// What is said of how to come in.
+    pub(crate) ways: Ways,
+}
+
+/// Lines that say how to come in at addresses, each with the number of its listener; the fingerprint is that of a certificate
+/// that nobody vouches for.
+pub(crate) type Ways = Box<dyn Fn(&[(u16, Endpoint)], Option<Fingerprint>) -> Vec<String>>;
+
+/// Reads something anew. What is wrong, in one line for the log.
+pub(crate) type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// The same for a service that speaks TLS itself.
 pub(crate) fn run_whole<S>(
     name: &'static str,
     args: &Serve,
-    front: FrontDoor,
-    service: impl FnOnce(Option<&Tls>) -> S,
+    listening: Listening,
+    service: S,
     desks: Vec<Plan<Mail<S>>>,
     console: &Console,
 ) -> Result<(), Failure>
@@ -109,9 +132,14 @@ where
     S: Service + Sync,
     S::Session: Stream,
 {
-    let (model, server) = open_streams::<S>(name, args, front, console)?;
+    let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
+    model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
+    only_streams(name, &listening.at)?;
+    let passed = Passed::take()?;
+    let server = Server::bind(name, args, (listening.at, listening.tls), passed, (model, why_not_best), console)?;
+    only_streams(name, &server.endpoints())?;
+    let server = Server { reload: Some(listening.reload), ways: Some(listening.ways), ..server };
     let limits = IdleLimits { silence: args.idle.map(|Span(silence)| silence), ..IdleLimits::default() };
-    let service = service(server.tls.as_ref());
     match args.idle {
         None => server.run(|bound, options, stop| {
             sotong_drivers::serve_streams(model, service, streams(bound), desks, options, stop)
@@ -125,6 +153,17 @@ where
     }
 }
 
+/// Whether a service of streams can be heard at all of these.
+fn only_streams(name: &'static str, at: &[Endpoint]) -> Result<(), Failure> {
+    if let Some(at) = at.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
+        return Err(Failure::StreamsOnly { service: name, address: at.to_string() });
+    }
+    match at.iter().find(|at| at.ws_path().is_some()) {
+        Some(at) => Err(Failure::NoMessages { command: name, address: at.to_string() }),
+        None => Ok(()),
+    }
+}
+
 /// Listens for a service that is right over streams alone.
 fn open_streams<'a, S: Service>(
     name: &'static str,
@@ -134,21 +173,10 @@ fn open_streams<'a, S: Service>(
 ) -> Result<(drivers::Model, Server<'a>), Failure> {
     let (model, why_not_best) = args.model.choose().map_err(Failure::Serve)?;
     model.check::<S>().map_err(|why| Failure::Model { service: name, why })?;
-    if let Some(at) = addresses(args)?.iter().find(|at| matches!(at, Endpoint::Udp(_))) {
-        return Err(Failure::StreamsOnly { service: name, address: at.to_string() });
-    }
-    if let Some(at) = addresses(args)?.iter().find(|at| at.ws_path().is_some()) {
-        return Err(Failure::NoMessages { command: name, address: at.to_string() });
-    }
+    only_streams(name, &addresses(args)?)?;
     let server = Server::open(name, args, front, (model, why_not_best), console)?;
     // A service manager may have passed anything.
-    if let Some(at) = server.bound.iter().map(Bound::endpoint).find(|at| at.ws_path().is_some()) {
-        return Err(Failure::NoMessages { command: name, address: at.to_string() });
-    }
-    if let Some(socket) = server.bound.iter().find(|bound| matches!(bound, Bound::Datagrams(_))) {
-        let address = socket.endpoint().to_string();
-        return Err(Failure::StreamsOnly { service: name, address });
-    }
+    only_streams(name, &server.endpoints())?;
     Ok((model, server))
 }
 
@@ -195,8 +223,11 @@ struct Server<'a> {
     console: &'a Console,
     bound: Vec<Bound>,
     options: Options,
-    /// What is shown at `tls://` addresses, if there are any.
-    tls: Option<Tls>,
+    /// What is shown to those who speak TLS.
+    tls: Vec<Arc<Tls>>,
+    /// What is read anew beside the certificates, if anything is.
+    reload: Option<Reload>,
+    ways: Option<Ways>,
     speaks_ws: bool,
 }
 
@@ -208,27 +239,40 @@ impl<'a> Server<'a> {
         (model, missing): (drivers::Model, Option<Missing>),
         console: &'a Console,
     ) -> Result<Self, Failure> {
+        let passed = Passed::take()?;
+        let asked = if passed.is_any { Vec::new() } else { addresses(args)? };
+        // Before anything listens: nobody shall be let in whom nothing can be shown to.
+        let is_worker = passed.worker.is_some();
+        let speaks_tls = front == FrontDoor::Both || speaks_tls(args, &asked, &passed.bound, is_worker);
+        let tls = Tls::new(&args.tls, speaks_tls)?.map(Arc::new).into_iter().collect();
+        Self::bind(name, args, (asked, tls), passed, (model, missing), console)
+    }
+
+    /// Listens at `asked`, unless listeners were passed.
+    fn bind(
+        name: &'static str,
+        args: &'a Serve,
+        (asked, tls): (Vec<Endpoint>, Vec<Arc<Tls>>),
+        Passed { worker, bound: passed, is_any: is_passed }: Passed,
+        (model, missing): (drivers::Model, Option<Missing>),
+        console: &'a Console,
+    ) -> Result<Self, Failure> {
         let limits = args.limits.limits();
         limits.check().map_err(|why| Failure::Usage(Usage::Limits(why)))?;
-        let worker = processes::worker().map_err(Failure::Worker)?;
-        let passed = match &worker {
-            Some(worker) => worker.listeners(),
-            None => take_passed().map_err(Failure::Passed)?,
-        };
-        // A worker may have nothing to listen on: where a service manager passed one UDP socket, one has it.
-        let is_passed = !passed.is_empty() || worker.is_some();
-        let asked = if is_passed { Vec::new() } else { addresses(args)? };
-        // Before anything listens: nobody shall be let in whom nothing can be shown to.
-        let speaks_tls = front == FrontDoor::Both || speaks_tls(args, &asked, &passed, worker.is_some());
-        let tls = Tls::new(&args.tls, speaks_tls)?;
-        let bound = if !is_passed {
+        let bound = if is_passed {
+            passed.into_iter().zip(0..).map(|(bound, number)| bound.numbered(number)).collect()
+        } else {
             let workers = usize::from(args.workers);
             let datagram_sockets = if model.has_workers() { workers } else { 1 };
             let keepalive = Some(args.server_keepalive.0).filter(|after| !after.is_zero());
             let options = ListenOptions { datagram_sockets, keepalive, ..ListenOptions::default() };
-            listen(&asked, &options).map_err(Failure::Listen)?
-        } else {
-            passed
+            let mut bound = Vec::new();
+            for (at, number) in asked.iter().zip(0..) {
+                // An address may be several sockets, such as those of both families.
+                let more = listen(std::slice::from_ref(at), &options).map_err(Failure::Listen)?;
+                bound.extend(more.into_iter().map(|bound| bound.numbered(number)));
+            }
+            bound
         };
         let speaks_ws = bound.iter().any(|bound| bound.endpoint().ws_path().is_some());
         if let Some(flag) = args.ws.given().filter(|_| !speaks_ws && worker.is_none()) {
@@ -250,18 +294,18 @@ impl<'a> Server<'a> {
             observer: Arc::new(Reporter::new()),
             ..Options::default()
         };
-        Ok(Self { name, args, model, missing, console, bound, options, tls, speaks_ws })
+        Ok(Self { name, args, model, missing, console, bound, options, tls, reload: None, ways: None, speaks_ws })
     }
 
     /// Tells where it listens, serves until a signal comes, and drains.
     fn run(self, serve: impl FnOnce(Vec<Bound>, &Options, &Stop) -> Result<Report, ServeError>) -> Result<(), Failure> {
         let stop = Stop::new().map_err(broken)?;
         let _caught = catch_signals(&stop).map_err(broken)?;
-        let _renewed = match (&self.options.renew, self.model, &self.tls) {
+        let _renewed = match (&self.options.renew, self.model) {
             // New workers read the certificates anew.
-            (Some(renew), drivers::Model::Processes, _) => Some(catch_hangup(Some(renew)).map_err(broken)?),
-            (Some(renew), _, Some(tls)) => {
-                tls.reload_when_asked(self.name, renew);
+            (Some(renew), drivers::Model::Processes) => Some(catch_hangup(Some(renew)).map_err(broken)?),
+            (Some(renew), _) if self.reload.is_some() || !self.tls.is_empty() => {
+                self.reload_when_asked(renew);
                 Some(catch_hangup(Some(renew)).map_err(broken)?)
             }
             _ => None,
@@ -280,7 +324,7 @@ impl<'a> Server<'a> {
             bytes_in = counters.bytes_in,
             bytes_out = counters.bytes_out,
             panics = counters.panics,
-            handshakes_waited = self.tls.as_ref().map_or(0, Tls::handshakes_waited),
+            handshakes_waited = self.tls.iter().map(|tls| tls.handshakes_waited()).sum::<u64>(),
             "stopped",
         );
         match stop.signal() {
@@ -289,76 +333,19 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// One line an address. What stands between spaces and begins with a scheme is the address: scripts may rely on it,
-    /// in every language, and on the event `listening` of the JSON log.
-    fn announce(&self) {
-        let (console, model) = (self.console, self.model);
-        let workers = self.args.workers;
-        for bound in &self.bound {
-            let address = bound.endpoint().to_string();
-            if !console.speaks() {
-                let pid = std::process::id();
-                tracing::info!(service = self.name, address, model = model.name(), workers, pid, "listening");
-                continue;
-            }
-            let (service, name) = (self.name, model.name());
-            console.say(&if model.has_workers() {
-                text!(
-                    console.catalogue,
-                    "serve-listening",
-                    service = service,
-                    address = address,
-                    model = name,
-                    workers = workers
-                )
-            } else {
-                text!(console.catalogue, "serve-listening-threads", service = service, address = address, model = name)
-            });
-        }
-        if let Some(tls) = &self.tls {
-            tls.announce(console);
-        }
-        if self.args.model == Model::Auto {
-            self.announce_choice();
-        }
-        let is_private = self.bound.iter().all(|bound| is_of_this_machine(&bound.endpoint()));
-        if self.name == "chat" && self.tls.is_none() && is_private {
-            // One command, to be copied, for those who want others to come.
-            console.say(&text!(console.catalogue, "chat-open", command = "sotong chat '*:8888' --tls"));
-        }
-        // The first address, and the first with TLS, whose certificate a client may have to be told to trust.
-        let pin = self.tls.as_ref().and_then(Tls::pin);
-        let mut tried = Vec::new();
-        let own = self.tls.as_ref().and_then(Tls::own_file).filter(|_| self.name == "web");
-        for endpoint in self.bound.iter().map(Bound::endpoint) {
-            if !tried.contains(&endpoint.is_tls()) && (tried.is_empty() || endpoint.is_tls()) {
-                tried.push(endpoint.is_tls());
-                if let Some(client) = way_of_clients(&endpoint).filter(|_| self.name == "chat") {
-                    console.say(&text!(console.catalogue, "serve-try", command = client));
-                }
-                let mut command = way_in(&endpoint, self.name, pin);
-                if let Some(own) = own.filter(|_| endpoint.is_tls()) {
-                    command = command.replacen("curl ", &format!("curl --cacert {} ", own.display()), 1);
-                }
-                console.say(&text!(console.catalogue, "serve-try", command = command));
-            }
-        }
+    /// Where it listens.
+    fn endpoints(&self) -> Vec<Endpoint> {
+        self.bound.iter().map(Bound::endpoint).collect()
     }
 
-    /// Which model was chosen, and why.
-    fn announce_choice(&self) {
-        let (console, model) = (self.console, self.model.name());
-        if !console.speaks() {
-            let missing = self.missing.map(|missing| missing.to_string()).unwrap_or_default();
-            tracing::info!(service = self.name, model, missing, "model chosen");
-            return;
-        }
-        console.say(&match self.missing {
-            None => text!(console.catalogue, "serve-auto", model = model),
-            Some(why) => {
-                let why = failure::missing(&console.catalogue, why);
-                text!(console.catalogue, "serve-auto-instead", model = model, why = why)
-            }
+    /// Reads anew what can be, whenever `renew` is asked.
+    fn reload_when_asked(&self, renew: &Renew) {
+        let certificates = self.tls.clone();
+        let all = self.reload.clone().unwrap_or_else(|| Arc::new(move || reload_certificates(&certificates)));
+        let (what, name) = (if self.reload.is_some() { "configuration" } else { "certificates" }, self.name);
+        when_asked(renew, what, move || match all() {
+            Ok(()) => tracing::info!(service = name, "{what} reloaded"),
+            Err(why) => tracing::warn!(service = name, why, "{what} not reloaded: those before stay"),
         });
     }
 
@@ -380,6 +367,26 @@ impl<'a> Server<'a> {
         if let Err(fault) = waiting {
             tracing::warn!(%fault, "no thread to tell of the end");
         }
+    }
+}
+
+/// Listeners that somebody else has bound.
+struct Passed {
+    worker: Option<Worker>,
+    bound: Vec<Bound>,
+    /// A worker may have nothing to listen on: where a service manager passed one UDP socket, one has it.
+    is_any: bool,
+}
+
+impl Passed {
+    fn take() -> Result<Self, Failure> {
+        let worker = processes::worker().map_err(Failure::Worker)?;
+        let bound = match &worker {
+            Some(worker) => worker.listeners(),
+            None => take_passed().map_err(Failure::Passed)?,
+        };
+        let is_any = !bound.is_empty() || worker.is_some();
+        Ok(Self { worker, bound, is_any })
     }
 }
 
@@ -413,74 +420,6 @@ fn speaks_tls(args: &Serve, asked: &[Endpoint], passed: &[Bound], is_worker: boo
         || is_worker && args.tls.given().is_some()
 }
 
-/// A command that reaches the server and can be copied.
-pub(super) fn way_in(at: &Endpoint, service: &str, pin: Option<Fingerprint>) -> String {
-    if service == "web" {
-        return way_to_web(at);
-    }
-    let pin = pin.map(|pin| format!("--pin {pin} ")).unwrap_or_default();
-    // Rooms are for people with nc.
-    let service = if service == "chat" { "room" } else { service };
-    match at {
-        Endpoint::Tcp(HostPort { host: Host::All, port }) if service == "room" => format!("nc localhost {port}"),
-        Endpoint::Tcp(HostPort { host: Host::V6(ip, None), port }) if service == "room" => format!("nc {ip} {port}"),
-        Endpoint::Tcp(HostPort { host, port }) if service == "room" => format!("nc {host} {port}"),
-        Endpoint::Unix(UnixName::Path(path)) if service == "room" => format!("nc -U {}", path.display()),
-        Endpoint::Tcp(HostPort { host: Host::All, port }) => format!("sotong connect :{port}"),
-        Endpoint::Tcp(to) => format!("sotong connect {to}"),
-        Endpoint::Udp(HostPort { host: Host::All, port }) => format!("sotong connect udp://:{port}"),
-        Endpoint::Tls(HostPort { host: Host::All, port }) => format!("sotong connect {pin}tls://:{port}"),
-        Endpoint::Ws(HostPort { host: Host::All, port }, path) => format!("sotong connect ws://:{port}{path}"),
-        Endpoint::Wss(HostPort { host: Host::All, port }, path) => format!("sotong connect {pin}wss://:{port}{path}"),
-        Endpoint::Tls(_) | Endpoint::TlsUnix(_) | Endpoint::Wss(..) => format!("sotong connect {pin}{at}"),
-        Endpoint::Udp(_) | Endpoint::Unix(_) | Endpoint::Ws(..) => format!("sotong connect {at}"),
-    }
-}
-
-fn is_of_this_machine(at: &Endpoint) -> bool {
-    match at {
-        Endpoint::Unix(_) | Endpoint::TlsUnix(_) => true,
-        Endpoint::Tcp(at) | Endpoint::Tls(at) | Endpoint::Udp(at) | Endpoint::Ws(at, _) | Endpoint::Wss(at, _) => {
-            match &at.host {
-                Host::Localhost => true,
-                Host::V4(ip) => ip.is_loopback(),
-                Host::V6(ip, _) => ip.is_loopback(),
-                Host::All | Host::Name(_) => false,
-            }
-        }
-    }
-}
-
-/// A command that reaches a chat with an IRC client, where the client can come this way.
-pub(super) fn way_of_clients(at: &Endpoint) -> Option<String> {
-    let host = |host: &Host| match host {
-        Host::All => "localhost".to_owned(),
-        Host::V6(ip, None) => ip.to_string(),
-        host => host.to_string(),
-    };
-    match at {
-        Endpoint::Tcp(at) => Some(format!("irssi -c {} -p {}", host(&at.host), at.port)),
-        Endpoint::Tls(at) => Some(format!("irssi --tls -c {} -p {}", host(&at.host), at.port)),
-        Endpoint::Unix(_) | Endpoint::TlsUnix(_) | Endpoint::Udp(_) | Endpoint::Ws(..) | Endpoint::Wss(..) => None,
-    }
-}
-
-fn way_to_web(at: &Endpoint) -> String {
-    let host = |at: &HostPort| match at {
-        HostPort { host: Host::All, port } => format!("localhost:{port}"),
-        at => at.to_string(),
-    };
-    match at {
-        Endpoint::Tcp(at) => format!("curl http://{}/", host(at)),
-        Endpoint::Tls(at) => format!("curl https://{}/", host(at)),
-        Endpoint::Unix(UnixName::Path(path)) => format!("curl --unix-socket {} http://localhost/", path.display()),
-        Endpoint::TlsUnix(UnixName::Path(path)) => format!("curl --unix-socket {} https://localhost/", path.display()),
-        Endpoint::Unix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} http://localhost/"),
-        Endpoint::TlsUnix(UnixName::Abstract(name)) => format!("curl --abstract-unix-socket {name} https://localhost/"),
-        Endpoint::Udp(_) | Endpoint::Ws(..) | Endpoint::Wss(..) => at.to_string(),
-    }
-}
-
 impl Model {
     /// The model that was asked for; the best one where that is left to us, and what the better one lacks.
     fn choose(self) -> Result<(drivers::Model, Option<Missing>), ServeError> {
@@ -505,26 +444,6 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_way_in_can_be_copied() {
-        let way = |address: &str, service| way_in(&address.parse().expect("an address"), service, None);
-        assert_eq!(way("127.0.0.1:12345", "echo"), "sotong connect 127.0.0.1:12345");
-        assert_eq!(way("*:7", "echo"), "sotong connect :7");
-        assert_eq!(way("udp://[::1]:7", "time"), "sotong connect udp://[::1]:7");
-        assert_eq!(way("unix:/tmp/e", "echo"), "sotong connect unix:/tmp/e");
-        assert_eq!(way("127.0.0.1:8888", "room"), "nc 127.0.0.1 8888");
-        assert_eq!(way("127.0.0.1:8888", "chat"), "nc 127.0.0.1 8888");
-        let client = |address: &str| way_of_clients(&address.parse().expect("an address"));
-        assert_eq!(client("127.0.0.1:8888").as_deref(), Some("irssi -c 127.0.0.1 -p 8888"));
-        assert_eq!(client("*:8888").as_deref(), Some("irssi -c localhost -p 8888"));
-        assert_eq!(client("tls://[::1]:6697").as_deref(), Some("irssi --tls -c ::1 -p 6697"));
-        assert_eq!(client("unix:/tmp/c"), None);
-        assert_eq!(way("[::1]:8888", "room"), "nc ::1 8888");
-        assert_eq!(way("*:8888", "room"), "nc localhost 8888");
-        assert_eq!(way("unix:/tmp/r", "room"), "nc -U /tmp/r");
-        assert_eq!(way("unix:@room", "room"), "sotong connect unix:@room");
-    }
 
     #[test]
     fn each_model_of_the_command_line_is_a_driver() {

@@ -4,11 +4,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use sotong_certs::{
-    Fingerprint, LastingIdentity, Reloadable, data_folder, describe, identity_that_lasts, names_of_this_machine,
-    read_chain, utc,
+    CertError, ClientAuth, Fingerprint, LastingIdentity, Reloadable, ServerTls, data_folder, describe,
+    identity_that_lasts, names_of_this_machine, read_chain, utc,
 };
 use sotong_net::signals::Renew;
 use sotong_tls::{Configs, Handshakes, Secure, TlsLimits, rustls};
@@ -51,7 +52,23 @@ impl Tls {
         if !speaks_tls {
             return flags.given().map_or(Ok(None), |flag| Err(Failure::Usage(Usage::NeedsTls { flag })));
         }
+        Self::of(flags.server().map_err(Failure::Usage)?, flags.time(), &Handshakes::default()).map(Some)
+    }
+
+    /// The same for a chat, where a client's certificate may say which account it has.
+    pub(crate) fn for_chat(flags: &ServeTls, speaks_tls: bool) -> Result<Option<Self>, Failure> {
+        if !speaks_tls {
+            return Self::new(flags, speaks_tls);
+        }
         let mut server = flags.server().map_err(Failure::Usage)?;
+        if server.client_auth == ClientAuth::None && !flags.asks_nobody() {
+            server.client_auth = ClientAuth::Any;
+        }
+        Self::of(server, flags.time(), &Handshakes::default()).map(Some)
+    }
+
+    /// Reads the certificates of one place where TLS is spoken; where it names none, one that nobody vouches for is shown.
+    pub(crate) fn of(mut server: ServerTls, time: Option<Duration>, handshakes: &Handshakes) -> Result<Self, Failure> {
         let mut own = None;
         if server.identities.is_empty() {
             let made = identity_that_lasts(&data_folder()?, &names_of_this_machine())?;
@@ -73,8 +90,8 @@ impl Tls {
         }
         let reloadable = Arc::new(Reloadable::new(server)?);
         let defaults = TlsLimits::default();
-        let limits = TlsLimits { handshake: flags.time().unwrap_or(defaults.handshake), ..defaults };
-        Ok(Some(Self { reloadable, shown, own, limits, handshakes: Handshakes::default() }))
+        let limits = TlsLimits { handshake: time.unwrap_or(defaults.handshake), ..defaults };
+        Ok(Self { reloadable, shown, own, limits, handshakes: handshakes.clone() })
     }
 
     pub(super) fn configs(&self) -> Arc<dyn Configs> {
@@ -143,27 +160,46 @@ impl Tls {
         Ok(renew)
     }
 
-    /// Reads the certificates anew whenever `renew` is asked. The thread waits for as long as the process lives.
+    /// Reads the certificates anew whenever `renew` is asked.
     pub(super) fn reload_when_asked(&self, name: &'static str, renew: &Renew) {
-        let (reloadable, renew) = (Arc::clone(&self.reloadable), renew.clone());
-        let waiting = thread::Builder::new().name("sotong-reload".to_owned()).spawn(move || {
-            loop {
-                let mut asked = [PollFd::from_borrowed_fd(renew.fd(), PollFlags::IN)];
-                match poll(&mut asked, None) {
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(fault) => return tracing::error!(%fault, "certificates can be reloaded no more"),
-                }
-                if !renew.take() {
-                    continue;
-                }
-                match reloadable.reload() {
-                    Ok(()) => tracing::info!(service = name, "certificates reloaded"),
-                    Err(why) => tracing::warn!(service = name, %why, "certificates not reloaded: those before stay"),
-                }
-            }
+        let reloadable = Arc::clone(&self.reloadable);
+        when_asked(renew, "certificates", move || match reloadable.reload() {
+            Ok(()) => tracing::info!(service = name, "certificates reloaded"),
+            Err(why) => tracing::warn!(service = name, %why, "certificates not reloaded: those before stay"),
         });
-        if let Err(fault) = waiting {
-            tracing::warn!(%fault, "no thread to reload certificates");
+    }
+
+    /// Reads the certificates anew.
+    ///
+    /// # Errors
+    /// What is wrong with them; then those before stay.
+    pub(super) fn reload(&self) -> Result<(), CertError> {
+        self.reloadable.reload()
+    }
+}
+
+/// Reads all certificates anew. What is wrong with some does not keep the others back.
+pub(crate) fn reload_certificates(all: &[Arc<Tls>]) -> Result<(), String> {
+    let faults: Vec<_> = all.iter().filter_map(|tls| tls.reload().err()).map(|why| why.to_string()).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+/// Does something whenever `renew` is asked. The thread waits for as long as the process lives.
+pub(super) fn when_asked(renew: &Renew, what: &'static str, act: impl Fn() + Send + 'static) {
+    let renew = renew.clone();
+    let waiting = thread::Builder::new().name("sotong-reload".to_owned()).spawn(move || {
+        loop {
+            let mut asked = [PollFd::from_borrowed_fd(renew.fd(), PollFlags::IN)];
+            match poll(&mut asked, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(fault) => return tracing::error!(%fault, "{what} can be reloaded no more"),
+            }
+            if renew.take() {
+                act();
+            }
         }
+    });
+    if let Err(fault) = waiting {
+        tracing::warn!(%fault, "no thread to reload {what}");
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use sotong_net::cidr::CidrError;
 use sotong_net::endpoint::EndpointError;
 
-use crate::catalogue::{Catalogue, text};
+use crate::catalogue::{Catalogue, Lang, text};
 use crate::failure::{self, similar, value_words};
 use crate::units::BadValue;
 
@@ -135,6 +135,17 @@ const SHOWN_MAX: usize = 10;
 const LINE_CHARS_MAX: usize = 200;
 
 impl Faults {
+    /// One fault of a file, in one line, for a log.
+    pub(crate) fn line(&self) -> String {
+        let catalogue = Catalogue::new(Lang::En);
+        let lines = self.all.iter().map(|fault| {
+            let (line, column, _) = place(&self.text, fault.span.start);
+            format!("{}:{line}:{column}: {}", self.file, fault.why.message(&catalogue))
+        });
+        let lines: Vec<_> = lines.take(SHOWN_MAX).collect();
+        lines.join(" ").replace('\n', " ")
+    }
+
     /// All of them for a person, each with the line where it stands.
     pub(crate) fn message(&self, catalogue: &Catalogue) -> String {
         let mut out = text!(catalogue, "config-faults", file = self.file.clone(), count = self.all.len());
@@ -260,7 +271,6 @@ fn cells(character: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Lang;
 
     #[test]
     fn the_place_is_marked_below_the_line() {

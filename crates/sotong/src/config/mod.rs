@@ -80,6 +80,35 @@ impl Config {
         })
     }
 
+    /// The settings of a file read anew that differ from those of the start, and cannot change before the next.
+    pub(crate) fn needs_start(&self, started: &Self) -> Vec<&'static str> {
+        let (now, then) = (self, started);
+        let all = [
+            ("data_dir", now.top != then.top),
+            ("name", now.server.name != then.server.name),
+            ("network", now.server.network != then.server.network),
+            ("[[listen]]", now.listen != then.listen),
+            ("password_hash_cost", now.accounts.password_hash_cost != then.accounts.password_hash_cost),
+            ("send_queue_bytes", now.limits.send_queue_bytes != then.limits.send_queue_bytes),
+            ("connections", now.limits.connections != then.limits.connections),
+            ("tls_handshake_time", now.limits.tls_handshake_time != then.limits.tls_handshake_time),
+        ];
+        all.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting).collect()
+    }
+
+    /// The same with all of these as they were at the start.
+    pub(crate) fn since(mut self, started: &Self) -> Self {
+        self.top = started.top.clone();
+        self.server.name = started.server.name.clone();
+        self.server.network = started.server.network.clone();
+        self.listen.clone_from(&started.listen);
+        self.accounts.password_hash_cost = started.accounts.password_hash_cost;
+        self.limits.send_queue_bytes = started.limits.send_queue_bytes;
+        self.limits.connections = started.limits.connections;
+        self.limits.tls_handshake_time = started.limits.tls_handshake_time;
+        self
+    }
+
     /// Reads the text of a file that lies in `folder`.
     fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
         let document = DeTable::parse(text).map_err(|error| {

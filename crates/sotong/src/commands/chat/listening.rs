@@ -1,0 +1,114 @@
+//! Where a chat listens: what the file says, or the command line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sotong_certs::{ClientAuth, IdentityFiles, ServerTls, Versions};
+use sotong_chat::{Entrance, ListenerKind, TlsEntrance};
+use sotong_net::endpoint::Endpoint;
+use sotong_tls::Handshakes;
+
+use crate::cli::{CHAT_ADDRESS, ChatFlags, Serve};
+use crate::commands::serve_tls::Tls;
+use crate::config::{Config, Listen};
+use crate::failure::{Failure, Usage};
+
+/// Every way in, in the order of the listeners' numbers.
+pub(super) struct Entrances {
+    /// Where each listens.
+    pub(super) at: Vec<Endpoint>,
+    /// What is spoken there.
+    pub(super) entrances: Vec<Entrance>,
+    /// The certificates that are shown at any of them.
+    pub(super) tls: Vec<Arc<Tls>>,
+}
+
+/// Flags of TLS are about addresses of the command line: those of a file have their certificates there.
+pub(super) fn check_flags(flags: &ChatFlags, serve: &Serve) -> Result<(), Failure> {
+    let given = if flags.tls { Some("--tls") } else { serve.tls.given() };
+    match given.filter(|_| serve.addresses.is_empty()) {
+        Some(flag) => Err(Failure::Usage(Usage::Needs { flag, other: "ADDR" })),
+        None => Ok(()),
+    }
+}
+
+impl Entrances {
+    /// Reads the certificates; nothing listens yet.
+    pub(super) fn new(config: &Config, flags: &ChatFlags, serve: &Serve) -> Result<Self, Failure> {
+        let text = |text: &String| text.parse().map_err(|why| Failure::Address { text: text.clone(), why });
+        let given: Vec<Endpoint> = serve.addresses.iter().map(text).collect::<Result<_, _>>()?;
+        if !given.is_empty() {
+            return Self::of_command_line(given, flags, serve);
+        }
+        if config.listen.is_empty() {
+            let usual = CHAT_ADDRESS.to_owned();
+            return Self::of_command_line(vec![text(&usual)?], flags, serve);
+        }
+        let mut all = Self { at: Vec::new(), entrances: Vec::new(), tls: Vec::new() };
+        let time = Some(config.limits.tls_handshake_time.0);
+        let (handshakes, mut known) = (Handshakes::default(), Vec::new());
+        for listen in &config.listen {
+            let Some(at) = &listen.address.0 else { continue };
+            let tls = match Shown::of(listen, at) {
+                None => None,
+                Some(shown) => {
+                    let number = known.iter().position(|before| *before == shown);
+                    let number = match number {
+                        Some(number) => number,
+                        None => {
+                            all.tls.push(Arc::new(Tls::of(shown.server(), time, &handshakes)?));
+                            known.push(shown);
+                            known.len() - 1
+                        }
+                    };
+                    // At a port of one kind nobody expects two.
+                    let required = at.is_tls() || listen.kind.0 != ListenerKind::Auto;
+                    Some(TlsEntrance { secure: all.tls[number].secure(()), required })
+                }
+            };
+            all.at.push(at.clone());
+            all.entrances.push(Entrance { kind: listen.kind.0, proxy: listen.proxy, tls });
+        }
+        Ok(all)
+    }
+
+    /// Every address speaks whatever the client does, and TLS by the flags.
+    fn of_command_line(at: Vec<Endpoint>, flags: &ChatFlags, serve: &Serve) -> Result<Self, Failure> {
+        let speaks_tls = flags.tls || serve.tls.has_certificate() || at.iter().any(Endpoint::is_tls);
+        let tls: Vec<_> = Tls::for_chat(&serve.tls, speaks_tls)?.map(Arc::new).into_iter().collect();
+        let secure = tls.first().map(|tls| tls.secure(()));
+        let of = |at: &Endpoint| {
+            let is_spoken = at.is_tls() || flags.tls || serve.tls.has_certificate();
+            let tls = secure.clone().filter(|_| is_spoken);
+            Entrance { tls: tls.map(|secure| TlsEntrance { secure, required: at.is_tls() }), ..Entrance::default() }
+        };
+        Ok(Self { entrances: at.iter().map(of).collect(), at, tls })
+    }
+}
+
+/// What a listener of the file shows to those who speak TLS.
+#[derive(PartialEq, Eq)]
+struct Shown {
+    /// The certificate and its key; one of our own making where there is none.
+    identity: Option<(PathBuf, Option<PathBuf>)>,
+    /// Whether clients are asked for theirs, which log them in. Browsers would ask their people.
+    asks: bool,
+}
+
+impl Shown {
+    fn of(listen: &Listen, at: &Endpoint) -> Option<Self> {
+        let owned = |path: &std::path::Path| path.to_path_buf();
+        let identity = listen.tls_cert.given().map(|cert| (owned(cert), listen.tls_key.given().map(owned)));
+        let asks = !matches!(listen.kind.0, ListenerKind::Web | ListenerKind::WebSocket);
+        (identity.is_some() || listen.tls || at.is_tls()).then_some(Self { identity, asks })
+    }
+    fn server(&self) -> ServerTls {
+        let identity = self.identity.clone().map(|(cert, key)| IdentityFiles { cert, key });
+        ServerTls {
+            identities: identity.into_iter().collect(),
+            client_auth: if self.asks { ClientAuth::Any } else { ClientAuth::None },
+            versions: Versions::default(),
+            ..ServerTls::default()
+        }
+    }
+}
