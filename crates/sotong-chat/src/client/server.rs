@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// What 005 tells in one line.
 const TOKENS_A_LINE: usize = 12;
-const TEXT_HELP: [(&str, &str); 12] = [
+const TEXT_HELP: [(&str, &str); 16] = [
     ("JOIN", "JOIN #room[,#room…] [key[,key…]]: go into rooms; a new room is yours"),
     ("PART", "PART #room [:reason]: leave a room"),
     ("PRIVMSG", "PRIVMSG #room|nick :words: say something"),
@@ -22,6 +22,10 @@ const TEXT_HELP: [(&str, &str); 12] = [
     ("INVITE", "INVITE nick #room: ask somebody in"),
     ("KICK", "KICK #room nick [:reason]: put somebody out"),
     ("WHOIS", "WHOIS nick: who somebody is"),
+    ("ACCEPT", "ACCEPT nick[,-nick…]: who may speak to you alone though you have mode R"),
+    ("RENAME", "RENAME #room #name [:reason]: call a room otherwise"),
+    ("NICKSERV", "NS HELP: what can be done with accounts"),
+    ("CHANSERV", "CS HELP: what can be done with registered rooms"),
     ("QUIT", "QUIT [:reason]: leave"),
 ];
 

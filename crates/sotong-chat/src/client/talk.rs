@@ -49,7 +49,6 @@ impl Talk<'_, '_> {
             return;
         }
         let now = self.cx.now;
-        self.hall.now = now;
         if let Some(user) = self.hall.user_mut(self.client.who) {
             user.spoke = now;
         }
@@ -58,6 +57,7 @@ impl Talk<'_, '_> {
         }
     }
     pub(super) fn speak_to(&mut self, target: &str, words: Words<'_>, is_silent: bool) {
+        self.hall.now = self.cx.now;
         if let Some(servant) = Servant::called(target) {
             // It answers nothing that needs no answer.
             if words.verb == Verb::Privmsg {

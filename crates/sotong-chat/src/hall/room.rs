@@ -274,5 +274,9 @@ impl Room {
 
 /// A request or an answer of a client's to a client, but for `/me`.
 pub(super) fn is_ctcp(text: &str) -> bool {
-    text.strip_prefix('\u{1}').is_some_and(|rest| !rest.starts_with("ACTION ") && !rest.starts_with("ACTION\u{1}"))
+    // Each line of a message of several is one to those who take no such messages.
+    text.split('\n').any(|line| {
+        let rest = line.strip_prefix('\u{1}');
+        rest.is_some_and(|rest| !rest.starts_with("ACTION ") && !rest.starts_with("ACTION\u{1}"))
+    })
 }

@@ -222,20 +222,13 @@ impl Hall {
         // What somebody without rank says goes to those in charge alone, where the room is so.
         let is_for_ops = room.has(Flag::OpModerated) && room.rank(me).unwrap_or_default() == Rank::NONE;
         let least = if is_for_ops { least.max(Rank::HALF) } else { least };
-        let is_slow = room.slow.is_some();
         let (id, is_in) = (room.id, room.seats.contains_key(&me));
         let shelf = (least == Rank::NONE && room.kept > 0).then_some(Shelf::Room(id));
         let sign: String = to.chars().take(1).filter(|_| name.len() < to.len()).collect();
         let to: Arc<str> = if sign.is_empty() { Arc::clone(&room.name) } else { (sign + &room.name).into() };
         let source = Arc::clone(&user.source);
-        let now = self.now;
-        if let Some(seat) = self
-            .rooms
-            .get_mut(&id)
-            .filter(|_| is_slow && words.verb != Verb::Tagmsg)
-            .and_then(|room| room.seats.get_mut(&me))
-        {
-            seat.spoke = Some(now);
+        if words.verb != Verb::Tagmsg {
+            self.has_spoken(id, me);
         }
         let news = self.said(source, to, words, shelf, tell);
         let echo = words.echo;
@@ -350,6 +343,14 @@ impl Hall {
                 user.invites.pop_first();
             }
             user.invites.insert(id);
+        }
+    }
+    /// Somebody has said something in a room, after which he waits where it is slow.
+    pub(super) fn has_spoken(&mut self, id: Topic, who: Who) {
+        let now = self.now;
+        let room = self.rooms.get_mut(&id).filter(|room| room.slow.is_some());
+        if let Some(seat) = room.and_then(|room| room.seats.get_mut(&who)) {
+            seat.spoke = Some(now);
         }
     }
     /// Asks somebody in. Told to him, and to those of rank who want to hear of it.

@@ -25,8 +25,14 @@ impl Hall {
         let user = self.user(me).ok_or(Refusal::NoSuchNick)?;
         let speech = Speech { verb: words.verb, text: words.text, now: self.now, at: tell.at };
         room.hears(me, user, speech)?;
+        let rank = room.rank(me).unwrap_or_default();
+        // Who is heard by those in charge alone does not speak for others to all.
+        if room.has(Flag::OpModerated) && rank == Rank::NONE {
+            return Err(Refusal::CannotSpeak);
+        }
         let (id, to, is_in) = (room.id, Arc::clone(&room.name), room.seats.contains_key(&me));
         let shelf = (room.kept > 0).then_some(Shelf::Room(id));
+        self.has_spoken(id, me);
         let news = self.said_by(source, to, words, (shelf, relayed), tell);
         let comes_back = words.echo && is_in;
         publish(id, (!comes_back).then_some(tell.from), Arc::clone(&news), tell);
