@@ -416,6 +416,54 @@ fn frames_that_no_client_should_send() {
 }
 
 #[test]
+fn who_is_greeted_and_turns_out_to_be_a_machine() {
+    let chat = chat();
+    for words in [&b"POST /x HTTP/1.1\r\nHost: x\r\n\r\n\r\nname\r\nwords\r\n"[..], b"\x16\x03\x01\x02\0\x01"] {
+        let mut rig = come(&chat, &from(HERE));
+        rig.advance(Duration::from_secs(1));
+        assert_eq!(rig.sent(), b"What is your name?\n");
+        rig.input(words);
+        assert_eq!(rig.close(), Some(&Close::Protocol("TLS or HTTP after the greeting".into())));
+        assert_eq!((rig.sent(), chat.count().0), (Vec::new(), 0));
+        rig.gone(Close::Done);
+    }
+}
+
+#[test]
+fn limits_are_counted_by_name() {
+    let limits =
+        ChatLimits { targets_max: 2, rooms_max: 1, monitor_max: 1, list_modes_max: 1, ..ChatLimits::default() };
+    let chat = ChatService::new(ChatOptions { limits, ..ChatOptions::default() });
+    let mut rig = come(&chat, &from(HERE));
+    rig.input(REGISTER.as_bytes());
+    for line in ["PRIVMSG b,c,d :x", "JOIN #a", "JOIN #b", "MODE #a +b x!*@*", "MODE #a +b y!*@*", "MONITOR + x,y"] {
+        rig.input(format!("{line}\r\n").as_bytes());
+        rig.advance(Duration::from_secs(10));
+    }
+    rig.input(&[b'x'; 513]);
+    rig.input(b"\r\n");
+    for number in 0..6 {
+        rig.input(format!("PING {number}\r\n").as_bytes());
+    }
+    rig.advance(Duration::from_secs(200));
+    rig.gone(Close::Idle);
+    let expect = [
+        ("burst", 1),
+        ("cut_after", 1),
+        ("idle", 1),
+        ("line_bytes_max", 1),
+        ("list_modes_max", 1),
+        ("monitor_max", 1),
+        ("rooms_max", 1),
+        ("targets_max", 1),
+    ];
+    let counted = chat.counters();
+    let names = |pairs: &[(&'static str, u64)]| pairs.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(names(&counted), names(&expect));
+    assert!(counted.iter().all(|(name, count)| *count == 1 || *name == "burst"), "{counted:?}");
+}
+
+#[test]
 fn lines_that_are_not_utf8_reach_nobody() {
     let chat = chat();
     let mut binary = web(&chat, "Sec-WebSocket-Protocol: binary.ircv3.net\r\n");

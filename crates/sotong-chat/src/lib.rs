@@ -210,6 +210,8 @@ impl Session for Guest {
         match &event {
             Event::Gone(Close::Limit(limit)) => self.chat.counters.hit(limit),
             Event::Gone(Close::Slow) => self.chat.counters.hit("output_hard"),
+            // Silent, or too slow: a handshake, a request, registration, an answer to PING.
+            Event::Gone(Close::Idle) => self.chat.counters.hit("idle"),
             _ => {}
         }
         self.session.handle(event, cx)

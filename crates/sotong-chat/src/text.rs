@@ -108,6 +108,12 @@ impl Person {
     }
 
     fn input(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        // Whoever speaks these was slow to begin, and has been greeted. It has nothing to do with what it is told here, and
+        // a form that a page has it send is nobody's name and nobody's words.
+        if matches!(self.stage, Stage::Asked { .. }) && is_of_a_machine(input.bytes()) {
+            input.take_all();
+            return Err(Close::Protocol("TLS or HTTP after the greeting".into()));
+        }
         while cx.takes(self.wants()) {
             let Some(end) = memchr::memchr(b'\n', input.bytes()) else {
                 if input.bytes().len() > LINE_BYTES_MAX {
@@ -147,6 +153,9 @@ impl Person {
             // A long line costs as much as the messages it becomes.
             for _ in 0..=text.len() / MESSAGE_BYTES_MAX {
                 self.resume = self.bucket.take(cx.now, limits);
+            }
+            if self.resume.is_some() {
+                self.chat.counters.hit("burst");
             }
         }
         match text.strip_prefix('/') {
@@ -455,6 +464,7 @@ impl Session for Person {
                     self.resume = None;
                 }
                 if matches!(self.stage, Stage::Asked { until, .. } if until <= cx.now) {
+                    self.chat.counters.hit("name_time");
                     let seconds = self.chat.options().limits.name_time.as_secs_f64();
                     cx.out.put(format!("* No name within {seconds} s. Goodbye.\n").as_bytes());
                     return Err(Close::Idle);
@@ -497,6 +507,15 @@ pub(crate) fn person(chat: Arc<Chat>) -> Handover<Person> {
     Handover::new(Person::new(chat))
 }
 
+/// Whether a TLS handshake begins (RFC 8446 §5.1), or a request line has come (RFC 9112 §3).
+fn is_of_a_machine(bytes: &[u8]) -> bool {
+    let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(0)];
+    let is_request = || line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().is_some_and(is_version);
+    bytes.starts_with(&[0x16, 3]) || line.contains(&b' ') && is_request()
+}
+fn is_version(word: &[u8]) -> bool {
+    matches!(word, b"HTTP/1.1" | b"HTTP/1.0" | b"HTTP/2.0")
+}
 fn is_of_a_client(line: &[u8]) -> bool {
     CLIENT_WORDS
         .iter()

@@ -210,6 +210,9 @@ impl Client {
         // Registration has a limit of its own.
         if limits.flood_control && matches!(self.stage, Stage::Here) && !self.is_in_batch() {
             self.resume = self.bucket.take(cx.now, limits);
+            if self.resume.is_some() {
+                self.chat.counters.hit("burst");
+            }
         }
         if let Stage::New(newcomer) = &mut self.stage {
             newcomer.lines += 1;
@@ -425,9 +428,11 @@ impl Client {
         let limits = self.chat.options().limits;
         match &self.stage {
             Stage::New(newcomer) if newcomer.until <= cx.now => {
+                self.chat.counters.hit("registration");
                 return Err(self.farewell("Registration timed out", Close::Idle, cx));
             }
             Stage::Here if self.due <= cx.now && (self.is_asked || limits.cut_after <= limits.ping_after) => {
+                self.chat.counters.hit("cut_after");
                 let seconds = limits.cut_after.as_secs();
                 return Err(self.farewell(&format!("Ping timeout: {seconds} seconds"), Close::Idle, cx));
             }
@@ -491,6 +496,18 @@ fn readable(line: &[u8]) -> String {
     chunks.flat_map(|chunk| [chunk.valid().to_owned(), "?".repeat(chunk.invalid().len())]).collect()
 }
 
+/// The limit that an answer tells of.
+fn limit_of(number: Numeric) -> Option<&'static str> {
+    Some(match number {
+        numeric::ERR_TOOMANYCHANNELS => "rooms_max",
+        numeric::ERR_TOOMANYTARGETS => "targets_max",
+        numeric::ERR_INPUTTOOLONG => "line_bytes_max",
+        numeric::ERR_BANLISTFULL => "list_modes_max",
+        numeric::ERR_MONLISTFULL => "monitor_max",
+        _ => return None,
+    })
+}
+
 /// What others are told of somebody who went without a word.
 pub(crate) fn reason(why: &Close) -> &'static str {
     match why {
@@ -536,6 +553,9 @@ impl Talk<'_, '_> {
     }
     /// An answer by number, to the client's nick, with words and a text.
     pub(crate) fn reply(&mut self, number: Numeric, words: &[&dyn Display], text: impl Display) {
+        if let Some(limit) = limit_of(number) {
+            self.client.chat.counters.hit(limit);
+        }
         let nick = self.nick();
         let Client { chat, answers, .. } = &mut *self.client;
         answers.write(self.cx.out, |line| {
