@@ -314,69 +314,63 @@ fn programs_of_others_with_irc_clients_and_nc_in_one_room() {
     }
 }
 
-/// Joins from a page, says something, and shows what it hears until somebody says `end`.
+/// Comes into the room of each server, greets, and says again what it hears there; leaves after `end`.
 const PAGE: &str = r##"<!DOCTYPE html><html><body><script>
-const ws = new WebSocket("ADDRESS", ["text.ircv3.net"]);
-const heard = [];
-ws.onopen = () => ["NICK 브라우저", "USER b 0 * :b", "JOIN #lobby"].forEach((line) => ws.send(line));
-ws.onmessage = (event) => {
-  if (event.data.startsWith("PING")) ws.send("PONG" + event.data.slice(4));
-  if (event.data.includes(" 366 ")) ws.send("PRIVMSG #lobby :안녕, 여기는 브라우저");
-  if (event.data.includes(" PRIVMSG #lobby :")) heard.push(event.data.split(" :")[1]);
-  if (event.data.endsWith(":end")) ws.send("QUIT");
-};
-ws.onclose = (event) => { document.body.textContent = "heard " + heard + " closed " + event.code; };
+for (const address of ["ADDRESSES"]) {
+  const ws = new WebSocket(address, ["text.ircv3.net"]);
+  ws.onopen = () => ["NICK 브라우저", "USER b 0 * :b", "JOIN #lobby"].forEach((line) => ws.send(line));
+  ws.onmessage = ({ data }) => {
+    if (data.includes(" 366 ")) ws.send("PRIVMSG #lobby :안녕, 여기는 브라우저 " + ws.protocol);
+    if (data.includes(" PRIVMSG #lobby :")) ws.send("PRIVMSG #lobby :들었어요: " + data.split(" :")[1]);
+    if (data.endsWith(":end")) ws.send("QUIT :나갑니다");
+  };
+}
 </script></body></html>"##;
 
 #[test]
-fn a_browser_in_a_room() {
+fn a_browser_in_the_rooms_of_all_models() {
     let Some(chromium) = tool("chromium") else { return };
-    for run in shared_runs() {
-        let folder = Folder::new();
-        // The page is of another server: its origin has to be listed.
-        let pages = Server::start(["web", folder.path().to_str().expect("UTF-8"), "127.0.0.1:0"]);
-        let origin = pages.address().replace("tcp://", "http://");
-        let config = folder.path().join("chat.toml");
-        let text = format!(
-            "[server]\nallowed_origins = [\"{origin}\"]\n[[listen]]\naddress = \"127.0.0.1:0\"\n[limits]\nflood_control = false\n"
-        );
-        fs::write(&config, text).expect("written");
-        for (is_listed, closed) in [(true, "closed 1000"), (false, "closed 1006")] {
-            let line = if is_listed {
-                run.line("chat", &["--config", config.to_str().expect("UTF-8")])
-            } else {
-                run.line("chat", &["127.0.0.1:0"])
-            };
-            let server = Server::start(line);
-            let address = server.address().replace("tcp://", "ws://");
-            fs::write(folder.path().join("page.html"), PAGE.replace("ADDRESS", &address)).expect("written");
-            let mut client = Client::enter(server.address(), "민수");
-            let profile = format!("--user-data-dir={}", folder.path().join("browser").display());
-            let url = format!("{origin}/page.html");
-            let browser = chromium.start([
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--timeout=30000",
-                "--virtual-time-budget=20000",
-                &profile,
-                "--dump-dom",
-                &url,
-            ]);
-            if is_listed {
-                client.hear_until(" PRIVMSG #lobby :안녕, 여기는 브라우저\r\n");
-                client.say("PRIVMSG #lobby :반가워요 😀");
-                client.say("PRIVMSG #lobby :end");
-                client.hear_until(" QUIT :");
-            }
-            let page = String::from_utf8_lossy(&browser.finish().stdout).into_owned();
-            let expect =
-                if is_listed { format!("heard 반가워요 😀,end {closed}") } else { format!("heard  {closed}") };
-            assert!(page.contains(&expect), "{run}: {page}");
-            server.stop();
-        }
-        pages.stop();
+    let folder = Folder::new();
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    // The page is of another server: its origin has to be listed.
+    let pages = Server::start(["web", &path(""), "127.0.0.1:0"]);
+    let origin = pages.address().replace("tcp://", "http://");
+    let config = path("chat.toml");
+    let text = format!("[server]\nallowed_origins = [\"{origin}\"]\n[[listen]]\naddress = \"127.0.0.1:0\"\n");
+    fs::write(&config, text).expect("written");
+    let servers: Vec<(Run, Server)> = shared_runs()
+        .into_iter()
+        .map(|run| {
+            let server = Server::start(run.line("chat", &["--config", &config]));
+            (run, server)
+        })
+        .collect();
+    let mut clients: Vec<Client> = servers.iter().map(|(_, server)| Client::enter(server.address(), "민수")).collect();
+    let addresses: Vec<String> =
+        servers.iter().map(|(_, server)| server.address().replace("tcp://", "ws://")).collect();
+    fs::write(path("page.html"), PAGE.replace("ADDRESSES", &addresses.join("\", \""))).expect("written");
+    let profile = format!("--user-data-dir={}", path("browser"));
+    let url = format!("{origin}/page.html");
+    let _browser = chromium.start([
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--remote-debugging-port=0",
+        &profile,
+        &url,
+    ]);
+    for ((run, _), client) in servers.iter().zip(&mut clients) {
+        client.hear_until(" PRIVMSG #lobby :안녕, 여기는 브라우저 text.ircv3.net\r\n");
+        client.say("PRIVMSG #lobby :반가워요 😀");
+        client.hear_until(" PRIVMSG #lobby :들었어요: 반가워요 😀\r\n");
+        client.say("PRIVMSG #lobby :end");
+        let gone = client.hear_until(" QUIT :");
+        assert!(gone.starts_with(":브라우저!~b@localhost QUIT :Quit: 나갑니다"), "{run}: {gone}");
     }
+    for (_, server) in servers {
+        server.stop();
+    }
+    pages.stop();
 }
 
 /// Who is slow to begin on a port where people are greeted: a TLS client, which speaks first, is never greeted.
