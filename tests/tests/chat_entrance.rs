@@ -368,8 +368,8 @@ fn a_message_is_one_line() {
     rig.advance(Duration::from_secs(5));
     rig.input(&line("QUIT :안녕"));
     let heard = frames(&rig.sent());
-    assert_eq!(String::from_utf8_lossy(&heard[0].1), "ERROR :Closing link: localhost (Quit: 안녕)");
-    assert_eq!(heard[1], (0x88, vec![0x03, 0xe8]));
+    assert_eq!(String::from_utf8_lossy(&heard[heard.len() - 2].1), "ERROR :Closing link: localhost (Quit: 안녕)");
+    assert_eq!(heard[heard.len() - 1], (0x88, vec![0x03, 0xe8]));
     assert_eq!(chat.count(), (0, 0, 0));
 }
 
@@ -469,6 +469,7 @@ fn lines_that_are_not_utf8_reach_nobody() {
     let mut binary = web(&chat, "Sec-WebSocket-Protocol: binary.ircv3.net\r\n");
     binary.input(&frame(0x82, b"PRIVMSG a :\xff"));
     let heard = frames(&binary.sent());
-    assert!(String::from_utf8_lossy(&heard[0].1).starts_with(":sotong.local FAIL * INVALID_UTF8 :"), "{heard:?}");
+    let said = String::from_utf8_lossy(&heard[0].1);
+    assert!(said.starts_with(":sotong.local FAIL ") && said.contains(" INVALID_UTF8 "), "{said}");
     assert_eq!((heard.len(), heard[0].0, binary.close()), (1, 0x82, None));
 }
