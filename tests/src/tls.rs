@@ -47,6 +47,26 @@ pub fn wrap(net: Conn) -> io::Result<UnixStream> {
     between(net, ClientConnection::new(client(), name).map_err(io::Error::other)?.into())
 }
 
+/// The same by a client that shows a certificate itself, if it `shows` one: [`CERT`], as somebody nobody vouches for.
+///
+/// # Errors
+/// As with [`wrap`].
+///
+/// # Panics
+/// The file is damaged.
+pub fn wrap_showing(net: Conn, shows: bool) -> io::Result<UnixStream> {
+    let mut config = Arc::unwrap_or_clone(client());
+    if shows {
+        let chain = vec![CertificateDer::from_pem_file(CERT).expect("a certificate")];
+        let key = PrivateKeyDer::from_pem_file(CERT).expect("a key");
+        let signing = rustls::crypto::ring::sign::any_supported_type(&key).expect("a key that signs");
+        let shown = Arc::new(rustls::sign::CertifiedKey::new(chain, signing));
+        config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(shown));
+    }
+    let name = "localhost".try_into().expect("a name");
+    between(net, ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?.into())
+}
+
 /// The next connection, whose client is spoken to in TLS by a server that shows [`CERT`], and its socket, for tests that break
 /// it. Ends are as with [`wrap`].
 ///

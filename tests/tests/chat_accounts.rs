@@ -1,0 +1,251 @@
+//! Accounts on real sockets: what was acknowledged is there after a restart, and after a kill; what could not be stored is not
+//! acknowledged.
+use rustix::process::Signal;
+use std::{
+    fs,
+    io::{BufRead, BufReader, ErrorKind, Write as _},
+    os::unix::net::UnixStream,
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tests::{
+    conn::{Conn, Folder},
+    process,
+    server::Server,
+    tls, tool,
+};
+
+/// A configuration whose hashes cost nothing, and whose data are in the folder.
+fn configured(folder: &Folder, more: &str) -> String {
+    let text = format!(
+        "data_dir = 'kept'\n[[listen]]\naddress = '127.0.0.1:0'\n{more}\n[accounts]\npassword_hash_cost = 'test'\n\
+         nick_is_account = false\n[limits]\nflood_control = false\n"
+    );
+    let path = folder.path().join("chat.toml");
+    fs::write(&path, text).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+fn start(path: &str) -> Server {
+    Server::start(["chat", "--config", path, "-v"])
+}
+
+/// Somebody with an IRC client.
+struct Client {
+    conn: Conn,
+    lines: BufReader<Conn>,
+}
+
+impl Client {
+    fn enter(server: &Server, nick: &str) -> Self {
+        Self::over(server.dial(), nick)
+    }
+    fn over(conn: Conn, nick: &str) -> Self {
+        let mut client = Self { lines: BufReader::new(conn.twin()), conn };
+        client.say(&format!("NICK {nick}\r\nUSER u 0 * :u"));
+        client.hear_until(&format!(" 001 {nick} :"));
+        client
+    }
+    fn say(&mut self, line: &str) {
+        self.conn.send(format!("{line}\r\n"));
+    }
+    /// Hears lines up to one with `part` in it; gives back the last.
+    #[track_caller]
+    fn hear_until(&mut self, part: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let count = self.lines.read_line(&mut line).expect("a line of UTF-8 in time");
+            assert!(count > 0, "the connection has ended before {part:?} came");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+    #[track_caller]
+    fn logs_in(&mut self, account: &str, password: &str) {
+        self.say(&format!("NS IDENTIFY {account} {password}"));
+        let answer = self.hear_until(":NickServ!NickServ@localhost NOTICE ");
+        assert!(answer.contains(&format!("You're now logged in as {account}")), "{account}: {answer}");
+    }
+}
+
+#[test]
+fn what_was_registered_is_there_after_a_restart_and_can_be_read_by_others() {
+    let folder = Folder::new();
+    let path = configured(&folder, "");
+    let server = start(&path);
+    let mut client = Client::enter(&server, "민수");
+    client.say("NS REGISTER 비밀번호");
+    client.hear_until("Account created");
+    client.say("NS SET email minsu@example.org");
+    client.hear_until("Successfully changed");
+    client.say("NS SET always-on on");
+    client.hear_until("Successfully changed");
+    client.say("JOIN #점심");
+    client.hear_until(" 366 ");
+    client.say("PING joined");
+    client.hear_until(" PONG ");
+    if process::has("sqlite3") {
+        // While the server runs.
+        let file = folder.path().join("kept/chat.db");
+        let told = Command::new("sqlite3").arg(file).arg("SELECT name, email FROM accounts").output().expect("it runs");
+        assert_eq!(String::from_utf8_lossy(&told.stdout), "민수|minsu@example.org\n");
+    }
+    server.stop();
+
+    let server = start(&path);
+    let mut other = Client::enter(&server, "other");
+    other.say("NAMES #점심");
+    assert!(other.hear_until(" 353 ").contains("@민수"), "who is always on keeps the seat");
+    other.say("NS IDENTIFY 민수 wrong");
+    other.hear_until("Invalid account credentials");
+    other.logs_in("민수", "비밀번호");
+    other.say("NS GET email");
+    other.hear_until("minsu@example.org");
+    server.stop();
+}
+
+/// Four clients make accounts as fast as they can, and the server is killed in the midst of it.
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let folder = Folder::new();
+    let path = configured(&folder, "");
+    let made = Arc::<Mutex<Vec<String>>>::default();
+    for round in 0..3 {
+        let server = start(&path);
+        let before = made.lock().expect("no panic").len();
+        let clients: Vec<_> = (0..4)
+            .map(|number| {
+                let (mut client, made) = (Client::enter(&server, &format!("c{number}")), Arc::clone(&made));
+                std::thread::spawn(move || make_accounts(&mut client, &format!("r{round}c{number}n"), &made))
+            })
+            .collect();
+        while made.lock().expect("no panic").len() < before + 50 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.signal(Signal::KILL);
+        server.end();
+        for client in clients {
+            client.join().expect("no panic");
+        }
+    }
+    let server = start(&path);
+    let mut client = Client::enter(&server, "who");
+    let made = made.lock().expect("no panic").clone();
+    assert!(made.len() >= 150);
+    for name in made {
+        client.logs_in(&name, "secret");
+    }
+    server.stop();
+}
+
+/// Makes one account after the other until the server is gone; notes what was acknowledged.
+fn make_accounts(client: &mut Client, prefix: &str, made: &Mutex<Vec<String>>) {
+    for number in 0.. {
+        let name = format!("{prefix}{number}");
+        let mut line = String::new();
+        if client.conn.write_all(format!("REGISTER {name} * secret\r\nNS LOGOUT\r\n").as_bytes()).is_err() {
+            return;
+        }
+        while !line.contains(" 901 ") {
+            line.clear();
+            match client.lines.read_line(&mut line) {
+                Ok(1..) => {}
+                Ok(0) => return,
+                Err(fault) => {
+                    assert_eq!(fault.kind(), ErrorKind::ConnectionReset, "{fault}");
+                    return;
+                }
+            }
+            assert!(!line.contains("FAIL"), "{line}");
+            // A line that was cut is no word of the server's.
+            if line.contains(&format!("REGISTER SUCCESS {name} ")) && line.ends_with('\n') {
+                made.lock().expect("no panic").push(name.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn two_servers_do_not_share_a_folder() {
+    let folder = Folder::new();
+    let path = configured(&folder, "");
+    let server = start(&path);
+    let second = process::run(["chat", "--config", &path, "--lang", "en"], b"");
+    assert_eq!(second.code(), Some(1), "{}", second.stderr);
+    assert!(second.stderr.contains("another chat keeps its accounts in"), "{}", second.stderr);
+    assert!(!second.stderr.contains("listening"), "{}", second.stderr);
+    server.stop();
+    start(&path).stop();
+}
+
+/// A sync that fails is final: who asked hears it, nothing is stored from then on, and people chat on.
+#[test]
+fn a_disk_that_fails_is_told_and_not_trusted_again() {
+    let Some(strace) = tool::tool("strace") else { return };
+    let folder = Folder::new();
+    let path = configured(&folder, "");
+    let server = start(&path);
+    let mut client = Client::enter(&server, "first");
+    client.say("NS REGISTER secret");
+    client.hear_until("Account created");
+    server.stop();
+
+    // The first sync fails, and all after it would succeed.
+    let inject = "inject=fsync,fdatasync:error=EIO:when=1";
+    let mut command = strace.command(["-D", "-f", "-qq", "-o", "/dev/null", "-e", inject]);
+    command.arg(process::sotong()).args(["chat", "--config", &path, "-v"]);
+    let mut server = Server::start_by(command);
+    let mut client = Client::enter(&server, "second");
+    client.say("NS REGISTER secret");
+    client.hear_until("The server cannot store anything now");
+    client.say("REGISTER third * secret");
+    client.hear_until("FAIL REGISTER TEMPORARILY_UNAVAILABLE third");
+    client.say("NS INFO second");
+    client.hear_until("There is no such account");
+    client.logs_in("first", "secret");
+    server.wait_until("it says so", |server| server.count(&["the store has failed"]) > 0);
+    server.stop();
+
+    let server = start(&path);
+    // What the disk has made of the account that failed nobody knows; the others are there, and it is written again.
+    let mut client = Client::enter(&server, "fourth");
+    client.say("NS REGISTER secret");
+    client.hear_until("Account created");
+    client.logs_in("first", "secret");
+    server.stop();
+}
+
+/// A certificate that nobody vouches for opens an account by its fingerprint, and only that one.
+#[test]
+fn a_client_certificate_opens_an_account() {
+    let folder = Folder::new();
+    let cert = format!("tls_cert = '{}'\n", tls::CERT);
+    let path = configured(&folder, &cert);
+    let server = start(&path);
+    let over_tls = |shows: bool, nick: &str| {
+        let plain = Conn::dial(server.address().trim_start_matches("tls://"));
+        let stream: UnixStream = tls::wrap_showing(plain, shows).expect("a handshake");
+        Client::over(Conn::Unix(stream), nick)
+    };
+    let mut client = over_tls(true, "minsu");
+    client.say("NS REGISTER secret");
+    client.hear_until("Account created");
+    client.say("NS CERT ADD");
+    client.hear_until("Certificate fingerprint successfully added");
+    client.say("QUIT");
+
+    let mut client = over_tls(true, "again");
+    client.say("AUTHENTICATE EXTERNAL");
+    client.hear_until("AUTHENTICATE +");
+    client.say("AUTHENTICATE +");
+    client.hear_until(" 900 again again!");
+    client.hear_until(" 903 ");
+
+    let mut client = over_tls(false, "none");
+    client.say("AUTHENTICATE EXTERNAL");
+    client.hear_until("AUTHENTICATE +");
+    client.say("AUTHENTICATE +");
+    client.hear_until(" 904 ");
+    server.stop();
+}
