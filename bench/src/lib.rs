@@ -5,6 +5,7 @@
 //! counts is messages for each second of the server's CPU time, as a ratio to another server within the same round:
 //! machines change their speed from minute to minute, ratios within a round hardly do.
 pub mod cell;
+pub mod chat;
 pub mod load;
 pub mod message;
 pub mod peer;

@@ -10,6 +10,7 @@ use std::{
 
 use bench::{
     cell::Bench,
+    chat,
     load::raise_descriptors,
     report::{self, Lang, Run},
     run::{self, Outcome, Plan},
@@ -25,13 +26,17 @@ const SMOKE_SECONDS: f64 = 0.1;
 const INTERRUPTED: u8 = 130;
 /// Pages with the table of rates alone, and READMEs, by their paths from the root of the repository.
 const PAGES: [(&str, Lang); 2] = [("docs/en/models.md", Lang::En), ("docs/ko/models.md", Lang::Ko)];
+const CHAT_PAGES: [(&str, Lang); 4] =
+    [("README.md", Lang::En), ("README.ko.md", Lang::Ko), ("docs/en/chat.md", Lang::En), ("docs/ko/chat.md", Lang::Ko)];
 const READMES: [(&str, Lang); 2] = [("README.md", Lang::En), ("README.ko.md", Lang::Ko)];
 
 /// Measure Sotong's I/O models beside plain servers, interleaved, server on one core and load on another, by messages for
 /// each second of server CPU. Builds what it needs, stays on loopback, and ends what it starts.
 #[derive(Debug, Parser)]
-#[command(name = "bench", max_term_width = 100)]
+#[command(name = "bench", max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// How often everything is measured; medians of fewer than 5 say little
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
@@ -64,6 +69,48 @@ struct Args {
     no_build: bool,
 }
 
+/// What else is measured.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    Chat(ChatArgs),
+}
+
+/// Measure `sotong chat` beside a bare relay of lines, InspIRCd and ngIRCd, by CPU for each delivery
+#[derive(Debug, clap::Args)]
+struct ChatArgs {
+    /// How often everything is measured; medians of fewer than 5 say little
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// Length of each window [default: 2, with --smoke 0.1]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Only these workloads: fan-64, fan-1, rooms, visits, joins, idle
+    #[arg(long, value_name = "WORKLOADS", value_delimiter = ',')]
+    only: Vec<chat::Workload>,
+    /// Only these servers: relay, uring, epoll, InspIRCd, ngIRCd
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = chat_server)]
+    servers: Vec<chat::Server>,
+    /// One tiny round with 40 clients: whether everything is told, not how fast
+    #[arg(long, conflicts_with_all = ["rounds", "write_pages"])]
+    smoke: bool,
+    /// Write all rounds here [default: bench-chat.json beside the programs]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure nothing; make the table from such a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["smoke", "rounds", "seconds", "only", "servers", "json"])]
+    from: Option<PathBuf>,
+    /// Put the table into README.md, README.ko.md and the pages about the chat
+    #[arg(long, visible_alias = "write-readme")]
+    write_pages: bool,
+    /// Take the programs as they stand beside this one
+    #[arg(long)]
+    no_build: bool,
+}
+
+fn chat_server(name: &str) -> Result<chat::Server, String> {
+    chat::Server::named(name).ok_or_else(|| "relay, uring, epoll, InspIRCd or ngIRCd".to_owned())
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.01..=600.0).contains(&seconds) => Ok(seconds),
@@ -72,7 +119,12 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    match bench(&Args::parse()) {
+    let args = Args::parse();
+    let done = match &args.other {
+        Some(Other::Chat(chat)) => bench_chat(chat),
+        None => bench(&args),
+    };
+    match done {
         Ok(code) => code,
         Err(fault) => {
             eprintln!("bench: {fault}");
@@ -137,6 +189,62 @@ fn measure(args: &Args) -> Result<Outcome, Box<dyn Error>> {
     let bench = Bench { folder, cores, scale, length, interrupted: &interrupted };
     let outcome = run::run(&bench, &plan, |line| eprintln!("{line}"))?;
     let path = args.json.clone().unwrap_or_else(|| folder.join("bench.json"));
+    fs::write(&path, serde_json::to_string(&outcome.run.to_json())?)?;
+    eprintln!("all rounds are in {}", path.display());
+    Ok(outcome)
+}
+
+fn bench_chat(args: &ChatArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let outcome = match &args.from {
+        Some(path) => chat::Outcome { run: chat::Run::read(path)?, failures: Vec::new() },
+        None => measure_chat(args)?,
+    };
+    let chat::Outcome { run, failures } = outcome;
+    if args.smoke {
+        println!("{} cells, nothing lost, doubled or out of order", run.cells.len());
+    } else {
+        println!("{}", chat::markdown(&run, Lang::En));
+    }
+    for failure in &failures {
+        println!("no figure: {failure}");
+    }
+    if args.write_pages {
+        for (name, lang) in CHAT_PAGES {
+            let path = root().join(name);
+            let text = report::embed_as("bench-chat", &fs::read_to_string(&path)?, &chat::markdown(&run, lang));
+            fs::write(path, text.map_err(|fault| format!("{name}: {fault}"))?)?;
+            eprintln!("the table stands in {name}");
+        }
+    }
+    Ok(if failures.is_empty() && !run.cells.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure_chat(args: &ChatArgs) -> Result<chat::Outcome, Box<dyn Error>> {
+    let program = std::env::current_exe()?;
+    let folder = program.parent().ok_or("this program stands in no folder")?;
+    if !args.no_build {
+        build(folder)?;
+    }
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let descriptors = raise_descriptors()?;
+    let cores = Cores::pick()?;
+    eprintln!("servers on core {}, load on core {}, {descriptors} descriptors", cores.server, cores.load);
+    let default = if args.smoke { SMOKE_SECONDS } else { 2.0 };
+    let plan = chat::Plan {
+        folder,
+        cores,
+        scale: if args.smoke { Scale::Smoke } else { Scale::Full },
+        length: Duration::from_secs_f64(args.seconds.unwrap_or(default)),
+        rounds: if args.smoke { 1 } else { usize::from(args.rounds) },
+        servers: if args.servers.is_empty() { chat::Server::ALL.to_vec() } else { args.servers.clone() },
+        workloads: if args.only.is_empty() { chat::Workload::ALL.to_vec() } else { args.only.clone() },
+        interrupted: &interrupted,
+    };
+    let outcome = chat::run(&plan, |line| eprintln!("{line}"))?;
+    let path = args.json.clone().unwrap_or_else(|| folder.join("bench-chat.json"));
     fs::write(&path, serde_json::to_string(&outcome.run.to_json())?)?;
     eprintln!("all rounds are in {}", path.display());
     Ok(outcome)

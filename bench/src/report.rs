@@ -50,7 +50,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    fn pick<T>(self, english: T, korean: T) -> T {
+    pub(crate) fn pick<T>(self, english: T, korean: T) -> T {
         match self {
             Self::En => english,
             Self::Ko => korean,
@@ -126,7 +126,7 @@ fn intro(run: &Run, lang: Lang) -> String {
 }
 
 /// Rows of cells as a Markdown table; the first row is its head.
-fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
         let _ = writeln!(text, "| {} |", row.join(" | "));
@@ -137,11 +137,11 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-fn number(number: Option<f64>, digits: usize) -> String {
+pub(crate) fn number(number: Option<f64>, digits: usize) -> String {
     number.map_or_else(|| "–".to_owned(), |number| format!("{number:.digits$}"))
 }
 
-fn kib(bytes: f64) -> f64 {
+pub(crate) fn kib(bytes: f64) -> f64 {
     bytes / 1024.0
 }
 
@@ -263,17 +263,24 @@ pub fn peers(cells: &Cells) -> String {
 /// # Errors
 /// If the markers are not there.
 pub fn embed(readme: &str, tables: &str) -> Result<String, MissingMarkers> {
-    const BEGIN: &str = "<!-- bench:begin -->\n";
-    const END: &str = "<!-- bench:end -->";
-    let (before, rest) = readme.split_once(BEGIN).ok_or(MissingMarkers)?;
-    let (_, after) = rest.split_once(END).ok_or(MissingMarkers)?;
-    Ok(format!("{before}{BEGIN}{tables}{END}{after}"))
+    embed_as("bench", readme, tables)
+}
+
+/// The same between the markers of `name`.
+///
+/// # Errors
+/// If the markers are not there.
+pub fn embed_as(name: &'static str, text: &str, tables: &str) -> Result<String, MissingMarkers> {
+    let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
+    let (before, rest) = text.split_once(&begin).ok_or(MissingMarkers(name))?;
+    let (_, after) = rest.split_once(&end).ok_or(MissingMarkers(name))?;
+    Ok(format!("{before}{begin}{tables}{end}{after}"))
 }
 
 /// A README has no place for the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are no lines <!-- bench:begin --> and <!-- bench:end -->")]
-pub struct MissingMarkers;
+#[error("there are no lines <!-- {0}:begin --> and <!-- {0}:end -->")]
+pub struct MissingMarkers(&'static str);
 
 #[cfg(test)]
 mod tests {
@@ -327,6 +334,6 @@ mod tests {
         let new = embed(readme, "new\n").unwrap();
         assert_eq!(new, "a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nb\n");
         assert_eq!(embed(&new, "new\n").unwrap(), new);
-        assert_eq!(embed("a\n", "new\n"), Err(MissingMarkers));
+        assert_eq!(embed("a\n", "new\n"), Err(MissingMarkers("bench")));
     }
 }

@@ -1,7 +1,7 @@
 //! The servers that are measured, and starting and ending one.
 use std::{
     io::{self, BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{SyncSender, sync_channel},
@@ -231,16 +231,16 @@ impl Running {
     /// # Errors
     /// If it does not come to that.
     pub fn start(server: &Server, wire: Wire, folder: &Path, cores: Cores) -> Result<Self, StartError> {
-        let mut command = server.command(folder, wire);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let program = command.get_program().display().to_string();
-        // A child begins where its parent is.
-        let spawned = Cores::pin(cores.server).and_then(|()| {
-            let spawned = command.spawn();
-            Cores::pin(cores.load)?;
-            spawned
-        });
-        let mut process = Process(spawned.map_err(|source| StartError::Start { program, source })?);
+        Self::launch(&server.name(), server.command(folder, wire), cores)
+    }
+
+    /// The same of a program that says where it listens.
+    ///
+    /// # Errors
+    /// If it does not come to that.
+    pub fn launch(name: &str, mut command: Command, cores: Cores) -> Result<Self, StartError> {
+        command.stderr(Stdio::piped());
+        let mut process = spawn(command, cores)?;
         let (sender, said) = sync_channel(1);
         if let Some(stderr) = process.0.stderr.take() {
             thread::spawn(move || listen_to(stderr, &sender));
@@ -249,9 +249,28 @@ impl Running {
             Ok(Said::Address(address)) => Ok(Self { process, address }),
             Ok(Said::Last(line)) => match process.end().and_then(|status| status.code()) {
                 Some(IMPOSSIBLE) => Err(StartError::Impossible(line)),
-                _ => Err(StartError::Failed(format!("{} does not listen: {line}", server.name()))),
+                _ => Err(StartError::Failed(format!("{name} does not listen: {line}"))),
             },
-            Err(_) => Err(StartError::Failed(format!("{} does not say where it listens", server.name()))),
+            Err(_) => Err(StartError::Failed(format!("{name} does not say where it listens"))),
+        }
+    }
+
+    /// The same of a program that was told to listen at `address`, and does not say when it does.
+    ///
+    /// # Errors
+    /// If it cannot be reached there.
+    pub fn at(name: &str, address: SocketAddr, mut command: Command, cores: Cores) -> Result<Self, StartError> {
+        command.stderr(Stdio::null());
+        let mut process = spawn(command, cores)?;
+        let began = Instant::now();
+        loop {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(Self { process, address });
+            }
+            if began.elapsed() > START_MAX || !matches!(process.0.try_wait(), Ok(None)) {
+                return Err(StartError::Failed(format!("{name} does not listen at {address}")));
+            }
+            thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -259,6 +278,19 @@ impl Running {
     pub fn tree(&self) -> Tree {
         Tree::new(self.process.0.id())
     }
+}
+
+/// Starts a program on the server's core.
+fn spawn(mut command: Command, cores: Cores) -> Result<Process, StartError> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let program = command.get_program().display().to_string();
+    // A child begins where its parent is.
+    let spawned = Cores::pin(cores.server).and_then(|()| {
+        let spawned = command.spawn();
+        Cores::pin(cores.load)?;
+        spawned
+    });
+    Ok(Process(spawned.map_err(|source| StartError::Start { program, source })?))
 }
 
 /// What a server said.

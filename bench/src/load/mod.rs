@@ -24,8 +24,8 @@ pub use play::{Hog, Shape, play};
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often the load looks up when nothing happens.
 const LOOK_UP: Duration = Duration::from_millis(100);
-const EVENTS_MAX: usize = 1024;
-const BUFFER_BYTES: usize = 64 << 10;
+pub(crate) const EVENTS_MAX: usize = 1024;
+pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 
 /// Why a cell has no figure.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,12 @@ pub enum LoadError {
         /// Which peer of the load.
         peer: u32,
     },
+    /// A server said goodbye to a client that wanted to stay.
+    #[error("the server sends a client away: {said}")]
+    Refused {
+        /// What it said.
+        said: String,
+    },
     /// [`SILENCE_MAX`] passed without a message.
     #[error("the server was silent for {SILENCE_MAX:?}")]
     Silent,
@@ -61,7 +67,7 @@ pub enum LoadError {
 }
 
 /// Says what was tried when the system refuses.
-trait Trying<T> {
+pub(crate) trait Trying<T> {
     fn trying(self, what: &'static str) -> Result<T, LoadError>;
 }
 
@@ -72,7 +78,7 @@ impl<T, E: Into<io::Error>> Trying<T> for Result<T, E> {
 }
 
 /// What has happened, or nothing after [`LOOK_UP`].
-fn wait(poll: &OwnedFd, events: &mut Vec<epoll::Event>) -> Result<(), LoadError> {
+pub(crate) fn wait(poll: &OwnedFd, events: &mut Vec<epoll::Event>) -> Result<(), LoadError> {
     const TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: LOOK_UP.subsec_nanos() as i64 };
     events.clear();
     match epoll::wait(poll, spare_capacity(events), Some(&TIMEOUT)) {
