@@ -49,6 +49,8 @@ struct Relay {
     names: BTreeMap<Vec<u8>, usize>,
     /// Connections with something to write.
     touched: Vec<usize>,
+    /// The line that is being relayed, as all get it.
+    said: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
@@ -57,7 +59,7 @@ fn main() -> io::Result<()> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENING), epoll::EventFlags::IN)?;
     let (rooms, names, touched) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let mut relay = Relay { poll, conns: Vec::new(), rooms, names, touched };
+    let mut relay = Relay { poll, conns: Vec::new(), rooms, names, touched, said: Vec::new() };
     let mut events = Vec::with_capacity(EVENTS_MAX);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -150,24 +152,22 @@ impl Relay {
 
     /// One line, with its end.
     fn line(&mut self, at: usize, line: &[u8]) {
-        let Self { conns, rooms, touched, .. } = self;
+        let Self { conns, rooms, touched, said, .. } = self;
         if line.starts_with(b"PRIVMSG ") {
-            let Some(sender) = conns[at].as_mut() else { return };
+            let Some(sender) = &conns[at] else { return };
             let Some(room) = sender.room else { return };
-            let source = std::mem::take(&mut sender.source);
+            said.clear();
+            said.extend_from_slice(&sender.source);
+            said.extend_from_slice(line);
             for &member in &rooms[room] {
                 if member != at
                     && let Some(conn) = &mut conns[member]
                 {
-                    conn.out.extend_from_slice(&source);
-                    conn.out.extend_from_slice(line);
+                    conn.out.extend_from_slice(said);
                     if !std::mem::replace(&mut conn.is_touched, true) {
                         touched.push(member);
                     }
                 }
-            }
-            if let Some(sender) = &mut conns[at] {
-                sender.source = source;
             }
             return;
         }

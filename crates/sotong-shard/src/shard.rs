@@ -3,14 +3,14 @@ use crate::{
     Closed, Counters, Exchange, Observer,
     buffers::Buffers,
     exchange::{Entry, without_excess},
-    office::Office,
+    office::{Member, Office},
     peers::{PeerKey, Peers},
     slot::{Flags, Phase, Slot},
     timers::Timers,
 };
 use sotong_session::{
-    Address, Carry, Close, Cx, Event, Input, Kind, Limits, Moment, Output, Pace, Service, Session, Wall, Wants, Way,
-    Wire,
+    Address, Carry, Close, Cx, Event, Input, Kind, Limits, Moment, Output, Pace, Service, Session, Topic, Wall, Wants,
+    Way, Wire,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -461,38 +461,63 @@ impl<S: Service, W> Shard<S, W> {
         }
         let mut arrived = std::mem::take(&mut self.arrived);
         self.office.take_mail(&mut arrived);
-        for entry in arrived.drain(..) {
+        let mut rest = &*arrived.make_contiguous();
+        while let Some(entry) = rest.first() {
+            let mut count = 1;
             match entry {
-                Entry::Post { to, mail } => self.hand_over(to, &mail),
-                Entry::Publish { topic, place, except, mail } => {
-                    let members = self.office.begin_walk(topic);
-                    for member in &members {
-                        if member.since < place && Some(member.who) != except && !self.office.has_left(member.who) {
-                            self.hand_over(member.who, &mail);
-                        }
+                Entry::Post { to, mail } => {
+                    if self.hand_over(*to, mail) {
+                        self.offer(to.slot);
                     }
-                    self.office.end_walk(members);
+                }
+                Entry::Publish { topic, .. } => {
+                    let is_more = |entry: &&Entry<_>| matches!(entry, Entry::Publish { topic: t, .. } if t == topic);
+                    count = rest.iter().take_while(is_more).count();
+                    self.walk(*topic, &rest[..count]);
                 }
                 Entry::Join { topic, who, since } => {
-                    if !self.office.lives(who) || !self.office.enter_counted(topic, who, since) {
-                        self.office.exchange.leave(topic, self.office.shard);
+                    if !self.office.lives(*who) || !self.office.enter_counted(*topic, *who, *since) {
+                        self.office.exchange.leave(*topic, self.office.shard);
                     }
                 }
-                Entry::Leave { topic, who } => self.office.leave_here(topic, who),
+                Entry::Leave { topic, who } => self.office.leave_here(*topic, *who),
             }
+            rest = &rest[count..];
         }
         self.arrived = without_excess(arrived);
         true
     }
-    fn hand_over(&mut self, to: Address, mail: &Mail<S>) {
+    /// Delivers what was published one behind the other through one topic: to each member all of it, so that a member's memory
+    /// comes into the caches once, and not once for each.
+    fn walk(&mut self, topic: Topic, published: &[Entry<Mail<S>>]) {
+        let members = self.office.begin_walk(topic);
+        for Member { who, since } in &members {
+            let mut is_told = false;
+            for entry in published {
+                if let Entry::Publish { place, except, mail, .. } = entry
+                    && since < place
+                    && Some(*who) != *except
+                    && !self.office.has_left(*who)
+                {
+                    is_told |= self.hand_over(*who, mail);
+                }
+            }
+            if is_told {
+                self.offer(who.slot);
+            }
+        }
+        self.office.end_walk(members);
+    }
+    /// Delivers one piece of mail. Whether there was somebody; who has to be offered what it waits for.
+    fn hand_over(&mut self, to: Address, mail: &Mail<S>) -> bool {
         let lives = self.slot(to.slot).is_some_and(|entry| entry.turn == to.turn && entry.session.is_some());
         if lives {
             self.office.counters.mail_delivered += 1;
             self.call(to.slot, Event::Mail(mail), true);
-            self.offer(to.slot);
         } else {
             self.office.counters.mail_dropped += 1;
         }
+        lives
     }
     /// Acts on everything that is due.
     pub fn expire(&mut self) {

@@ -173,6 +173,28 @@ fn members_may_leave_and_come_during_a_walk() {
     );
 }
 
+/// What waits in a row for one topic goes to each member as a whole.
+#[test]
+fn what_is_said_in_a_row_is_heard_in_its_order() {
+    let mut told = Told::new(1);
+    let (a, b) = (told.open(0), told.open(0));
+    told.order(a, Do::Join(a));
+    told.order(b, Do::Join(b));
+    let leave_and_join = told.number(Do::LeaveAndJoin);
+    for what in [1001, 1002, leave_and_join, 1003] {
+        told.queue(a, Do::Say(what));
+    }
+    let mut heard = told.heard();
+    heard.sort();
+    assert_eq!(heard, ["0.0 1001", "0.0 1002", "0.1 1001", "0.1 1002"], "1003 was said before they came back");
+    for what in [1004, 1005] {
+        told.queue(b, Do::Say(what));
+    }
+    let heard = told.heard();
+    let of = |who: &str| heard.iter().filter(|line| line.starts_with(who)).map(|line| &line[4..]).collect::<Vec<_>>();
+    assert_eq!((of("0.0"), of("0.1")), (vec!["1004", "1005"], vec!["1004", "1005"]));
+}
+
 #[test]
 fn another_shards_member_hears_from_the_moment_join_returns() {
     let mut told = Told::new(2);
