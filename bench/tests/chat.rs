@@ -35,6 +35,14 @@ fn own() -> Tree {
     Tree::new(std::process::id())
 }
 
+/// Lets the server leave, also where a test has failed.
+struct Leaves<'a>(&'a Stop);
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 /// Sotong's chat in this process, while `play` runs.
 fn with_chat(model: Model, play: impl FnOnce(SocketAddr)) {
     let bound = listen(&["127.0.0.1:0".parse().unwrap()], &Default::default()).unwrap();
@@ -46,8 +54,9 @@ fn with_chat(model: Model, play: impl FnOnce(SocketAddr)) {
     let options = Options { workers: 2, ..Options::default() };
     thread::scope(|scope| {
         let server = scope.spawn(|| serve_streams(model, service, vec![listener], Vec::new(), &options, &stop));
+        let leaves = Leaves(&stop);
         play(address);
-        stop.drain();
+        drop(leaves);
         server.join().unwrap().unwrap();
     });
 }
