@@ -2,7 +2,7 @@
 use super::who::{Fields, who_line};
 use crate::{
     caps::Caps,
-    hall::{Hall, Keys, Room, User, Who},
+    hall::{Flag, Hall, Keys, Rank, Room, User, Who},
     log::Shelf,
     news::render_key,
     opers::Privilege,
@@ -226,13 +226,11 @@ impl Page {
             }
             What::WhoRoom { room, shown, fields, opers, after } => {
                 let room = hall.room_by(*room).filter(|room| hall.sees_room(me, room));
-                let found = room
-                    .and_then(|room| next_seen(hall, room, me, *after, *opers).map(|(who, user)| (room, who, user)));
-                let Some((room, who, user)) = found else {
+                let found = room.and_then(|room| Some((room, seen(hall, room, me, *after, *opers).next()?)));
+                let Some((room, (who, rank, user))) = found else {
                     end(hall, nick, numeric::RPL_ENDOFWHO, Some(shown), "End of WHO list", lines);
                     return true;
                 };
-                let rank = room.rank(who).unwrap_or_default();
                 who_line(hall, (me, caps), nick, (Some((room, rank)), user), fields.as_ref(), lines);
                 *after = Some(who);
                 false
@@ -277,7 +275,7 @@ fn keys_lines(
             return false;
         }
         (Stage::People(after), Some(room)) => {
-            if let Some((who, user)) = next_seen(hall, room, me, after, false) {
+            if let Some((who, _, user)) = seen(hall, room, me, after, false).next() {
                 *stage = Stage::People(Some(who));
                 write(&user.nick, &user.keys);
                 return false;
@@ -295,14 +293,20 @@ fn is_meant(mask: &str, user: &User) -> bool {
     let of = |text: &str| mask::covers(mask, &names::fold(text));
     mask == "0" || of(&user.nick) || of(&user.user) || of(&user.host) || of(&user.real)
 }
-/// The next in a room that `me` may see there.
-fn next_seen<'h>(hall: &'h Hall, room: &'h Room, me: Who, after: Option<Who>, opers: bool) -> Option<(Who, &'h User)> {
-    use std::ops::Bound::{Excluded, Unbounded};
-    let is_in = room.seats.contains_key(&me) || hall.may(me, Privilege::See);
-    let behind = room.seats.range((after.map_or(Unbounded, Excluded), Unbounded));
-    let mut users = behind.filter_map(|(who, _)| Some((*who, hall.user(*who)?)));
-    let is_meant = |user: &User| (is_in || !user.is_invisible()) && (!opers || user.oper.is_some());
-    users.find(|(who, user)| is_meant(user) && room.shows(me, *who))
+/// Those in a room behind `after` whom `me` may see there.
+fn seen<'h>(
+    hall: &'h Hall,
+    room: &'h Room,
+    me: Who,
+    after: Option<Who>,
+    opers: bool,
+) -> impl Iterator<Item = (Who, Rank, &'h User)> {
+    let sees_all = room.seats.contains_key(&me) || hall.may(me, Privilege::See);
+    let is_meant = move |user: &User| (sees_all || !user.is_invisible()) && (!opers || user.oper.is_some());
+    let hides = room.has(Flag::Auditorium);
+    hall.seated(room, after)
+        .filter(move |(who, _, user)| is_meant(user) && (!hides || room.shows(me, *who)))
+        .map(|(who, seat, user)| (who, seat.rank, user))
 }
 fn names_line(
     hall: &Hall,
@@ -315,8 +319,8 @@ fn names_line(
     let mut text = String::new();
     if let Some(room) = hall.room_by(room).filter(|room| hall.sees_room(me, room)) {
         let left = 400_usize.saturating_sub(nick.len() + room.name.len() + hall.server.len());
-        while let Some((who, user)) = next_seen(hall, room, me, *after, false) {
-            let signs = room.rank(who).unwrap_or_default().signs(caps.has(Caps::MULTI_PREFIX));
+        for (who, rank, user) in seen(hall, room, me, *after, false) {
+            let signs = rank.signs(caps.has(Caps::MULTI_PREFIX));
             let named = if caps.has(Caps::USERHOST_IN_NAMES) { &user.source } else { &user.nick };
             if !text.is_empty() && text.len() + signs.len() + named.len() > left {
                 break;
@@ -325,7 +329,7 @@ fn names_line(
             *after = Some(who);
         }
         if !text.is_empty() {
-            let sign = if room.has(crate::hall::Flag::Secret) { '@' } else { '=' };
+            let sign = if room.has(Flag::Secret) { '@' } else { '=' };
             let encoder = Encoder::new(lines).source(&hall.server).word(numeric::RPL_NAMREPLY).word(nick);
             encoder.word(sign).word(&room.name).text(text.trim_end()).end();
             return false;

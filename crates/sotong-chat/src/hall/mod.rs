@@ -30,7 +30,7 @@ pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
 pub(crate) use owned::CHANSERV;
 pub(crate) use personal::PersonModes;
 pub(crate) use rank::Rank;
-pub(crate) use room::{Flag, List, Room};
+pub(crate) use room::{Flag, List, Room, Seat};
 use rooms::publish;
 pub(crate) use rooms::{Left, Refusal, Words, ranked};
 pub(crate) use times::{duration, for_people};
@@ -173,6 +173,24 @@ impl Hall {
     /// Those whose nicks come behind `after`, in their order.
     pub(crate) fn users_after(&self, after: &str) -> impl Iterator<Item = (&str, &User)> {
         self.log.owners_after(after).filter_map(|(key, who)| Some((key, self.users.get(&who)?)))
+    }
+    /// Who is in a room behind `after`. Both are in the order of people, so where most people are in the room they are walked
+    /// side by side, and nobody is looked up.
+    pub(crate) fn seated<'h>(
+        &'h self,
+        room: &'h Room,
+        after: Option<Who>,
+    ) -> impl Iterator<Item = (Who, &'h Seat, &'h User)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let behind = |who: Option<Who>| (who.map_or(Unbounded, Excluded), Unbounded);
+        let mut users = self.users.range(behind(after));
+        room.seats.range(behind(after)).filter_map(move |(who, seat)| match users.next() {
+            Some((next, user)) if next == who => Some((*who, seat, user)),
+            _ => {
+                users = self.users.range(behind(Some(*who)));
+                Some((*who, seat, self.users.get(who)?))
+            }
+        })
     }
     pub(crate) fn users_len(&self) -> usize {
         self.users.len()
