@@ -299,6 +299,42 @@ fn certificates_are_read_anew_with_the_file() {
 }
 
 #[test]
+fn a_password_that_is_hashed_in_the_file() {
+    let folder = Folder::new();
+    let done = process::run(["chat", "--hash-password"], b"secret\n");
+    let hash = String::from_utf8(done.stdout).expect("UTF-8");
+    let hash = hash.trim_end();
+    let path = file(&folder, &format!("[[listen]]\naddress = '127.0.0.1:0'\n[server]\npassword = '{hash}'\n"));
+    let server = start(&path);
+    for (password, is_let_in) in [("secret", true), ("wrong", false), (hash, false)] {
+        let mut client = Client::dial(server.address());
+        client.say(&format!("PASS {password}\r\nNICK a\r\nUSER u 0 * :u"));
+        let heard = client.hear();
+        assert_eq!(heard.contains(" 001 a :"), is_let_in, "{password}: {heard}");
+        assert_eq!(heard.contains(" 464 "), !is_let_in, "{password}: {heard}");
+        client.say("QUIT");
+    }
+    server.stop();
+}
+
+#[test]
+fn what_is_registered_survives_a_restart() {
+    let folder = Folder::new();
+    let text = "[[listen]]\naddress = '127.0.0.1:0'\n[accounts]\npassword_hash_cost = 'test'\n";
+    let path = file(&folder, text);
+    let server = start(&path);
+    let mut client = Client::enter(server.address(), "minsu");
+    client.say("NS REGISTER long-secret");
+    client.hear_until("Account created");
+    server.stop();
+    let server = start(&path);
+    let mut client = Client::enter(server.address(), "guest");
+    client.say("NS IDENTIFY minsu long-secret");
+    client.hear_until(" 900 guest ");
+    server.stop();
+}
+
+#[test]
 fn two_servers_do_not_share_a_folder() {
     let folder = Folder::new();
     let path = file(&folder, "[[listen]]\naddress = '127.0.0.1:0'\n");

@@ -16,7 +16,7 @@ pub struct ChatOptions {
     pub description: String,
     /// Its version, as `sotong-0.1.0`.
     pub version: String,
-    /// What everybody must give by PASS; nothing: anybody may come.
+    /// What everybody must give by PASS, or its argon2 hash; nothing: anybody may come.
     pub password: Option<String>,
     /// The message of the day, by lines; none: there is none.
     pub motd: Vec<String>,

@@ -191,9 +191,21 @@ impl Talk<'_, '_> {
     }
     fn pass(&mut self, message: &Message<'_>) {
         let Stage::New(newcomer) = &mut self.client.stage else { return };
-        match message.param(0) {
-            Some(password) => newcomer.password = Some(password.to_owned()),
-            None => self.needs_more("PASS"),
+        let Some(password) = message.param(0) else { return self.needs_more("PASS") };
+        let hash = self.client.chat.options().password.clone().filter(|hash| hash.starts_with("$argon2"));
+        let Some(hash) = hash else {
+            newcomer.password = Some(password.to_owned());
+            return;
+        };
+        // A hash is dear: a connection has one try.
+        if newcomer.password.replace(String::new()).is_none() {
+            let known = Box::from(hash.as_str());
+            self.verify(password, Some(known), move |talk, is_right| {
+                if let (Stage::New(newcomer), Ok(true)) = (&mut talk.client.stage, is_right) {
+                    // What is asked for is given from here on; what a client sends never gets here.
+                    newcomer.password = Some(hash);
+                }
+            });
         }
     }
 
