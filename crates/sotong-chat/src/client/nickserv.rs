@@ -39,12 +39,16 @@ const COMMANDS: [(&str, &str, &str); 17] = [
     ("SUSPEND", "SUSPEND ADD ACCOUNT [DURATION TIME] [REASON] | DEL ACCOUNT | LIST", "for operators"),
     ("UNREGISTER", "UNREGISTER ACCOUNT [CODE]", "deletes your account"),
 ];
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("always-on", "whether you keep nick and seats while no client of yours is there"),
     ("auto-away", "whether you count as away while no client of yours is there"),
+    ("autoreplay-lines", "how much of what you have missed a client is told that cannot ask for it"),
     ("email", "where you can be written to"),
     ("multiclient", "whether several clients of yours share your nick"),
 ];
+
+/// Lines that somebody may want to be told.
+const AUTOREPLAY_MAX: u32 = 1000;
 
 impl Talk<'_, '_> {
     pub(super) fn nickserv(&mut self, text: &str) {
@@ -231,6 +235,13 @@ impl Talk<'_, '_> {
             ("multiclient", Ok(chosen)) => account.settings.multiclient = chosen,
             ("always-on", Ok(chosen)) => account.settings.always_on = chosen,
             ("auto-away", Ok(chosen)) => account.settings.auto_away = chosen,
+            ("autoreplay-lines", _) if value.eq_ignore_ascii_case("default") => {
+                account.settings.autoreplay_lines = None
+            }
+            ("autoreplay-lines", _) => match value.parse::<u32>() {
+                Ok(lines) if lines <= AUTOREPLAY_MAX => account.settings.autoreplay_lines = Some(lines),
+                Ok(_) | Err(_) => return self.ns("It is a number of lines, at most 1000, or default"),
+            },
             ("email", _) if is_email(value) => account.email = Some(value.into()),
             ("email", _) => return self.ns("That is no address"),
             ("multiclient" | "always-on" | "auto-away", Err(())) => return self.ns("It is on, off or default"),
@@ -274,6 +285,7 @@ impl Talk<'_, '_> {
             "multiclient" => told(settings.multiclient, settings.multiclient.unwrap_or(options.multiclient)),
             "auto-away" => told(settings.auto_away, settings.auto_away.unwrap_or(true)),
             "always-on" => told(settings.always_on, options.always_on.holds(settings.always_on)),
+            "autoreplay-lines" => settings.autoreplay_lines.unwrap_or(0).to_string(),
             _ => account.email.as_deref().unwrap_or("none").to_owned(),
         }
     }

@@ -767,6 +767,7 @@ config-limits-command-time = What each further command costs.
 config-limits-connections = Connections of the server, at most as many as the system's limit of descriptors leaves room for. 0: that many. (start)
 config-limits-connections-per-address = Connections of one address at once. 0: no limit, nor on new ones. Addresses of this machine are exempt.
 config-limits-new-connections-per-address = New connections of one address in 10 minutes. 0: no limit.
+config-limits-new-accounts-per-address = Accounts made from one address in 10 minutes. 0: no limit.
 config-limits-registration-time = Who comes must have entered within this time.
 config-limits-registration-lines = Lines that he may use for it.
 config-limits-ping-after = Who is silent for so long is asked whether he is there.

@@ -743,6 +743,7 @@ config-limits-command-time = 그다음 명령마다 드는 시간입니다.
 config-limits-connections = 서버의 연결 수입니다. 시스템의 디스크립터 제한이 허용하는 만큼까지이며, 0이면 그만큼 받습니다. (시작)
 config-limits-connections-per-address = 한 주소에서 동시에 올 수 있는 연결 수입니다. 0이면 새 연결까지 제한이 없습니다. 이 컴퓨터의 주소는 세지 않습니다.
 config-limits-new-connections-per-address = 한 주소에서 10분 동안 새로 올 수 있는 연결 수입니다. 0이면 제한이 없습니다.
+config-limits-new-accounts-per-address = 한 주소에서 10분 동안 만들 수 있는 계정 수입니다. 0이면 제한이 없습니다.
 config-limits-registration-time = 온 사람은 이 시간 안에 들어와야 합니다.
 config-limits-registration-lines = 들어올 때까지 쓸 수 있는 줄 수입니다.
 config-limits-ping-after = 이만큼 말이 없으면 있는지 묻습니다.

@@ -67,6 +67,7 @@ impl Config {
                 0 => 0,
                 _ => limits.new_connections_per_address.size(),
             },
+            new_accounts_per_address: limits.new_accounts_per_address.size(),
             registration: limits.registration_time.0,
             registration_lines_max: limits.registration_lines.small(),
             ping_after: limits.ping_after.0,

@@ -137,6 +137,7 @@ section! {
         connections: Count<0, 1_048_576> = Count(16_384);
         connections_per_address: Count<0, 1_048_576> = Count(16);
         new_connections_per_address: Count<0, 100_000> = Count(32);
+        new_accounts_per_address: Count<0, 100_000> = Count(30);
         registration_time: Time<false> = Time(ChatLimits::default().registration);
         registration_lines: Count<4, 10_000> = Count(64);
         ping_after: Time<false> = Time::seconds(90);

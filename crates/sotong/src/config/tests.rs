@@ -47,6 +47,7 @@ fn each_limit_is_set_by_its_name() {
         "[limits]\nnick_len = 9\nchannel_len = 10\ntopic_len = 11\nkick_len = 12\naway_len = 13\nrealname_len = 14
 key_len = 15\nlist_modes = 0\nmodes = 17\ntargets = 18\nchannels = 0\nmonitor = 20\nwhowas = 0\nflood_control = false
 commands_at_once = 22\ncommand_time = \"23ms\"\nconnections_per_address = 24\nnew_connections_per_address = 25
+new_accounts_per_address = 26
 registration_time = 26\nregistration_lines = 27\nping_after = \"28s\"\ncut_after = 29.5\nheld_answers = 30
 name_time = \"1m\"\nname_tries = 32\n";
     let limits = parse(text).expect("well").chat_options(sotong_chat::ChatOptions::default()).limits;
@@ -70,6 +71,7 @@ name_time = \"1m\"\nname_tries = 32\n";
         command_time: millis(23),
         connections_per_address: 24,
         new_connections_per_address: 25,
+        new_accounts_per_address: 26,
         registration: millis(26_000),
         registration_lines_max: 27,
         ping_after: millis(28_000),
