@@ -10,6 +10,7 @@
 pub mod chat_desk;
 pub mod conn;
 pub mod http;
+pub mod irc;
 pub mod person;
 pub mod process;
 pub mod runs;

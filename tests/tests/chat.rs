@@ -2,12 +2,13 @@
 use rustix::process::Signal;
 use std::{
     collections::BTreeSet,
-    io::{BufRead, BufReader, Read},
     time::{Duration, Instant},
 };
 use tests::{
     conn::{Conn, Folder},
-    http, process,
+    http,
+    irc::Client,
+    process,
     runs::{Run, shared_runs},
     server::Server,
     tls,
@@ -16,53 +17,6 @@ use tests::{
 
 fn chat(run: &Run, more: &[&str]) -> Server {
     Server::start(run.line("chat", &[&["127.0.0.1:0"], more].concat()))
-}
-
-/// Somebody with an IRC client.
-struct Client {
-    conn: Conn,
-    lines: BufReader<Conn>,
-}
-
-impl Client {
-    #[track_caller]
-    fn dial(address: &str) -> Self {
-        let conn = Conn::dial(address);
-        Self { lines: BufReader::new(conn.twin()), conn }
-    }
-    /// Registers and comes into the lobby.
-    #[track_caller]
-    fn enter(address: &str, nick: &str, caps: &str) -> Self {
-        let mut client = Self::dial(address);
-        client.say(&format!("CAP REQ :{caps}\r\nNICK {nick}\r\nUSER u 0 * :u\r\nCAP END\r\nJOIN #lobby"));
-        client.hear_until(&format!(" 366 {nick} #lobby :"));
-        client
-    }
-    #[track_caller]
-    fn say(&mut self, line: &str) {
-        self.conn.send(format!("{line}\r\n"));
-    }
-    #[track_caller]
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line of UTF-8 in time");
-        line.strip_suffix("\r\n").unwrap_or_else(|| panic!("a line was cut: {line:?}")).to_owned()
-    }
-    /// Hears lines up to one with `part` in it; gives back all of them.
-    #[track_caller]
-    fn hear_until(&mut self, part: &str) -> Vec<String> {
-        let mut heard = Vec::new();
-        while !heard.last().is_some_and(|line: &String| line.contains(part)) {
-            heard.push(self.hear());
-        }
-        heard
-    }
-    #[track_caller]
-    fn rest(mut self) -> String {
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).expect("UTF-8, and an end");
-        rest
-    }
 }
 
 #[test]

@@ -156,6 +156,9 @@ fn setup(seed: u64) -> Setup {
     // Who hears a byte at a time from far away never gets as far as to speak.
     setup.wires.receive_buffer = setup.wires.receive_buffer.max(50);
     setup.wires.send_buffer = setup.wires.send_buffer.max(50);
+    setup.wires.piece_max = setup.wires.piece_max.max(7);
+    setup.limits.turn_bytes_max = setup.limits.turn_bytes_max.max(20);
+    setup.steps_max = 2_000_000;
     // A welcome must fit into what a shrunken output still holds.
     setup.limits.marks.hard = setup.limits.marks.hard.max(64 << 10);
     // In the middle of it; before anybody is asked whether he is there; after some are gone because they did not answer that.

@@ -240,6 +240,10 @@ impl Member {
         if self.kind == Kind::Person {
             return self.hear_text(line, cx);
         }
+        // Who is slow to begin is taken for a person at first.
+        if line == "What is your name?" {
+            return;
+        }
         let Some(line) = line.strip_suffix('\r') else {
             return cx.claim(None, format!("{} heard a line without its end: {line:?}", self.id));
         };
