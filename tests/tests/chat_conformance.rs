@@ -63,7 +63,11 @@ fn lines(name: &str, said: bool) -> Vec<String> {
         let (who, rest) = line.split_once(sign)?;
         who.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| rest.to_owned())
     };
-    transcript.lines().filter_map(of).flat_map(|line| line.split("\\n").map(str::to_owned).collect::<Vec<_>>()).collect()
+    transcript
+        .lines()
+        .filter_map(of)
+        .flat_map(|line| line.split("\\n").map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 /// The words of a line behind its tags and its source.
 fn words(line: &str) -> Vec<&str> {
@@ -75,13 +79,19 @@ fn check(what: &str, test: &str, shows: impl Fn(&str) -> bool) {
     if let Some(test) = test.strip_prefix('`') {
         let test = test.trim_end_matches('`');
         let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{what}: what is {test}?"));
-        let places =
-            [format!("tests/tests/{file}.rs"), format!("crates/sotong-chat/src/{file}.rs"), format!("crates/sotong-chat/src/client/{file}.rs")];
+        let places = [
+            format!("tests/tests/{file}.rs"),
+            format!("crates/sotong-chat/src/{file}.rs"),
+            format!("crates/sotong-chat/src/client/{file}.rs"),
+        ];
         let text: String = places.iter().filter_map(|path| fs::read_to_string(root().join(path)).ok()).collect();
         assert!(text.contains(&format!("fn {name}(")), "{what}: there is no test {test}");
         return;
     }
-    assert!(root().join(format!("tests/transcripts/chat/{test}.txt")).exists(), "{what}: there is no transcript {test}");
+    assert!(
+        root().join(format!("tests/transcripts/chat/{test}.txt")).exists(),
+        "{what}: there is no transcript {test}"
+    );
     assert!(shows(test), "{what}: {test} does not show it");
 }
 fn same(what: &str, known: &BTreeSet<String>, table: &BTreeMap<String, Vec<String>>) {
@@ -153,12 +163,12 @@ fn every_number_is_listed() {
 
 /// The numbers of the Modern IRC document.
 const MODERN: &[u16] = &[
-    1, 2, 3, 4, 5, 10, 221, 251, 252, 253, 254, 255, 256, 257, 258, 259, 263, 265, 266, 276, 301, 302, 303, 305, 306, 307, 311, 312,
-    313, 314, 315, 317, 318, 319, 320, 321, 322, 323, 324, 329, 330, 331, 332, 333, 336, 337, 338, 341, 346, 347, 348, 349, 351,
-    352, 353, 364, 365, 366, 367, 368, 369, 371, 372, 374, 375, 376, 378, 379, 381, 382, 391, 400, 401, 402, 403, 404, 405, 406,
-    407, 409, 411, 412, 417, 421, 422, 431, 432, 433, 436, 441, 442, 443, 451, 461, 462, 464, 465, 471, 472, 473, 474, 475, 476,
-    481, 482, 483, 491, 501, 502, 524, 525, 670, 671, 691, 696, 704, 705, 706, 723, 730, 731, 732, 733, 734, 900, 901, 902, 903,
-    904, 905, 906, 907, 908,
+    1, 2, 3, 4, 5, 10, 221, 251, 252, 253, 254, 255, 256, 257, 258, 259, 263, 265, 266, 276, 301, 302, 303, 305, 306,
+    307, 311, 312, 313, 314, 315, 317, 318, 319, 320, 321, 322, 323, 324, 329, 330, 331, 332, 333, 336, 337, 338, 341,
+    346, 347, 348, 349, 351, 352, 353, 364, 365, 366, 367, 368, 369, 371, 372, 374, 375, 376, 378, 379, 381, 382, 391,
+    400, 401, 402, 403, 404, 405, 406, 407, 409, 411, 412, 417, 421, 422, 431, 432, 433, 436, 441, 442, 443, 451, 461,
+    462, 464, 465, 471, 472, 473, 474, 475, 476, 481, 482, 483, 491, 501, 502, 524, 525, 670, 671, 691, 696, 704, 705,
+    706, 723, 730, 731, 732, 733, 734, 900, 901, 902, 903, 904, 905, 906, 907, 908,
 ];
 
 #[test]
@@ -184,7 +194,8 @@ fn every_capability_is_listed() {
     let sts = Some(Sts { port: 6697, duration: Duration::from_secs(60), preload: false });
     let options = ChatOptions { sts, relaymsg: true, ..ChatOptions::default() };
     let heard = client(options, "CAP LS 302\r\n");
-    let offers = heard.lines().filter(|line| line.contains(" CAP * LS ")).filter_map(|line| Some(line.split_once(" :")?.1));
+    let offers =
+        heard.lines().filter(|line| line.contains(" CAP * LS ")).filter_map(|line| Some(line.split_once(" :")?.1));
     let names = offers.flat_map(|offers| offers.split(' ')).map(|cap| cap.split('=').next().unwrap_or(cap).to_owned());
     let known: BTreeSet<String> = names.collect();
     assert!(known.len() > 20, "{known:?}");
@@ -219,7 +230,8 @@ fn every_mode_and_token_is_listed() {
         }
     }
     let tokens = heard.lines().filter(|line| line.contains(" 005 ")).flat_map(|line| line.split(' ').skip(3));
-    let is_name = |name: &String| name.len() > 2 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let is_name =
+        |name: &String| name.len() > 2 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     // The client's nick and the numbers of lines are none.
     let is_name = |name: &String| is_name(name) && !name.starts_with(|first: char| first.is_ascii_digit());
     let names = tokens.map(|token| token.split('=').next().unwrap_or(token).to_owned());
