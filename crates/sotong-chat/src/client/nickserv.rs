@@ -236,7 +236,7 @@ impl Talk<'_, '_> {
             ("always-on", Ok(chosen)) => account.settings.always_on = chosen,
             ("auto-away", Ok(chosen)) => account.settings.auto_away = chosen,
             ("autoreplay-lines", _) if value.eq_ignore_ascii_case("default") => {
-                account.settings.autoreplay_lines = None
+                account.settings.autoreplay_lines = None;
             }
             ("autoreplay-lines", _) => match value.parse::<u32>() {
                 Ok(lines) if lines <= AUTOREPLAY_MAX => account.settings.autoreplay_lines = Some(lines),
