@@ -104,12 +104,13 @@ fn ii(server: &Server, folder: &Path) -> Option<Peer> {
     Some(peer)
 }
 
-fn weechat(server: &Server, folder: &Path) -> Option<Peer> {
+fn weechat(server: &Server, folder: &Path, wire: Wire) -> Option<Peer> {
     let home = folder.to_str().expect("UTF-8");
     let add = format!("/server add s 127.0.0.1/{} -nicks=위챗 -autojoin=#lobby", server.port());
     let mut args = vec!["-d", home];
     for command in [
-        "/set irc.server_default.ssl off",
+        if wire == Wire::Tls { "/set irc.server_default.ssl on" } else { "/set irc.server_default.ssl off" },
+        "/set irc.server_default.ssl_verify off",
         "/set irc.server_default.anti_flood_prio_high 0",
         "/set logger.file.flush_delay 0",
         "/set fifo.file.path \"${weechat_config_dir}/pipe\"",
@@ -125,7 +126,7 @@ fn weechat(server: &Server, folder: &Path) -> Option<Peer> {
     Some(Peer { name: "위챗", running, says: Says::Pipe(pipe, "irc.s.#lobby *"), hears: Some(log) })
 }
 
-fn irssi(server: &Server, folder: &Path) -> Option<Peer> {
+fn irssi(server: &Server, folder: &Path, wire: Wire) -> Option<Peer> {
     let home = folder.display();
     let log = folder.join("log");
     let config = format!(
@@ -136,11 +137,23 @@ fn irssi(server: &Server, folder: &Path) -> Option<Peer> {
     );
     fs::write(folder.join("config"), config).expect("written");
     tool("irssi")?;
-    let line = format!("irssi --home {home} -c 127.0.0.1 -p {}", server.port());
+    // Over TLS it is told what the server says to type.
+    let typed = match wire {
+        Wire::Plain => format!("/connect 127.0.0.1 {}", server.port()),
+        Wire::Tls | Wire::WebSocket => {
+            let lines = server.lines();
+            let said = lines.iter().find_map(|line| line.strip_prefix("in irssi: "));
+            said.expect("how to join with irssi").to_owned()
+        }
+    };
+    let line = format!("irssi --home {home}");
     // It wants a terminal.
     let mut command = tool("script")?.command(["-qfc", &line, "/dev/null"]);
     let running = process::start_with(command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()));
     let mut peer = Peer { name: "이르시", running, says: Says::Input("\r"), hears: None };
+    peer.wait_for("Irssi");
+    thread::sleep(Duration::from_millis(300));
+    peer.say(&typed);
     peer.wait_for("sotong.local");
     thread::sleep(Duration::from_millis(300));
     peer.say("/join #lobby");
@@ -149,42 +162,74 @@ fn irssi(server: &Server, folder: &Path) -> Option<Peer> {
     Some(peer)
 }
 
-/// A client of Python's `irc` that says what it is told to, and prints what it hears.
-const PYTHON: &str = r##"
-import sys, threading, irc.client
-reactor = irc.client.Reactor()
-connection = reactor.server().connect("127.0.0.1", int(sys.argv[1]), "파이썬")
-connection.buffer_class.errors = "replace"
-connection.add_global_handler("welcome", lambda c, e: c.join("#lobby"))
-connection.add_global_handler("endofnames", lambda c, e: print("in the room", flush=True))
-connection.add_global_handler("pubmsg", lambda c, e: print(e.arguments[0], flush=True))
-def speak():
-    for line in sys.stdin:
-        connection.privmsg("#lobby", line.strip())
-threading.Thread(target=speak, daemon=True).start()
-reactor.process_forever(0.05)
-"##;
+/// Clients of Python's `irc` and `pydle`, and of Node's irc-framework: each says what it is told to, and prints what it hears.
+const PYTHON_IRC: &str = include_str!("chat_peers/irc.py");
+const PYDLE: &str = include_str!("chat_peers/pydle.py");
+const IRC_FRAMEWORK: &str = include_str!("chat_peers/irc_framework.js");
 
-fn python(server: &Server) -> Option<Peer> {
-    // A Python with the library, where the system's has none.
-    let program = std::env::var("SOTONG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let mut probe = std::process::Command::new(&program);
-    let has =
-        probe.args(["-c", "import irc.client"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if !has {
-        println!("left out: Python's irc is not installed (SOTONG_PYTHON names a Python that has it)");
+/// A client written upon a library of a language, where that is installed.
+fn library(
+    server: &Server,
+    name: &'static str,
+    program: &str,
+    probe: &str,
+    args: [&str; 2],
+    wire: Wire,
+) -> Option<Peer> {
+    let [eval, script] = args;
+    let has = std::process::Command::new(program).args([eval, probe]).stderr(Stdio::null()).status();
+    if !has.is_ok_and(|status| status.success()) {
+        println!("left out: {program} cannot do {probe}");
         return None;
     }
     let mut command = std::process::Command::new(program);
-    command.args(["-c", PYTHON, server.port()]).env("PYTHONIOENCODING", "utf-8");
-    let running = process::start_with(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    command.args([eval, script, server.port(), wire.word(), name]).env("PYTHONIOENCODING", "utf-8");
+    let running = process::start_with(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()));
     running.wait_for("in the room");
-    Some(Peer { name: "파이썬", running, says: Says::Input("\n"), hears: None })
+    Some(Peer { name, running, says: Says::Input("\n"), hears: None })
+}
+
+fn python(server: &Server, name: &'static str, probe: &str, script: &str, wire: Wire) -> Option<Peer> {
+    // A Python with the libraries, where the system's has none.
+    let program = std::env::var("SOTONG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    library(server, name, &program, probe, ["-c", script], wire)
+}
+
+fn node(server: &Server, name: &'static str, probe: &str, wire: Wire) -> Option<Peer> {
+    library(server, name, "node", probe, ["-e", IRC_FRAMEWORK], wire)
+}
+
+/// What a client comes over, where it can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Plain,
+    Tls,
+    WebSocket,
+}
+
+impl Wire {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Tls => "tls",
+            Self::WebSocket => "ws",
+        }
+    }
 }
 
 #[test]
 fn clients_that_people_have_in_one_room() {
-    let server = Server::start(["chat", "127.0.0.1:0", "--workers", "2", "--no-flood-control"]);
+    talk(&["chat", "127.0.0.1:0", "--workers", "2", "--no-flood-control"], Wire::Plain);
+}
+
+/// Those who can, over TLS and WebSocket; the others on the same port without.
+#[test]
+fn over_tls_and_websocket() {
+    talk(&["chat", "127.0.0.1:0", "--workers", "2", "--no-flood-control", "--tls"], Wire::Tls);
+}
+
+fn talk(args: &[&str], wire: Wire) {
+    let server = Server::start(args);
     let folder = Folder::new();
     let own = |name: &str| {
         let path = folder.path().join(name);
@@ -194,9 +239,12 @@ fn clients_that_people_have_in_one_room() {
     let mut peers: Vec<Peer> = [
         nc(&server),
         ii(&server, &own("ii")),
-        weechat(&server, &own("weechat")),
-        irssi(&server, &own("irssi")),
-        python(&server),
+        weechat(&server, &own("weechat"), wire),
+        irssi(&server, &own("irssi"), wire),
+        python(&server, "파이썬", "import irc.client", PYTHON_IRC, wire),
+        python(&server, "파이들", "import pydle", PYDLE, wire),
+        node(&server, "노드", "require('irc-framework')", wire),
+        node(&server, "웹소켓", "require('irc-framework'); require('ws')", Wire::WebSocket),
     ]
     .into_iter()
     .flatten()

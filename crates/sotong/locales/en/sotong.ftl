@@ -400,6 +400,7 @@ serve-conns-capped = at most { $count ->
        *[other] { $count } connections
     } at once: the descriptor limit leaves no more; raise it (ulimit -Hn).
 serve-try = try: { $command }
+chat-in-irssi = in irssi: { $command }
 chat-open = open to the local network, with TLS: { $command }
 chat-kept = accounts and registered rooms are kept in { $folder }
 chat-forgets = accounts and rooms are gone when this server ends; --data-dir DIR keeps them

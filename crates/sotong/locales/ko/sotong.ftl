@@ -385,6 +385,7 @@ serve-listening = sotong { $service }: 수신 대기 중 { $address } ({ $model 
 serve-listening-threads = sotong { $service }: 수신 대기 중 { $address } ({ $model })
 serve-conns-capped = 디스크립터 한도 때문에 동시 연결은 최대 { $count }개입니다. 한도를 늘리십시오 (ulimit -Hn).
 serve-try = 접속해 보기: { $command }
+chat-in-irssi = irssi에서: { $command }
 chat-open = 같은 네트워크에 TLS로 공개하려면: { $command }
 chat-kept = 계정과 등록된 방을 { $folder }에 보관합니다
 chat-forgets = 계정과 방은 이 서버가 끝나면 사라집니다. --data-dir DIR을 주면 보관합니다

@@ -61,7 +61,11 @@ pub(super) fn spoken(said: String, entrances: &[Entrance], has_file: bool, conso
         }
         let at = |number: u16| all.get(usize::from(number)).or(all.last()).copied();
         for command in commands(heard, at, pin) {
-            lines.push(text!(catalogue, "serve-try", command = command));
+            // What begins with a slash is typed into a client.
+            lines.push(match command.starts_with('/') {
+                true => text!(catalogue, "chat-in-irssi", command = command),
+                false => text!(catalogue, "serve-try", command = command),
+            });
         }
         lines
     })
@@ -74,7 +78,7 @@ fn commands(heard: &[(u16, Endpoint)], at: impl Fn(u16) -> Option<Spoken>, pin: 
         let mut all = heard.iter().filter_map(|(number, endpoint)| Some((endpoint, at(*number)?)));
         all.find_map(|(endpoint, spoken)| kinds.contains(&spoken.kind).then(|| way(endpoint, spoken.tls))?)
     };
-    let client = first(&[Auto, Irc], &|at, tls| way_of_clients(at, tls != Tls::No));
+    let client = first(&[Auto, Irc], &|at, tls| way_of_clients(at, tls != Tls::No, pin));
     let socket = first(&[Auto, WebSocket, Web], &|at, tls| way_of_sockets(at, tls != Tls::No, pin));
     let person = first(&[Auto, Text], &|at, tls| {
         let at = if tls == Tls::Must { at.clone().with_tls() } else { at.clone() };
@@ -97,16 +101,22 @@ fn is_of_this_machine(at: &Endpoint) -> bool {
     }
 }
 
-/// A command that reaches a chat with an IRC client, where the client can come this way.
-fn way_of_clients(at: &Endpoint, tls: bool) -> Option<String> {
+/// A command that reaches a chat with an IRC client, where the client can come this way. irssi's command line knows no TLS.
+fn way_of_clients(at: &Endpoint, tls: bool, pin: Option<Fingerprint>) -> Option<String> {
     let (Endpoint::Tcp(at) | Endpoint::Tls(at)) = at else { return None };
     let host = match &at.host {
         Host::All => "localhost".to_owned(),
         Host::V6(ip, None) => ip.to_string(),
         host => host.to_string(),
     };
-    let tls = if tls { " --tls" } else { "" };
-    Some(format!("irssi{tls} -c {host} -p {}", at.port))
+    let port = at.port;
+    Some(match (tls, pin) {
+        (false, _) => format!("irssi -c {host} -p {port}"),
+        (true, None) => format!("/connect -tls {host} {port}"),
+        (true, Some(pin)) => {
+            format!("/connect -tls -notls_verify -tls_pinned_cert {} {host} {port}", pin.with_colons())
+        }
+    })
 }
 
 /// A command that reaches a chat by WebSocket.
@@ -140,11 +150,11 @@ mod tests {
         );
         assert_eq!(
             told(&[("*:8888", spoken(auto, Tls::May))]),
-            ["irssi --tls -c localhost -p 8888", "sotong connect wss://localhost:8888/", "nc localhost 8888"]
+            ["/connect -tls localhost 8888", "sotong connect wss://localhost:8888/", "nc localhost 8888"]
         );
         assert_eq!(
             told(&[("[::1]:6697", spoken(irc, Tls::Must)), ("unix:/tmp/c", spoken(ListenerKind::Text, Tls::No))]),
-            ["irssi --tls -c ::1 -p 6697", "nc -U /tmp/c"]
+            ["/connect -tls ::1 6697", "nc -U /tmp/c"]
         );
         assert_eq!(
             told(&[(":80", spoken(ListenerKind::WebSocket, Tls::No)), (":81", spoken(ListenerKind::Text, Tls::Must))]),
