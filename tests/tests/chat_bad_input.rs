@@ -167,3 +167,62 @@ fn frames_that_no_client_should_send() {
         server.stop();
     }
 }
+
+/// More than a line and its queue may hold: it is told once, and then the connection is over.
+#[test]
+fn a_line_without_end() {
+    for run in shared_runs() {
+        let server = start(&run);
+        let mut bystander = Bystander::new(&server);
+        let mut client = registered(&server, "odd");
+        client.send([b'x'; 8_000]);
+        client.say("\r\nPING done");
+        assert!(client.hear_until(" PONG ")[0].contains(" 417 odd "), "{run}");
+        client.send([b'x'; 100_000]);
+        let rest = client.rest();
+        assert!(rest.ends_with("ERROR :Closing link: localhost (Receive queue exceeded)\r\n"), "{run}: {rest}");
+        bystander.noticed_nothing(&run);
+        server.stop();
+    }
+}
+
+#[test]
+fn lines_that_are_none() {
+    for run in shared_runs() {
+        let server = start(&run);
+        let mut bystander = Bystander::new(&server);
+        let mut client = registered(&server, "odd");
+        let long = [b"PRIVMSG #lobby :", &[b'x'; 600][..], b"\r\n"].concat();
+        let tags = format!("@+a={} PRIVMSG #lobby :x\r\n", "t".repeat(5000));
+        let rooms = format!("JOIN {}\r\n", "#,".repeat(200));
+        let cases: [(&[u8], &str); 11] = [
+            (&long, " 417 odd "),
+            (tags.as_bytes(), " 417 odd "),
+            (b"PRIVMSG #lobby :a\0b\r\n", " 400 odd "),
+            (b"PRIVMSG #lobby :a\rQUIT :b\r\n", " 400 odd "),
+            (b"@+a=\xff PRIVMSG #lobby :x\r\n", " INVALID_UTF8 :"),
+            (b"PRIVMSG #lobby :\xed\xa0\x80\r\n", " INVALID_UTF8 :"),
+            (b"NICK a\x01b\r\n", " 432 odd "),
+            (b"NICK :two words\r\n", " 432 odd "),
+            (b"TOPIC #lobby\r:x\r\n", " 400 odd "),
+            (b"PRIVMSG a,b,c,d,e,f,g,h :x\r\n", " 407 odd "),
+            (rooms.as_bytes(), " 403 odd "),
+        ];
+        for (bytes, expect) in cases {
+            let shown = bytes[..bytes.len().min(40)].escape_ascii().to_string();
+            client.send(bytes);
+            client.say("PING done");
+            let heard = client.hear_until(" PONG ");
+            assert!(heard[0].contains(expect), "{run}: {shown}: {heard:?}");
+            bystander.noticed_nothing(&run);
+        }
+        // A tag is escaped when it is told, too.
+        client.say("@+a=one\\r\\nQUIT\\:x PRIVMSG odd :to myself");
+        let heard = client.hear();
+        assert!(heard.contains("+a=one\\r\\nQUIT\\:x") && heard.ends_with(" PRIVMSG odd :to myself"), "{run}: {heard}");
+        client.say("QUIT");
+        client.rest();
+        bystander.noticed_nothing(&run);
+        server.stop();
+    }
+}

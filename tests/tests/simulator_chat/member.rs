@@ -363,7 +363,10 @@ impl Member {
         if let Some(lacks) = lacks.filter(|_| !known.is_shaken(self.id)) {
             cx.claim(None, format!("{} has an answer, and not {lacks:?}, which was done before it asked", self.id));
         }
-        known.done.extend(done);
+        // Who was put out meanwhile may have been refused.
+        if !known.is_shaken(self.id) {
+            known.done.extend(done);
+        }
     }
     /// Asks for an answer, by which what was said is done, and what was done before must have been heard.
     fn ping(&mut self, said: Vec<Done>, cx: &mut PeerCx<'_>) {
