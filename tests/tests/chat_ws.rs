@@ -341,7 +341,9 @@ fn a_browser_in_the_rooms_of_all_models() {
     let servers: Vec<(Run, Server)> = shared_runs()
         .into_iter()
         .map(|run| {
-            let server = Server::start(run.line("chat", &["--config", &config]));
+            // Each keeps its accounts for itself.
+            let data = path(&format!("data-{run}").replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+            let server = Server::start(run.line("chat", &["--config", &config, "--data-dir", &data]));
             (run, server)
         })
         .collect();
