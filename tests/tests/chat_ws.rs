@@ -335,15 +335,18 @@ fn a_browser_in_the_rooms_of_all_models() {
     // The page is of another server: its origin has to be listed.
     let pages = Server::start(["web", &path(""), "127.0.0.1:0"]);
     let origin = pages.address().replace("tcp://", "http://");
-    let config = path("chat.toml");
-    let text = format!("[server]\nallowed_origins = [\"{origin}\"]\n[[listen]]\naddress = \"127.0.0.1:0\"\n");
-    fs::write(&config, text).expect("written");
     let servers: Vec<(Run, Server)> = shared_runs()
         .into_iter()
-        .map(|run| {
+        .zip(0..)
+        .map(|(run, number)| {
             // Each keeps its accounts for itself.
-            let data = path(&format!("data-{run}").replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
-            let server = Server::start(run.line("chat", &["--config", &config, "--data-dir", &data]));
+            let config = path(&format!("chat-{number}.toml"));
+            let text = format!(
+                "data_dir = \"data-{number}\"\n[server]\nallowed_origins = [\"{origin}\"]\n\
+                 [[listen]]\naddress = \"127.0.0.1:0\"\n"
+            );
+            fs::write(&config, text).expect("written");
+            let server = Server::start(run.line("chat", &["--config", &config]));
             (run, server)
         })
         .collect();
