@@ -226,3 +226,27 @@ fn lines_that_are_none() {
         server.stop();
     }
 }
+
+/// Who begins a handshake and says no more is gone when its time is over; whoever is there before and after notices nothing.
+#[test]
+fn half_a_hello() {
+    let mut all = Vec::new();
+    for run in shared_runs() {
+        let server = Server::start(run.line("chat", &["127.0.0.1:0", "--no-flood-control", "--tls"]));
+        let bystander = Bystander::new(&server);
+        let halves = [&b"\x16"[..], b"\x16\x03\x01\x02\x00", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03xxxxxxxx"]
+            .map(|bytes| {
+                let mut conn = server.dial();
+                conn.send(bytes);
+                conn
+            });
+        all.push((run, server, bystander, halves));
+    }
+    for (run, server, mut bystander, halves) in all {
+        for mut half in halves {
+            assert_eq!(half.rest(), b"", "{run}");
+        }
+        bystander.noticed_nothing(&run);
+        server.stop();
+    }
+}
