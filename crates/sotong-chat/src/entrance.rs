@@ -3,6 +3,7 @@ use crate::{
     Chat, ListenerKind,
     client::Client,
     door::{Door, Last},
+    ip_of,
     news::Mail,
     page::{self, Page},
     text::{self, Person},
@@ -111,7 +112,7 @@ impl Entry {
     }
     /// Whether somebody may say whom he brings. Whoever comes by a Unix socket is on this machine.
     fn is_proxy(&self, remote: &End) -> bool {
-        let trusted = |ip: IpAddr| self.chat.options().proxy_allowed_from.iter().any(|network| network.has(ip));
+        let trusted = |ip: IpAddr| self.chat.options().proxy_allowed_from.iter().any(|network| network.contains(ip));
         match remote {
             End::Net(address) => trusted(address.ip()),
             End::Unix { .. } => trusted(Ipv4Addr::LOCALHOST.into()) || trusted(Ipv6Addr::LOCALHOST.into()),
@@ -213,11 +214,8 @@ impl Counted {
         Self { voice, place: None }
     }
     fn new(entry: &Entry, way: &Way, voice: Voice, refusal: Refusal) -> Self {
-        let ip = match way.peer() {
-            // What a proxy brings is never from this machine, whatever it says.
-            End::Net(address) => Some(address.ip()).filter(|ip| way.through.is_some() || !ip.is_loopback()),
-            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
-        };
+        // What a proxy brings is never from this machine, whatever it says.
+        let ip = ip_of(way).filter(|ip| way.through.is_some() || !ip.is_loopback());
         let counts = entry.chat.options().limits.flood_control;
         let chat = || Arc::clone(&entry.chat);
         let place = ip.filter(|_| counts).map(|ip| Place { chat: chat(), ip, is_taken: false, refusal });

@@ -21,7 +21,16 @@ impl Bucket {
     }
 }
 
-/// Connections by their addresses.
+/// What one household has: an address of IPv4, or all that have the first 64 bits of one of IPv6 (RFC 6177 §2). Whoever has
+/// one of these has them all, so that counting each would limit nobody.
+pub(crate) fn household(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::from((ip.to_bits() >> 64 << 64).to_be_bytes()),
+        ip => ip,
+    }
+}
+
+/// Connections by the households they come from.
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
     from: Map<IpAddr, From>,
@@ -43,6 +52,7 @@ impl Doors {
     /// A connection has come from `ip`. The name of the limit, if it may not stay; it is counted all the same until
     /// [`Self::leave`].
     pub(crate) fn enter(&mut self, ip: IpAddr, now: Moment, limits: &ChatLimits) -> Result<(), &'static str> {
+        let ip = household(ip);
         if self.from.len() >= self.sweep_at {
             // Whoever has not come for so long is forgotten.
             self.from.retain(|_, from| from.open > 0 || from.came.back().is_some_and(|came| now.since(*came) < NEW));
@@ -65,7 +75,7 @@ impl Doors {
         Ok(())
     }
     pub(crate) fn leave(&mut self, ip: IpAddr) {
-        if let Some(from) = self.from.get_mut(&ip) {
+        if let Some(from) = self.from.get_mut(&household(ip)) {
             from.open = from.open.saturating_sub(1);
         }
     }
@@ -109,5 +119,16 @@ mod tests {
         doors.leave(ip);
         assert_eq!(doors.enter(IpAddr::from([192, 0, 2, 2]), at(2), &limits), Ok(()));
         assert_eq!(doors.enter(ip, at(600), &limits), Ok(()));
+    }
+
+    #[test]
+    fn a_household_with_ipv6_is_one() {
+        let limits = ChatLimits { connections_per_address: 2, ..ChatLimits::default() };
+        let mut doors = Doors::default();
+        let mut come = |ip: &str| doors.enter(ip.parse().expect("an address"), Moment::START, &limits);
+        assert_eq!(come("2001:db8:0:1::1"), Ok(()));
+        assert_eq!(come("2001:db8:0:1:ffff::2"), Ok(()));
+        assert_eq!(come("2001:db8:0:1::3"), Err("connections_per_address"));
+        assert_eq!(come("2001:db8:0:2::1"), Ok(()));
     }
 }

@@ -117,6 +117,14 @@ impl Chat {
     }
 }
 
+/// The address somebody is from, if that is one of a network: behind a proxy, the one that it tells.
+pub(crate) fn ip_of(way: &Way) -> Option<IpAddr> {
+    match way.peer() {
+        End::Net(address) => Some(address.ip().to_canonical()),
+        End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
+    }
+}
+
 /// A chat. Clones are the same one.
 ///
 /// It has the whole way in: the PROXY header, TLS, and telling what is spoken, each as its [`Entrance`] says.

@@ -1,8 +1,7 @@
 //! What a chat allows and what it says of itself.
 use crate::{hall::PersonModes, opers::Oper};
 use sotong_irc::names;
-use sotong_layers::proxy::Network;
-use sotong_session::Wall;
+use sotong_session::{Wall, cidr::Cidr};
 use std::time::Duration;
 
 /// What a server says of itself, and whom it lets in.
@@ -34,7 +33,7 @@ pub struct ChatOptions {
     /// (`https://example.org`), or `*` for all.
     pub allowed_origins: Vec<Box<str>>,
     /// From where a connection may say whom it brings (the PROXY protocol): this machine.
-    pub proxy_allowed_from: Vec<Network>,
+    pub proxy_allowed_from: Vec<Cidr>,
     /// Operators of the server.
     pub opers: Vec<Oper>,
     /// Whether operators of rooms may speak for others (RELAYMSG), as bridges to other networks do: false.
@@ -221,9 +220,9 @@ pub struct ChatLimits {
     pub burst: u32,
     /// Time that a command costs beyond these: 500 ms.
     pub command_time: Duration,
-    /// Connections of one address at once: 16. Loopback is exempt.
+    /// Connections of one address at once: 16; with IPv6, of one network of 64 bits. Loopback is exempt.
     pub connections_per_address: usize,
-    /// New connections of one address in 10 minutes: 32. Loopback is exempt.
+    /// New connections of one address, or such a network, in 10 minutes: 32. Loopback is exempt.
     pub new_connections_per_address: usize,
     /// A newcomer registers within 20 s.
     pub registration: Duration,

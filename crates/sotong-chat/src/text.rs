@@ -4,12 +4,13 @@ use crate::{
     client::{Answers, Client, reason},
     flood::Bucket,
     hall::{Attention, Left, Refusal, Taken, Teller, User, Who, Words},
+    ip_of,
     news::{Letter, Mail, News, Told, Verb, What},
     seats::Seats,
 };
 use sotong_irc::names::{self, NameError};
 use sotong_layers::{First, Handover, Successor};
-use sotong_session::{Close, Cx, End, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
+use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Session, Stream, Wants, Way};
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 /// A person with a terminal: asked for a name, in one room at a time; lines are words, and `/` begins a command.
@@ -91,10 +92,7 @@ impl Person {
         let limits = &self.chat.options().limits;
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
-        self.ip = match way.peer() {
-            End::Net(address) => Some(address.ip().to_canonical()),
-            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
-        };
+        self.ip = ip_of(way);
         self.stage = Stage::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
         self.chat.hall().newcomers.insert(cx.me);
         self.tell(QUESTION, cx);

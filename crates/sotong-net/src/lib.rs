@@ -25,7 +25,6 @@
 //! ```
 mod address;
 pub mod child;
-pub mod cidr;
 pub mod clock;
 pub mod datagrams;
 pub mod descriptors;

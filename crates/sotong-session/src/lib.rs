@@ -85,6 +85,7 @@
 
 mod carry;
 mod checked;
+pub mod cidr;
 mod close;
 mod context;
 mod limits;

@@ -131,8 +131,6 @@ impl<S: Service, W> Shard<S, W> {
         self.wall = wall;
         for slot in std::mem::take(&mut self.later) {
             self.touch(slot);
-            // It has used up its turns since it was opened, and never come to rest: its deadline counts all the same.
-            self.arm(slot);
         }
         if !self.held.is_empty() && !self.is_held() {
             for slot in std::mem::take(&mut self.held) {

@@ -1,4 +1,5 @@
 //! How often a password may be tried.
+use crate::flood::household;
 use sotong_session::{Map, Moment};
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
@@ -79,7 +80,7 @@ impl Throttle {
         if most == 0 {
             return true;
         }
-        let whose = Whose::Made(address);
+        let whose = Whose::Made(household(address));
         if self.count(&whose, now) >= most {
             return false;
         }
@@ -116,6 +117,7 @@ impl Whose {
 }
 
 fn of(account: &str, address: Option<IpAddr>) -> [Whose; 3] {
+    let address = address.map(household);
     [Whose::Both(account.to_owned(), address), Whose::Account(account.to_owned()), Whose::Address(address)]
 }
 

@@ -2,7 +2,7 @@
 use super::{Client, Talk};
 use crate::{
     books::{BanRecord, Change, Refused},
-    hall::{Network, Target, duration, for_people},
+    hall::{Target, duration, for_people, network},
     opers::Privilege,
     options::cut,
 };
@@ -202,7 +202,7 @@ impl Client {
 
 fn target(command: &str, written: &str) -> Option<Target> {
     match command {
-        "DLINE" => Network::read(written).map(Target::Network),
+        "DLINE" => network(written).map(Target::Network),
         _ if written.is_empty() => None,
         _ => Some(Target::mask(written)),
     }

@@ -29,6 +29,7 @@ use crate::{
     caps::Caps,
     flood::Bucket,
     hall::{Hall, Teller, Who},
+    ip_of,
     news::{Letter, Mail, Told, What},
     options::cut,
     seats::Seats,
@@ -40,7 +41,7 @@ pub(crate) use sasl::MECHANISMS as SASL_MECHANISMS;
 use sasl::Sasl;
 use sha2::{Digest, Sha256};
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
-use sotong_session::{Close, Cx, End, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
+use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
 use std::{collections::BTreeSet, fmt::Display, net::IpAddr, sync::Arc};
 use waits::Waiting;
 
@@ -146,10 +147,7 @@ impl Client {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
         self.is_framed = way.wire == Wire::Records;
-        self.ip = match way.peer() {
-            End::Net(address) => Some(address.ip().to_canonical()),
-            End::Unix { .. } | End::Pipe | End::Simulated(_) => None,
-        };
+        self.ip = ip_of(way);
         let shown = way.tls.as_ref().and_then(|tls| tls.peer_chain.first());
         self.cert = shown.map(|der| Box::new(Sha256::digest(der).into()));
         self.chat.hall().newcomers.insert(cx.me);

@@ -24,7 +24,7 @@ mod watch;
 
 pub(crate) use accepting::NotAccepted;
 pub(crate) use accounts::{Again, Entered};
-pub(crate) use bans::{Ban, Network, Target};
+pub(crate) use bans::{Ban, Target, network};
 pub(crate) use metadata::{Denied, Keys, Owner, PAIR_BYTES_MAX, key};
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
 pub(crate) use owned::CHANSERV;

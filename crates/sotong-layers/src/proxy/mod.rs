@@ -1,9 +1,7 @@
 //! Who is behind a proxy, told by its header before everything else (the PROXY protocol, versions 1 and 2).
 mod header;
-mod network;
 
 pub use header::{NotProxied, PROXY_BYTES_MAX, ProxyHeader, is_proxy_line, read_proxy_header};
-pub use network::{Network, NotANetwork};
 
 use crate::{First, Successor};
 use sotong_session::{Close, Cx, Event, Input, Moment, Session, Stream, Wants, Way};

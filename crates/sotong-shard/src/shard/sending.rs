@@ -29,7 +29,8 @@ impl<S: Service, W> Shard<S, W> {
                     return Step::Wait;
                 }
                 if entry.spent.0 == turn && entry.spent.1 as usize >= turn_bytes_max {
-                    // Its share of this turn is spent (rule D9).
+                    // Its share of this turn is spent (rule D9). Its deadline counts all the same: it may never come to rest.
+                    self.arm(slot);
                     self.later.push(slot);
                     return Step::Wait;
                 }

@@ -1,6 +1,6 @@
 //! Deadlines: D6.
 use crate::common::{World, small};
-use sotong_session::{Event, Moment, Wall};
+use sotong_session::{Event, Limits, Moment, Wall};
 use std::time::Duration;
 
 #[test]
@@ -61,6 +61,32 @@ fn a_deadline_brought_forward_comes_then() {
     assert!(world.log.take().is_empty(), "the entry of the first deadline is stale");
     world.pass(Duration::from_secs(1));
     assert_eq!(world.log.take(), ["0.0 Deadline"]);
+}
+
+/// Who always has more to say than a turn takes, from the beginning, has a deadline like all others.
+#[test]
+fn a_deadline_comes_to_whoever_never_rests() {
+    let limits = Limits { turn_bytes_max: 64, ..small() };
+    let mut world = World::one(limits, |event, cx, wants| {
+        match event {
+            Event::Open(_) => wants.deadline = Some(cx.now + Duration::from_secs(10)),
+            Event::Deadline => wants.deadline = None,
+            Event::Input(_) | Event::Drained => cx.out.put(&[b'x'; 16]),
+            _ => {}
+        }
+        if let Event::Input(input) = event {
+            input.take_all();
+        }
+        Ok(())
+    });
+    let slot = world.open(0);
+    world.input(slot, b"go");
+    world.flush();
+    world.pass(Duration::from_secs(9));
+    assert!(!world.log.take().contains(&"0.0 Deadline".to_owned()));
+    assert!(!world.shards[0].may_sleep(), "there is always more to do");
+    world.pass(Duration::from_secs(1));
+    assert!(world.log.take().contains(&"0.0 Deadline".to_owned()));
 }
 
 #[test]

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sotong_net::cidr::{AccessList, Cidr};
 use sotong_net::clock::Clock;
 use sotong_net::descriptors::{self, CapBound};
 use sotong_net::dial::parse_source;
@@ -29,6 +28,7 @@ use sotong_net::pump::{Act, FlowEnd, Limits};
 use sotong_net::signals::{Stage, Stop, catch_hangup};
 use sotong_net::socket::Socket;
 use sotong_session::Way;
+use sotong_session::cidr::{AccessList, Cidr};
 
 use self::conversation::{Conversation, Ended, Endings, Kind};
 use self::datagrams::Relay;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use sotong_net::cidr::CidrError;
 use sotong_net::endpoint::EndpointError;
+use sotong_session::cidr::CidrError;
 
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::failure::{self, similar, value_words};

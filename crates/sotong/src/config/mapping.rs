@@ -23,12 +23,7 @@ impl Config {
             roleplay: server.roleplay,
             default_user_modes: server.default_user_modes.0.clone(),
             allowed_origins: server.allowed_origins.iter().map(|origin| origin.0.as_str().into()).collect(),
-            // Both write networks alike; each has checked what it holds.
-            proxy_allowed_from: server
-                .proxy_allowed_from
-                .iter()
-                .filter_map(|net| net.to_string().parse().ok())
-                .collect(),
+            proxy_allowed_from: server.proxy_allowed_from.clone(),
             accounts: self.account_options(),
             metadata: MetadataOptions {
                 enabled: self.metadata.enabled,

@@ -1,7 +1,7 @@
 //! The sections of a configuration file, setting by setting.
 
 use sotong_chat::{ChatLimits, ListenerKind};
-use sotong_net::cidr::Cidr;
+use sotong_session::cidr::Cidr;
 
 use super::section::section;
 use super::setting::{

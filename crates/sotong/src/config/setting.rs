@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sotong_certs::Fingerprint;
 use sotong_chat::{ChatOptions, ListenerKind};
-use sotong_net::cidr::Cidr;
 use sotong_net::endpoint::{Endpoint, UnixName};
+use sotong_session::cidr::Cidr;
 use toml::de::DeValue;
 
 use super::fault::{Expected, Fault, Why};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sotong_certs::Refusal;
 use sotong_net::child::WordsError;
-use sotong_net::cidr::CidrError;
 use sotong_net::dial_error::{Attempt, Cause, DialClass, DialError};
 use sotong_net::pump::Fault;
+use sotong_session::cidr::CidrError;
 
 use super::{WsFailure, address, code, io_words, is_exhausted, trust};
 use crate::catalogue::{Catalogue, text};

@@ -1,5 +1,5 @@
 //! Who may connect, by address: `--allow CIDR` and `--deny CIDR` (RFC 4632).
-use sotong_session::End;
+use crate::End;
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -52,6 +52,15 @@ impl Cidr {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask(bits, 128))),
         };
         Self { base, bits }
+    }
+    /// How many of the first bits are the same: at most 32 for IPv4, 128 for IPv6.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+    /// The address, where the block is one alone.
+    pub fn only(&self) -> Option<IpAddr> {
+        let all = if self.base.is_ipv4() { 32 } else { 128 };
+        (self.bits == all).then_some(self.base)
     }
     /// Whether `ip` is in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
