@@ -1,6 +1,6 @@
 //! Somebody with an IRC client.
 use crate::conn::Conn;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write as _};
 
 /// A client that says lines and hears lines.
 #[derive(Debug)]
@@ -16,8 +16,30 @@ impl Client {
     /// Nobody listens there.
     #[track_caller]
     pub fn dial(address: &str) -> Self {
-        let conn = Conn::dial(address);
+        Self::over(Conn::dial(address))
+    }
+    /// Over a connection that is there already.
+    pub fn over(conn: Conn) -> Self {
         Self { lines: BufReader::new(conn.twin()), conn }
+    }
+    /// Connects and registers, without asking for any capability.
+    ///
+    /// # Panics
+    /// It is not let in.
+    #[track_caller]
+    pub fn registered(address: &str, nick: &str) -> Self {
+        let mut client = Self::dial(address);
+        client.register(nick);
+        client
+    }
+    /// Registers.
+    ///
+    /// # Panics
+    /// It is not let in.
+    #[track_caller]
+    pub fn register(&mut self, nick: &str) {
+        self.say(&format!("NICK {nick}\r\nUSER u 0 * :u"));
+        self.hear_until(&format!(" 001 {nick} :"));
     }
     /// Registers and comes into the lobby.
     ///
@@ -67,6 +89,30 @@ impl Client {
             heard.push(self.hear());
         }
         heard
+    }
+    /// Hears lines up to one with `part` in it; gives back that one.
+    ///
+    /// # Panics
+    /// It does not come.
+    #[track_caller]
+    pub fn wait_for(&mut self, part: &str) -> String {
+        self.hear_until(part).pop().unwrap_or_default()
+    }
+    /// Says a line to a server that may have gone.
+    ///
+    /// # Errors
+    /// It has gone.
+    pub fn try_say(&mut self, line: &str) -> io::Result<()> {
+        self.conn.write_all(format!("{line}\r\n").as_bytes())
+    }
+    /// The next line with its end, or what there is of it: nothing, where the connection has ended.
+    ///
+    /// # Errors
+    /// The connection was cut off.
+    pub fn try_hear(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line)?;
+        Ok(line)
     }
     /// All up to the end of the connection.
     ///

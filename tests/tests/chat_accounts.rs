@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use std::{
     fs,
-    io::{BufRead, BufReader, ErrorKind, Write as _},
+    io::ErrorKind,
     os::unix::net::UnixStream,
     process::Command,
     sync::{Arc, Mutex},
@@ -11,6 +11,7 @@ use std::{
 };
 use tests::{
     conn::{Conn, Folder},
+    irc::Client,
     process,
     server::Server,
     tls, tool,
@@ -30,43 +31,14 @@ fn start(path: &str) -> Server {
     Server::start(["chat", "--config", path, "-v"])
 }
 
-/// Somebody with an IRC client.
-struct Client {
-    conn: Conn,
-    lines: BufReader<Conn>,
+fn enter(server: &Server, nick: &str) -> Client {
+    Client::registered(server.address(), nick)
 }
-
-impl Client {
-    fn enter(server: &Server, nick: &str) -> Self {
-        Self::over(server.dial(), nick)
-    }
-    fn over(conn: Conn, nick: &str) -> Self {
-        let mut client = Self { lines: BufReader::new(conn.twin()), conn };
-        client.say(&format!("NICK {nick}\r\nUSER u 0 * :u"));
-        client.hear_until(&format!(" 001 {nick} :"));
-        client
-    }
-    fn say(&mut self, line: &str) {
-        self.conn.send(format!("{line}\r\n"));
-    }
-    /// Hears lines up to one with `part` in it; gives back the last.
-    #[track_caller]
-    fn hear_until(&mut self, part: &str) -> String {
-        loop {
-            let mut line = String::new();
-            let count = self.lines.read_line(&mut line).expect("a line of UTF-8 in time");
-            assert!(count > 0, "the connection has ended before {part:?} came");
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-    #[track_caller]
-    fn logs_in(&mut self, account: &str, password: &str) {
-        self.say(&format!("NS IDENTIFY {account} {password}"));
-        let answer = self.hear_until(":NickServ!NickServ@localhost NOTICE ");
-        assert!(answer.contains(&format!("You're now logged in as {account}")), "{account}: {answer}");
-    }
+#[track_caller]
+fn log_in(client: &mut Client, account: &str, password: &str) {
+    client.say(&format!("NS IDENTIFY {account} {password}"));
+    let answer = client.wait_for(":NickServ!NickServ@localhost NOTICE ");
+    assert!(answer.contains(&format!("You're now logged in as {account}")), "{account}: {answer}");
 }
 
 #[test]
@@ -74,7 +46,7 @@ fn what_was_registered_is_there_after_a_restart_and_can_be_read_by_others() {
     let folder = Folder::new();
     let path = configured(&folder, "");
     let server = start(&path);
-    let mut client = Client::enter(&server, "민수");
+    let mut client = enter(&server, "민수");
     client.say("NS REGISTER 비밀번호");
     client.hear_until("Account created");
     client.say("NS SET email minsu@example.org");
@@ -94,12 +66,12 @@ fn what_was_registered_is_there_after_a_restart_and_can_be_read_by_others() {
     server.stop();
 
     let server = start(&path);
-    let mut other = Client::enter(&server, "other");
+    let mut other = enter(&server, "other");
     other.say("NAMES #점심");
-    assert!(other.hear_until(" 353 ").contains("@민수"), "who is always on keeps the seat");
+    assert!(other.wait_for(" 353 ").contains("@민수"), "who is always on keeps the seat");
     other.say("NS IDENTIFY 민수 wrong");
     other.hear_until("Invalid account credentials");
-    other.logs_in("민수", "비밀번호");
+    log_in(&mut other, "민수", "비밀번호");
     other.say("NS GET email");
     other.hear_until("minsu@example.org");
     server.stop();
@@ -116,7 +88,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         let before = made.lock().expect("no panic").len();
         let clients: Vec<_> = (0..4)
             .map(|number| {
-                let (mut client, made) = (Client::enter(&server, &format!("c{number}")), Arc::clone(&made));
+                let (mut client, made) = (enter(&server, &format!("c{number}")), Arc::clone(&made));
                 std::thread::spawn(move || make_accounts(&mut client, &format!("r{round}c{number}n"), &made))
             })
             .collect();
@@ -130,11 +102,11 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         }
     }
     let server = start(&path);
-    let mut client = Client::enter(&server, "who");
+    let mut client = enter(&server, "who");
     let made = made.lock().expect("no panic").clone();
     assert!(made.len() >= 150);
     for name in made {
-        client.logs_in(&name, "secret");
+        log_in(&mut client, &name, "secret");
     }
     server.stop();
 }
@@ -143,20 +115,19 @@ fn what_was_acknowledged_is_there_after_a_kill() {
 fn make_accounts(client: &mut Client, prefix: &str, made: &Mutex<Vec<String>>) {
     for number in 0.. {
         let name = format!("{prefix}{number}");
-        let mut line = String::new();
-        if client.conn.write_all(format!("REGISTER {name} * secret\r\nNS LOGOUT\r\n").as_bytes()).is_err() {
+        if client.try_say(&format!("REGISTER {name} * secret\r\nNS LOGOUT")).is_err() {
             return;
         }
+        let mut line = String::new();
         while !line.contains(" 901 ") {
-            line.clear();
-            match client.lines.read_line(&mut line) {
-                Ok(1..) => {}
-                Ok(0) => return,
+            line = match client.try_hear() {
+                Ok(line) if line.is_empty() => return,
+                Ok(line) => line,
                 Err(fault) => {
                     assert_eq!(fault.kind(), ErrorKind::ConnectionReset, "{fault}");
                     return;
                 }
-            }
+            };
             assert!(!line.contains("FAIL"), "{line}");
             // A line that was cut is no word of the server's.
             if line.contains(&format!("REGISTER SUCCESS {name} ")) && line.ends_with('\n') {
@@ -186,7 +157,7 @@ fn a_disk_that_fails_is_told_and_not_trusted_again() {
     let folder = Folder::new();
     let path = configured(&folder, "");
     let server = start(&path);
-    let mut client = Client::enter(&server, "first");
+    let mut client = enter(&server, "first");
     client.say("NS REGISTER secret");
     client.hear_until("Account created");
     server.stop();
@@ -196,23 +167,23 @@ fn a_disk_that_fails_is_told_and_not_trusted_again() {
     let mut command = strace.command(["-D", "-f", "-qq", "-o", "/dev/null", "-e", inject]);
     command.arg(process::sotong()).args(["chat", "--config", &path, "-v"]);
     let mut server = Server::start_by(command);
-    let mut client = Client::enter(&server, "second");
+    let mut client = enter(&server, "second");
     client.say("NS REGISTER secret");
     client.hear_until("The server cannot store anything now");
     client.say("REGISTER third * secret");
     client.hear_until("FAIL REGISTER TEMPORARILY_UNAVAILABLE third");
     client.say("NS INFO second");
     client.hear_until("There is no such account");
-    client.logs_in("first", "secret");
+    log_in(&mut client, "first", "secret");
     server.wait_until("it says so", |server| server.count(&["the store has failed"]) > 0);
     server.stop();
 
     let server = start(&path);
     // What the disk has made of the account that failed nobody knows; the others are there, and it is written again.
-    let mut client = Client::enter(&server, "fourth");
+    let mut client = enter(&server, "fourth");
     client.say("NS REGISTER secret");
     client.hear_until("Account created");
-    client.logs_in("first", "secret");
+    log_in(&mut client, "first", "secret");
     server.stop();
 }
 
@@ -226,7 +197,9 @@ fn a_client_certificate_opens_an_account() {
     let over_tls = |shows: bool, nick: &str| {
         let plain = Conn::dial(server.address().trim_start_matches("tls://"));
         let stream: UnixStream = tls::wrap_showing(plain, shows).expect("a handshake");
-        Client::over(Conn::Unix(stream), nick)
+        let mut client = Client::over(Conn::Unix(stream));
+        client.register(nick);
+        client
     };
     let mut client = over_tls(true, "minsu");
     client.say("NS REGISTER secret");

@@ -1,15 +1,12 @@
 //! The configuration of a chat: files that are wrong, listeners of each kind on real sockets, and files that change while
 //! people are there.
 use rustix::process::Signal;
-use std::{
-    fs,
-    io::{BufRead, BufReader, Read as _},
-    path::Path,
-    time::Instant,
-};
+use std::{fs, io::Read as _, path::Path, time::Instant};
 use tests::{
     conn::{Conn, Folder},
-    http, process,
+    http,
+    irc::Client,
+    process,
     server::Server,
     tls,
 };
@@ -23,47 +20,6 @@ fn file(folder: &Folder, text: &str) -> String {
 
 fn start(path: &str) -> Server {
     Server::start(["chat", "--config", path, "-v"])
-}
-
-/// Somebody with an IRC client.
-struct Client {
-    conn: Conn,
-    lines: BufReader<Conn>,
-}
-
-impl Client {
-    #[track_caller]
-    fn dial(address: &str) -> Self {
-        let conn = Conn::dial(address);
-        Self { lines: BufReader::new(conn.twin()), conn }
-    }
-    #[track_caller]
-    fn enter(address: &str, nick: &str) -> Self {
-        let mut client = Self::dial(address);
-        client.say(&format!("NICK {nick}\r\nUSER u 0 * :u"));
-        client.hear_until(&format!(" 001 {nick} :"));
-        client
-    }
-    #[track_caller]
-    fn say(&mut self, line: &str) {
-        self.conn.send(format!("{line}\r\n"));
-    }
-    #[track_caller]
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line of UTF-8 in time");
-        line.strip_suffix("\r\n").unwrap_or_else(|| panic!("a line was cut: {line:?}")).to_owned()
-    }
-    /// Hears lines up to one with `part` in it; gives back the last.
-    #[track_caller]
-    fn hear_until(&mut self, part: &str) -> String {
-        loop {
-            let line = self.hear();
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
 }
 
 /// What a file with mistakes is answered with: where it starts as well as where it is only checked.
@@ -121,7 +77,7 @@ fn the_example_can_be_used_as_it_is() {
         assert!(!folder.path().join("data").exists(), "who only checks makes nothing");
         // What listens there listens here, too, where the command line says another port.
         let server = Server::start(["chat", "--config", &path, "127.0.0.1:0"]);
-        Client::enter(server.address(), "민수");
+        Client::registered(server.address(), "민수");
         server.stop();
         assert!(folder.path().join("data/chat.db").exists(), "what it keeps lies beside the file");
     }
@@ -184,16 +140,16 @@ fn each_listener_has_its_own_kind_and_certificate() {
     let all: Vec<_> = [auto, irc, both, unix]
         .into_iter()
         .zip(["auto", "irc", "both", "unix"])
-        .map(|(at, nick)| Client::enter(at, nick))
+        .map(|(at, nick)| Client::registered(at, nick))
         .collect();
     // The same port in TLS; and the port where there is nothing else.
-    Client::enter(&both.replace("tcp://", "tls://"), "within");
-    Client::enter(&ircs.replace("tcp://", "tls://"), "ircs");
+    Client::registered(&both.replace("tcp://", "tls://"), "within");
+    Client::registered(&ircs.replace("tcp://", "tls://"), "ircs");
     let mut plain = Conn::dial(ircs);
     plain.send("NICK a\r\nUSER a 0 * :a\r\n");
     assert!(!String::from_utf8_lossy(&heard(&mut plain)).contains(" 001 "), "TLS alone is spoken there");
     // Everybody is asked for a name at once at a port for that.
-    assert_eq!(Client::dial(text).hear_line(), "What is your name?\n");
+    assert_eq!(Client::dial(text).try_hear().expect("a line"), "What is your name?\n");
     // A browser gets the page, and a client of IRC nothing that it would take for a server of its kind.
     let mut page = Conn::dial(web);
     page.send("GET / HTTP/1.1\r\nHost: x:1\r\n\r\n");
@@ -206,7 +162,7 @@ fn each_listener_has_its_own_kind_and_certificate() {
     assert!(socket.get(12).starts_with(b"HTTP/1.1 101"));
     let mut behind = Client::dial(proxied);
     behind.say("PROXY TCP4 203.0.113.9 192.0.2.1 5555 8888\r\nNICK far\r\nUSER u 0 * :u");
-    assert!(behind.hear_until(" 001 far :").ends_with(".cloak"), "who comes is whom the proxy brings");
+    assert!(behind.wait_for(" 001 far :").ends_with(".cloak"), "who comes is whom the proxy brings");
     drop(all);
     server.stop();
     assert!(!Path::new(&unix.replace("unix:", "")).exists(), "the socket's file goes with the server");
@@ -220,41 +176,32 @@ fn heard(conn: &mut Conn) -> Vec<u8> {
     bytes
 }
 
-impl Client {
-    #[track_caller]
-    fn hear_line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line of UTF-8 in time");
-        line
-    }
-}
-
 #[test]
 fn what_changes_is_so_for_those_who_are_there_and_nobody_is_dropped() {
     let folder = Folder::new();
     let text = |more: &str| format!("[[listen]]\naddress = '127.0.0.1:0'\n[server]\n{more}");
     let path = file(&folder, &text("motd = 'first'\n[limits]\nnick_len = 32\n"));
     let mut server = start(&path);
-    let mut alice = Client::enter(server.address(), "alice");
-    let mut bob = Client::enter(server.address(), "bob");
+    let mut alice = Client::registered(server.address(), "alice");
+    let mut bob = Client::registered(server.address(), "bob");
     alice.say("JOIN #lobby");
     bob.say("JOIN #lobby");
-    alice.hear_until(":bob!~u@localhost JOIN #lobby");
+    alice.wait_for(":bob!~u@localhost JOIN #lobby");
     file(&folder, &text("motd = 'second'\n[limits]\nnick_len = 8\n"));
     server.signal(Signal::HUP);
     server.line(&["configuration reloaded"]);
     alice.say("MOTD");
-    assert!(alice.hear_until(" 372 ").ends_with("second"));
+    assert!(alice.wait_for(" 372 ").ends_with("second"));
     alice.say("NICK ninechars\r\nNICK eightchr");
-    assert!(alice.hear_until(" 432 ").contains(" 432 alice ninechars "));
-    bob.hear_until(":alice!~u@localhost NICK eightchr");
+    assert!(alice.wait_for(" 432 ").contains(" 432 alice ninechars "));
+    bob.wait_for(":alice!~u@localhost NICK eightchr");
     // A file with a mistake changes nothing, and the log says what it is and where.
     file(&folder, &text("motd = 'third'\n[limits]\nnick_len = 'x'\n"));
     server.signal(Signal::HUP);
     let told = server.line(&["configuration not reloaded"]);
     assert!(told.contains("chat.toml:6:12: it takes a whole number"), "{told}");
     alice.say("MOTD");
-    assert!(alice.hear_until(" 372 ").ends_with("second"));
+    assert!(alice.wait_for(" 372 ").ends_with("second"));
     // Nor does one that is gone.
     fs::remove_file(&path).expect("removed");
     server.signal(Signal::HUP);
@@ -270,9 +217,9 @@ fn what_changes_is_so_for_those_who_are_there_and_nobody_is_dropped() {
     assert!(told.contains("data_dir, name, [[listen]]"), "{told}");
     server.line(&["configuration reloaded"]);
     bob.say("MOTD\r\nPRIVMSG #lobby :안녕");
-    assert!(bob.hear_until(" 372 ").starts_with(":sotong.local 372 bob :"));
-    assert!(alice.hear_until("PRIVMSG").ends_with("PRIVMSG #lobby :안녕"));
-    Client::enter(server.address(), "carol");
+    assert!(bob.wait_for(" 372 ").starts_with(":sotong.local 372 bob :"));
+    assert!(alice.wait_for("PRIVMSG").ends_with("PRIVMSG #lobby :안녕"));
+    Client::registered(server.address(), "carol");
     server.stop();
 }
 
@@ -283,18 +230,18 @@ fn certificates_are_read_anew_with_the_file() {
     fs::copy(tls::CERT, &cert).expect("copied");
     let path = file(&folder, "[[listen]]\naddress = 'tls://127.0.0.1:0'\ntls_cert = 'cert.pem'\n");
     let mut server = start(&path);
-    let mut client = Client::enter(server.address(), "before");
+    let mut client = Client::registered(server.address(), "before");
     fs::write(&cert, "nothing\n").expect("written");
     server.signal(Signal::HUP);
     let told = server.line(&["configuration not reloaded"]);
     assert!(told.contains("cert.pem"), "{told}");
-    Client::enter(server.address(), "between");
+    Client::registered(server.address(), "between");
     fs::copy(tls::CERT, &cert).expect("copied");
     server.signal(Signal::HUP);
     server.line(&["configuration reloaded"]);
-    Client::enter(server.address(), "after");
+    Client::registered(server.address(), "after");
     client.say("PING x");
-    client.hear_until("PONG");
+    client.wait_for("PONG");
     server.stop();
 }
 
@@ -323,14 +270,14 @@ fn what_is_registered_survives_a_restart() {
     let text = "[[listen]]\naddress = '127.0.0.1:0'\n[accounts]\npassword_hash_cost = 'test'\n";
     let path = file(&folder, text);
     let server = start(&path);
-    let mut client = Client::enter(server.address(), "minsu");
+    let mut client = Client::registered(server.address(), "minsu");
     client.say("NS REGISTER long-secret");
-    client.hear_until("Account created");
+    client.wait_for("Account created");
     server.stop();
     let server = start(&path);
-    let mut client = Client::enter(server.address(), "guest");
+    let mut client = Client::registered(server.address(), "guest");
     client.say("NS IDENTIFY minsu long-secret");
-    client.hear_until(" 900 guest ");
+    client.wait_for(" 900 guest ");
     server.stop();
 }
 
@@ -351,11 +298,11 @@ fn no_throttle_where_the_file_says_so() {
     let folder = Folder::new();
     let path = file(&folder, "[[listen]]\naddress = '127.0.0.1:0'\n[limits]\nflood_control = false\n");
     let server = start(&path);
-    let mut client = Client::enter(server.address(), "eager");
+    let mut client = Client::registered(server.address(), "eager");
     let began = Instant::now();
     let count = 200;
     client.say(&(0..count).map(|number| format!("PING {number}\r\n")).collect::<String>());
-    client.hear_until(&format!("PONG sotong.local :{}", count - 1));
+    client.wait_for(&format!("PONG sotong.local :{}", count - 1));
     // At two a second it would have taken 97 s.
     assert!(began.elapsed().as_secs() < 48, "{:?}", began.elapsed());
     server.stop();

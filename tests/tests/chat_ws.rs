@@ -2,11 +2,12 @@
 //! room with IRC clients and `nc`, plain and over TLS.
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::Read as _,
     process::{Command, Stdio},
 };
 use tests::{
     conn::{Conn, Folder},
+    irc::Client,
     process::{self, Running},
     runs::{Run, shared_runs},
     server::Server,
@@ -19,35 +20,12 @@ fn chat(run: &Run, more: &[&str]) -> Server {
     Server::start(run.line("chat", &[&line, more].concat()))
 }
 
-/// Somebody with an IRC client.
-struct Client {
-    conn: Conn,
-    lines: BufReader<Conn>,
-}
-
-impl Client {
-    #[track_caller]
-    fn enter(address: &str, nick: &str) -> Self {
-        let conn = Conn::dial(address);
-        let mut client = Self { lines: BufReader::new(conn.twin()), conn };
-        client.say(&format!("NICK {nick}\r\nUSER u 0 * :u\r\nJOIN #lobby"));
-        client.hear_until(&format!(" 366 {nick} #lobby :"));
-        client
-    }
-    #[track_caller]
-    fn say(&mut self, line: &str) {
-        self.conn.send(format!("{line}\r\n"));
-    }
-    #[track_caller]
-    fn hear_until(&mut self, part: &str) -> String {
-        loop {
-            let mut line = String::new();
-            assert!(self.lines.read_line(&mut line).expect("a line of UTF-8 in time") > 0, "the end before {part:?}");
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
+/// Somebody with an IRC client, in the lobby.
+fn client(address: &str, nick: &str) -> Client {
+    let mut client = Client::registered(address, nick);
+    client.say("JOIN #lobby");
+    client.wait_for(&format!(" 366 {nick} #lobby :"));
+    client
 }
 
 /// Somebody by WebSocket, byte for byte. Masks are of zeros.
@@ -116,7 +94,7 @@ fn all_kinds_of_clients_in_one_room() {
     for run in shared_runs() {
         let server = chat(&run, &[]);
         let (plain, secure) = (server.address().to_owned(), server.address().replace("tcp://", "tls://"));
-        let mut client = Client::enter(&plain, "client");
+        let mut client = client(&plain, "client");
         let mut members = vec![
             Web::enter(&plain, "/", None, "none"),
             Web::enter(&plain, "/ws", Some("text.ircv3.net"), "text"),
@@ -135,7 +113,7 @@ fn all_kinds_of_clients_in_one_room() {
         for speaker in 0..members.len() {
             members[speaker].say(&format!("PRIVMSG #lobby :{speaker}에서 {long}"));
             let words = format!("#lobby :{speaker}에서 {long}");
-            assert!(client.hear_until("PRIVMSG").ends_with(&format!("{words}\r\n")), "{run}");
+            assert!(client.wait_for("PRIVMSG").ends_with(&words), "{run}");
             for (other, member) in members.iter_mut().enumerate() {
                 if other != speaker {
                     assert!(member.hear_until("PRIVMSG").ends_with(&words), "{run}");
@@ -144,16 +122,16 @@ fn all_kinds_of_clients_in_one_room() {
         }
         // Whoever leaves without a word, and with one.
         drop(members.remove(0));
-        client.hear_until(":none!~w@localhost QUIT :");
+        client.wait_for(":none!~w@localhost QUIT :");
         members[0].say("QUIT :안녕");
-        client.hear_until(":text!~w@localhost QUIT :Quit: 안녕");
+        client.wait_for(":text!~w@localhost QUIT :Quit: 안녕");
         members[0].hear_until("ERROR :Closing link: localhost (Quit: 안녕)");
         assert_eq!(members[0].frame(), (0x88, vec![0x03, 0xe8]), "{run}");
         members[0].conn.send(b"\x88\x82\0\0\0\0\x03\xe8");
         assert_eq!(members[0].conn.rest(), b"", "{run}");
         // Text that is none ends him who says it, and nobody else hears of it.
         members[1].conn.send(b"\x81\x95\0\0\0\0PRIVMSG #lobby :\xff\xff\xff\xff\xff");
-        client.hear_until(":binary!~w@localhost QUIT :");
+        client.wait_for(":binary!~w@localhost QUIT :");
         members[2].say("PING x");
         members[2].hear_until("PONG sotong.local :x");
         server.stop();
@@ -253,7 +231,7 @@ fn programs_of_others_with_irc_clients_and_nc_in_one_room() {
     for run in shared_runs() {
         let server = chat(&run, &[]);
         let port = server.port().to_owned();
-        let mut client = Client::enter(server.address(), "클라이언트");
+        let mut client = client(server.address(), "클라이언트");
         let mut person = nc.start(["127.0.0.1", &port]);
         person.say("넷캣\n".as_bytes());
         person.wait_for("* Welcome, 넷캣.");
@@ -292,7 +270,7 @@ fn programs_of_others_with_irc_clients_and_nc_in_one_room() {
         // Each hears the others, in one order.
         let mut order = Vec::new();
         while order.len() < words.len() - 3 {
-            let line = client.hear_until(" PRIVMSG #lobby :");
+            let line = client.wait_for(" PRIVMSG #lobby :");
             order.push(line.trim_end().split_once("#lobby :").expect("words").1.to_owned());
         }
         for (nick, peer) in &peers {
@@ -350,7 +328,7 @@ fn a_browser_in_the_rooms_of_all_models() {
             (run, server)
         })
         .collect();
-    let mut clients: Vec<Client> = servers.iter().map(|(_, server)| Client::enter(server.address(), "민수")).collect();
+    let mut clients: Vec<Client> = servers.iter().map(|(_, server)| client(server.address(), "민수")).collect();
     let addresses: Vec<String> =
         servers.iter().map(|(_, server)| server.address().replace("tcp://", "ws://")).collect();
     fs::write(path("page.html"), PAGE.replace("ADDRESSES", &addresses.join("\", \""))).expect("written");
@@ -365,11 +343,11 @@ fn a_browser_in_the_rooms_of_all_models() {
         &url,
     ]);
     for ((run, _), client) in servers.iter().zip(&mut clients) {
-        client.hear_until(" PRIVMSG #lobby :안녕, 여기는 브라우저 text.ircv3.net\r\n");
+        client.wait_for(" PRIVMSG #lobby :안녕, 여기는 브라우저 text.ircv3.net");
         client.say("PRIVMSG #lobby :반가워요 😀");
-        client.hear_until(" PRIVMSG #lobby :들었어요: 반가워요 😀\r\n");
+        client.wait_for(" PRIVMSG #lobby :들었어요: 반가워요 😀");
         client.say("PRIVMSG #lobby :end");
-        let gone = client.hear_until(" QUIT :");
+        let gone = client.wait_for(" QUIT :");
         assert!(gone.starts_with(":브라우저!~b@localhost QUIT :Quit: 나갑니다"), "{run}: {gone}");
     }
     for (_, server) in servers {

@@ -257,13 +257,12 @@ impl Client {
         self.answers.end(cx.out);
     }
     fn command(&mut self, message: &Message<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        let limits = self.chat.options().limits;
-        let part = self.batched(message, &limits);
+        let chat = Arc::clone(&self.chat);
+        let part = self.batched(message, &chat.options().limits);
         if !matches!(part, Part::None) {
             return self.batch_part(&part, cx);
         }
         self.answers.begin(self.label(message));
-        let chat = Arc::clone(&self.chat);
         // The whole command is carried out, and told, before anybody else's.
         let mut hall = chat.hall();
         let mut talk = Talk { client: self, hall: &mut hall, cx };

@@ -198,6 +198,6 @@ impl Talk<'_, '_> {
             self.no_privileges();
             return false;
         }
-        self.hall.user_mut(me).is_some_and(|user| user.modes.set(mode, change.sets))
+        self.hall.alter(me, |user| user.modes.set(mode, change.sets)).unwrap_or(false)
     }
 }

@@ -1,7 +1,7 @@
 //! OPER, KILL, REHASH, WALLOPS, and what makes others do something: SAJOIN, SAPART, SAMODE, SANICK, CHGHOST.
 use super::Talk;
 use crate::{
-    hall::{By, Left, PersonModes, Refusal},
+    hall::{By, Left, PersonModes, Refusal, User},
     opers::{Oper, Privilege, is_same_secret},
     options::cut,
 };
@@ -230,9 +230,12 @@ impl Talk<'_, '_> {
             |letter| PersonModes::of(letter).filter(|mode| *mode != PersonModes::NOTICES).map(|_| modes::Kind::Never);
         let mut changed = Vec::new();
         for step in modes::read(message.params().get(1).map_or(&[][..], std::slice::from_ref), known, 20) {
-            match (step, self.hall.user_mut(whom)) {
-                (modes::Step::Change(change), Some(user)) => {
-                    if PersonModes::of(change.letter).is_some_and(|mode| user.modes.set(mode, change.sets)) {
+            match step {
+                modes::Step::Change(change) => {
+                    let set = |user: &mut User| {
+                        PersonModes::of(change.letter).is_some_and(|mode| user.modes.set(mode, change.sets))
+                    };
+                    if self.hall.alter(whom, set).unwrap_or(false) {
                         changed.push(change);
                     }
                 }

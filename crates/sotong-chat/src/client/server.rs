@@ -1,7 +1,7 @@
 //! What the server says of itself.
 use super::{Talk, register::USER_CHARS_MAX};
 use crate::{
-    hall::{PersonModes, entry},
+    hall::{PersonModes, Tally, entry},
     news::time_tag,
     opers::Privilege,
 };
@@ -159,11 +159,10 @@ impl Talk<'_, '_> {
     }
     fn lusers(&mut self) {
         let (users, most, new) = (self.hall.users_len(), self.hall.users_most, self.hall.newcomers.len());
-        let hidden = self.hall.users().filter(|(_, user)| user.is_invisible()).count();
+        let Tally { invisible: hidden, opers } = self.hall.tally();
         let seen = users - hidden;
         let text = format!("There are {seen} users and {hidden} invisible on 1 server");
         self.reply(numeric::RPL_LUSERCLIENT, &[], text);
-        let opers = self.hall.opers_len();
         self.reply(numeric::RPL_LUSEROP, &[&opers], "operator(s) online");
         self.reply(numeric::RPL_LUSERUNKNOWN, &[&new], "unknown connection(s)");
         let rooms = self.hall.rooms_len();

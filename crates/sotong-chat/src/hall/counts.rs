@@ -1,4 +1,5 @@
-//! What STATS counts.
+//! What STATS and LUSERS count.
+use super::{Hall, User, Who};
 use std::collections::BTreeMap;
 
 /// What was done since the server began.
@@ -22,6 +23,55 @@ impl Counts {
     }
     pub(crate) fn commands(&self) -> impl Iterator<Item = (&str, u64)> {
         self.commands.iter().map(|(name, count)| (&**name, *count))
+    }
+}
+
+/// How many of those who are here are so. LUSERS is told to all who come: nobody is looked at for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) invisible: usize,
+    pub(crate) opers: usize,
+}
+
+impl Tally {
+    fn add(&mut self, user: &User) {
+        self.invisible += usize::from(user.is_invisible());
+        self.opers += usize::from(user.oper.is_some());
+    }
+    fn take_away(&mut self, user: &User) {
+        self.invisible -= usize::from(user.is_invisible());
+        self.opers -= usize::from(user.oper.is_some());
+    }
+}
+
+impl Hall {
+    /// Takes somebody in.
+    pub(super) fn admit(&mut self, who: Who, user: User) {
+        self.tally.add(&user);
+        self.users.insert(who, user);
+        self.users_most = self.users_most.max(self.users.len());
+    }
+    /// Lets somebody out.
+    pub(super) fn let_out(&mut self, who: Who) -> Option<User> {
+        let user = self.users.remove(&who)?;
+        self.tally.take_away(&user);
+        Some(user)
+    }
+    /// Changes what is counted of somebody: his modes, and whether he is an operator. Nothing else changes these.
+    pub(crate) fn alter<R>(&mut self, who: Who, change: impl FnOnce(&mut User) -> R) -> Option<R> {
+        let user = self.users.get_mut(&who)?;
+        self.tally.take_away(user);
+        let done = change(user);
+        self.tally.add(user);
+        Some(done)
+    }
+    pub(crate) fn tally(&self) -> Tally {
+        if cfg!(debug_assertions) {
+            let mut counted = Tally::default();
+            self.users.values().for_each(|user| counted.add(user));
+            debug_assert_eq!(self.tally, counted, "all changes are counted");
+        }
+        self.tally
     }
 }
 

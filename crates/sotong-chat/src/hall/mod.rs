@@ -25,6 +25,7 @@ mod watch;
 pub(crate) use accepting::NotAccepted;
 pub(crate) use accounts::{Again, Entered};
 pub(crate) use bans::{Ban, Target, network};
+pub(crate) use counts::Tally;
 pub(crate) use metadata::{Denied, Keys, Owner, PAIR_BYTES_MAX, key};
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
 pub(crate) use owned::CHANSERV;
@@ -87,6 +88,7 @@ pub(crate) struct Hall {
     pub(crate) bans: bans::Bans,
     /// What STATS tells.
     pub(crate) counts: counts::Counts,
+    tally: counts::Tally,
     past: VecDeque<Past>,
     /// Connections that have not registered.
     pub(crate) newcomers: BTreeSet<Address>,
@@ -149,6 +151,7 @@ impl Hall {
             origins: Map::new(),
             bans: bans::Bans::default(),
             counts: counts::Counts::default(),
+            tally: counts::Tally::default(),
             past: VecDeque::new(),
             newcomers: BTreeSet::new(),
             users_most: 0,
@@ -265,8 +268,7 @@ impl Hall {
         self.clients.insert(tell.from, tell.me);
         self.claim(tell.me, &user.nick);
         let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
-        self.users.insert(tell.me, user);
-        self.users_most = self.users_most.max(self.users.len());
+        self.admit(tell.me, user);
         self.tell_watchers(&nick, Some(&source), tell);
         self.settle(tell);
         Ok(tell.me)
@@ -324,7 +326,7 @@ impl Hall {
         self.disclaim(tell.me, &nick);
         self.unwatch_all(tell.me);
         self.forget_kept(tell.me);
-        let Some(user) = self.users.remove(&tell.me) else { return };
+        let Some(user) = self.let_out(tell.me) else { return };
         for link in user.clients {
             self.clients.remove(&link.at);
             self.origins.remove(&link.at);

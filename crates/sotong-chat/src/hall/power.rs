@@ -36,16 +36,15 @@ impl Hall {
     pub(crate) fn oper_class(&self, who: Who) -> Option<OperClass> {
         self.user(who)?.oper.as_ref().map(|oper| oper.class)
     }
-    pub(crate) fn opers_len(&self) -> usize {
-        self.users().filter(|(_, user)| user.oper.is_some()).count()
-    }
     /// Somebody has become an operator of the server, or is none any more.
     pub(crate) fn set_oper(&mut self, oper: Option<Arc<Oper>>, tell: &mut Teller<'_>) {
-        let Some(user) = self.user_mut(tell.me) else { return };
-        let (nick, before) = (Arc::clone(&user.nick), std::mem::replace(&mut user.oper, oper.clone()));
-        if oper.is_none() {
-            user.modes.set(PersonModes::NOTICES, false);
-        }
+        let changed = self.alter(tell.me, |user| {
+            if oper.is_none() {
+                user.modes.set(PersonModes::NOTICES, false);
+            }
+            (Arc::clone(&user.nick), std::mem::replace(&mut user.oper, oper.clone()))
+        });
+        let Some((nick, before)) = changed else { return };
         match (before, oper) {
             (_, Some(oper)) => {
                 let text = format!("{nick} is an operator now ({}, {})", oper.name, oper.class.name());

@@ -83,8 +83,7 @@ impl Hall {
                 user.rooms.push(id);
             }
         }
-        self.users.insert(who, user);
-        self.users_most = self.users_most.max(self.users.len());
+        self.admit(who, user);
     }
     /// The room of this name, which is made if it is not there.
     pub(super) fn open_room(&mut self, name: &str, at: Wall) -> Topic {

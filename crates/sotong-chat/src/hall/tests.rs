@@ -206,8 +206,8 @@ fn an_account_alone_makes_nobody_an_operator() {
     hall.set_oper(Some(Arc::new(oper)), &mut tell(minsu, 1, &mut host));
     assert!(come(&mut hall, 2, "minsu", Some("minsu"), &mut host).is_ok());
     hall.quit("one", &mut tell(minsu, 1, &mut host));
-    assert_eq!(hall.opers_len(), 1);
+    assert_eq!(hall.tally().opers, 1);
     hall.quit("two", &mut tell(minsu, 2, &mut host));
     assert!(come(&mut hall, 3, "minsu", Some("minsu"), &mut host).is_ok());
-    assert_eq!(hall.opers_len(), 0);
+    assert_eq!(hall.tally().opers, 0);
 }
