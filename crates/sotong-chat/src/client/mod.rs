@@ -205,8 +205,12 @@ impl Client {
         if matches!(line, b"" | b"\r") {
             return Ok(());
         }
-        // Registration has a limit of its own.
-        if limits.flood_control && matches!(self.stage, Stage::Here) && !self.is_in_batch() {
+        let message = Message::parse(line);
+        // The lines of a batch have limits of their own, and are paid for when they are said; what comes between them is not.
+        let is_paid_later = self.is_in_batch()
+            && message.as_ref().is_ok_and(|message| message.tags.iter().any(|tag| tag.key == "batch"));
+        // Registration has a limit of its own, too.
+        if limits.flood_control && matches!(self.stage, Stage::Here) && !is_paid_later {
             self.resume = self.bucket.take(cx.now, limits);
             if self.resume.is_some() {
                 self.chat.counters.hit("burst");
@@ -222,7 +226,7 @@ impl Client {
                 ));
             }
         }
-        match Message::parse(line) {
+        match message {
             Ok(message) => self.command(&message, cx),
             Err(why) => {
                 self.complain(line, why, cx);
