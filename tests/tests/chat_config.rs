@@ -223,6 +223,38 @@ fn what_changes_is_so_for_those_who_are_there_and_nobody_is_dropped() {
     server.stop();
 }
 
+/// Nobody says a word: those who are there are told by the reload itself, each under whichever worker he is.
+#[test]
+fn a_reload_tells_who_wants_to_hear_of_capabilities() {
+    let folder = Folder::new();
+    let text = |more: &str| format!("[[listen]]\naddress = '127.0.0.1:0'\n[server]\n{more}");
+    for model in ["uring", "epoll", "async", "threads"] {
+        let path = file(&folder, &text(""));
+        let mut server = Server::start(["chat", "--config", &path, "-v", "--model", model, "--workers", "2"]);
+        let mut new: Vec<_> = (0..4).map(|_| Client::dial(server.address())).collect();
+        for (client, number) in new.iter_mut().zip(0..) {
+            client.say(&format!("CAP LS 302\r\nNICK new{number}\r\nUSER u 0 * :u\r\nCAP END"));
+            client.wait_for(&format!(" 001 new{number} :"));
+        }
+        let mut old = Client::registered(server.address(), "old");
+        file(&folder, &text("relaymsg = true\n[metadata]\nenabled = false\n[limits]\nnick_len = 20\n"));
+        server.signal(Signal::HUP);
+        server.line(&["configuration reloaded"]);
+        for (client, number) in new.iter_mut().zip(0..) {
+            let gone = client.wait_for(" DEL ");
+            assert_eq!(gone, format!(":sotong.local CAP new{number} DEL :draft/metadata-2 draft/metadata-3"));
+            assert_eq!(client.hear(), format!(":sotong.local CAP new{number} NEW :draft/relaymsg=/"));
+            assert_eq!(
+                client.hear(),
+                format!(":sotong.local 005 new{number} NICKLEN=20 :are supported by this server")
+            );
+        }
+        let told = old.hear_until(" NICKLEN=20 :");
+        assert!(!told.iter().any(|line| line.contains(" CAP ")), "{told:?}");
+        server.stop();
+    }
+}
+
 #[test]
 fn certificates_are_read_anew_with_the_file() {
     let folder = Folder::new();

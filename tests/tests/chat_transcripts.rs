@@ -4,10 +4,11 @@
 //! order of their names. `+ name` comes with a client and registers, `+ name caps` asks for these capabilities before; `t name`
 //! comes with a terminal; `s name` comes by TLS with a certificate; `~ 5` lets so many seconds pass; `- name` ends its direction; `! name` resets it; `name#` tells why a
 //! connection ended. `* held` makes the desks take their time, and so `* busy`, `* failing`, `* ready`; `* held store`
-//! that of the store alone. `SOTONG_BLESS=1` writes down what is said by now.
+//! that of the store alone. `* reload relaymsg=on` reads the options anew, with these changed since the start; `i name` is a connection over TLS without
+//! a certificate. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
-use sotong_chat::{ChatLimits, ChatOptions, ChatService, MetadataOptions, Oper, OperClass};
+use sotong_chat::{ChatLimits, ChatOptions, ChatService, Herald, MetadataOptions, Oper, OperClass, Sts};
 use sotong_session::{Close, End, Kind, Limits, Moment, TlsFacts, Wall, Way, Wire};
 use sotong_shard::{DeskQueue, Exchange, Shard, Silent, Step, Wake};
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -20,6 +21,8 @@ impl Wake for Nobody {
 
 /// One shard with a chat, and people on it.
 struct World {
+    service: ChatService,
+    options: ChatOptions,
     shard: Shard<ChatService, ()>,
     exchange: Arc<Exchange<sotong_chat::Mail>>,
     /// That of the store, and that of passwords.
@@ -47,8 +50,14 @@ impl World {
         exchange
             .set_desks(desks.iter().map(|desk| Arc::new(Queue(Arc::clone(desk))) as Arc<dyn DeskQueue<_>>).collect());
         let service = ChatService::new(options.clone());
-        let shard = Shard::new(0, service, Arc::clone(&exchange), Limits::default(), Arc::new(Silent), 1);
+        let way = Arc::clone(&exchange);
+        service.told_by(Herald::new(move |to, mail| {
+            way.post(to, mail);
+        }));
+        let shard = Shard::new(0, service.clone(), Arc::clone(&exchange), Limits::default(), Arc::new(Silent), 1);
         Self {
+            service,
+            options: options.clone(),
             shard,
             exchange,
             desks,
@@ -65,6 +74,29 @@ impl World {
         // What it is made of does not matter here.
         let peer_chain = vec![name.as_bytes().into()];
         self.come_with(name, Some(TlsFacts { peer_chain, version: "TLSv1.3", ..TlsFacts::default() }));
+    }
+    /// Reads the options anew: as they were at the start, but for these.
+    fn reload<'w>(&mut self, changes: impl Iterator<Item = &'w str>) {
+        let mut options = self.options.clone();
+        for change in changes {
+            let (key, value) = change.split_once('=').expect("a key and a value");
+            let is_on = value == "on";
+            match key {
+                "relaymsg" => options.relaymsg = is_on,
+                "roleplay" => options.roleplay = is_on,
+                "register" => options.accounts.register = is_on,
+                "before_connect" => options.accounts.register_before_connect = is_on,
+                "metadata" => options.metadata.enabled = is_on,
+                "nick_len" => options.limits.nick_chars_max = value.parse().expect("a number"),
+                "sts" => {
+                    let duration = Duration::from_secs(86_400);
+                    options.sts = value.parse().ok().map(|port| Sts { port, duration, preload: false });
+                }
+                key => panic!("what is {key:?}?"),
+            }
+        }
+        self.service.reload(options);
+        self.turn();
     }
     fn desks_are(&mut self, mood: &str, only_store: bool) {
         let mood = match mood {
@@ -214,6 +246,8 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
             }
             "c" => world.come(first),
             "s" => world.come_with_a_certificate(first),
+            "*" if first == "reload" => world.reload(words),
+            "i" => world.come_with(first, Some(TlsFacts { version: "TLSv1.3", ..TlsFacts::default() })),
             "*" => world.desks_are(first, words.next() == Some("store")),
             "t" => {
                 world.come(first);
@@ -287,7 +321,7 @@ transcripts! {
     statusmsg echo labels ranks extended_bans auditorium speaking filters rename who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
     several_clients always_on nicks_of_accounts account_tags
     account_registration sasl_plain sasl_external nickserv log_in_limits desks
-    extended_monitor pre_away
+    extended_monitor pre_away cap_notify
 }
 
 /// What transcripts run with, if nothing else is said.

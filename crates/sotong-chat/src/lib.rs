@@ -47,7 +47,7 @@ mod seats;
 mod text;
 
 pub use entrance::{Entrance, TlsEntrance};
-pub use listener::{ListenerKind, Rehash};
+pub use listener::{Herald, ListenerKind, Rehash};
 pub use news::Mail;
 pub use opers::{Oper, OperClass};
 pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost, MetadataOptions, Sts};
@@ -59,6 +59,7 @@ use counters::Counters;
 use entrance::{Counted, Entry};
 use flood::Doors;
 use hall::{Hall, Teller, Who};
+use news::Reloaded;
 use sotong_session::{Address, Close, Cx, End, Event, Host, Service, Session, Stream, Wall, Wants, Way};
 use std::{
     fmt,
@@ -74,6 +75,7 @@ pub(crate) struct Chat {
     hall: Mutex<Hall>,
     doors: Mutex<Doors>,
     rehash: OnceLock<Rehash>,
+    herald: OnceLock<Herald>,
     pub(crate) counters: Counters,
 }
 
@@ -147,8 +149,9 @@ impl ChatService {
     pub fn new(options: ChatOptions) -> Self {
         let hall = Mutex::new(Hall::new(&options));
         let (name, options) = (options.name.as_str().into(), ArcSwap::from_pointee(options));
-        let (doors, rehash, counters) = (Mutex::default(), OnceLock::new(), Counters::default());
-        let chat = Arc::new(Chat { options, name, hall, doors, rehash, counters });
+        let (rehash, herald) = (OnceLock::new(), OnceLock::new());
+        let (doors, counters) = (Mutex::default(), Counters::default());
+        let chat = Arc::new(Chat { options, name, hall, doors, rehash, herald, counters });
         Self { chat, entrances: Arc::new([Entrance::default()]) }
     }
     /// Takes in what was stored by an earlier run, before anybody comes.
@@ -159,15 +162,28 @@ impl ChatService {
         hall.wake(self.chat.options().created);
     }
     /// Other options, from now on and for those who are here, too. What cannot change while it runs stays: the server's name,
-    /// when it began, and the key of the addresses.
+    /// when it began, and the key of the addresses. Clients are told what is not as they have been told before, where there is
+    /// somebody to bring it to them ([`Self::told_by`]): a piece of mail for each connection.
     pub fn reload(&self, options: ChatOptions) {
         let mut hall = self.chat.hall();
-        let before = self.chat.options();
-        let ChatOptions { name, created, cloak_key, .. } = &**before;
+        let before = Arc::clone(&self.chat.options());
+        let ChatOptions { name, created, cloak_key, .. } = &*before;
         let (name, created, cloak_key) = (name.clone(), *created, *cloak_key);
         hall.limits = options.limits;
         hall.accounts = options.accounts;
-        self.chat.options.store(Arc::new(ChatOptions { name, created, cloak_key, ..options }));
+        let now = Arc::new(ChatOptions { name, created, cloak_key, ..options });
+        self.chat.options.store(Arc::clone(&now));
+        let Some(herald) = self.chat.herald.get() else { return };
+        let reloaded = Arc::new(Reloaded { before, now });
+        // Who comes from now on, is told what is so now.
+        for to in hall.connections() {
+            herald.bring(to, Mail::reloaded(Arc::clone(&reloaded)));
+        }
+    }
+    /// Who brings mail to those who are here when the options are read anew; said once, before anybody comes.
+    pub fn told_by(&self, herald: Herald) {
+        let is_first = self.chat.herald.set(herald).is_ok();
+        debug_assert!(is_first, "said once");
     }
     /// The same chat with other entrances: each listener's by its number ([`Way::listener`]), the last for those beyond.
     #[must_use]

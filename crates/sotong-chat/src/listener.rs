@@ -1,4 +1,6 @@
 //! What listeners are for, and what the server around a chat does for it.
+use crate::Mail;
+use sotong_session::Address;
 use std::{fmt, sync::Arc};
 
 /// What is spoken by those who come in by one listener.
@@ -58,5 +60,25 @@ impl Rehash {
 impl fmt::Debug for Rehash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rehash")
+    }
+}
+
+/// Brings mail to sessions from outside of them, where nobody of the chat is awake: when options are read anew.
+#[derive(Clone)]
+pub struct Herald(Arc<dyn Fn(Address, Mail) + Send + Sync>);
+
+impl Herald {
+    /// By a function of the server's, which must not call the chat.
+    pub fn new(bring: impl Fn(Address, Mail) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(bring))
+    }
+    pub(crate) fn bring(&self, to: Address, mail: Mail) {
+        (self.0)(to, mail);
+    }
+}
+
+impl fmt::Debug for Herald {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Herald")
     }
 }

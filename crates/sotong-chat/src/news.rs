@@ -1,5 +1,6 @@
 //! What happens in the hall, as it is told to those it concerns: rendered once for each form that somebody needs.
 use crate::{
+    ChatOptions,
     books::{Answer, Ask},
     caps::{Caps, Form},
     hall::Who,
@@ -24,11 +25,23 @@ pub(crate) enum Letter {
     Ask(Arc<Ask>),
     /// A desk's answer.
     Answer(Arc<Answer>),
+    /// The options have been read anew.
+    Reloaded(Arc<Reloaded>),
+}
+
+/// The options as they were, and as they are from now on: what a client has been told may be so no longer.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    pub(crate) before: Arc<ChatOptions>,
+    pub(crate) now: Arc<ChatOptions>,
 }
 
 impl Mail {
     pub(crate) fn told(room: Option<Topic>, news: Arc<News>) -> Self {
         Self(Letter::Told(Told { room, news }))
+    }
+    pub(crate) fn reloaded(reloaded: Arc<Reloaded>) -> Self {
+        Self(Letter::Reloaded(reloaded))
     }
     /// Work for a desk.
     pub fn ask(ask: Ask) -> Self {
@@ -38,7 +51,7 @@ impl Mail {
     pub fn asked(&self) -> Option<&Ask> {
         match &self.0 {
             Letter::Ask(ask) => Some(ask),
-            Letter::Told(_) | Letter::Answer(_) => None,
+            Letter::Told(_) | Letter::Answer(_) | Letter::Reloaded(_) => None,
         }
     }
     /// A desk's answer.

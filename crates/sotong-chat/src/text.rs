@@ -479,8 +479,8 @@ impl Session for Person {
                 return Err(Close::Stop);
             }
             Event::Gone(why) => self.go(reason(why), cx),
-            // Nobody asks a session.
-            Event::Mail(Mail(Letter::Ask(_))) | Event::Again | Event::Drained => {}
+            // Nobody asks a session, and a person has been told of no capability.
+            Event::Mail(Mail(Letter::Ask(_) | Letter::Reloaded(_))) | Event::Again | Event::Drained => {}
         }
         Ok(())
     }

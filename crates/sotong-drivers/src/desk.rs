@@ -4,7 +4,7 @@ use sotong_shard::{DeskQueue, Exchange};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -35,12 +35,44 @@ pub trait DeskWork<M>: Send + 'static {
 pub struct Plan<M> {
     pub(crate) queue_max: usize,
     pub(crate) workers: Vec<Box<dyn DeskWork<M>>>,
+    begun: Option<Begun<M>>,
+    is_left: bool,
+}
+
+/// What is done with the way to sessions, once there is one.
+type Begun<M> = Box<dyn FnOnce(Outside<M>) + Send>;
+
+/// The way to the sessions of a server from outside: for what nobody of them has asked for. It leads nowhere once the server
+/// has ended.
+pub struct Outside<M>(Weak<Exchange<M>>);
+
+impl<M: Clone> Outside<M> {
+    /// Queues `mail` for one session. False if it, or its shard, is no more. It is for what comes seldom: nobody is held back
+    /// by how much waits.
+    pub fn post(&self, to: Address, mail: M) -> bool {
+        self.0.upgrade().is_some_and(|exchange| exchange.post(to, mail))
+    }
+}
+
+impl<M> Plan<M> {
+    /// Calls `begun` when the server has what its sessions are reached by, before anybody comes.
+    #[must_use]
+    pub fn when_begun(mut self, begun: impl FnOnce(Outside<M>) + Send + 'static) -> Self {
+        self.begun = Some(Box::new(begun));
+        self
+    }
+    /// Its work is for those alone who are here: when the server ends, nobody waits for it.
+    #[must_use]
+    pub fn left_at_end(mut self) -> Self {
+        self.is_left = true;
+        self
+    }
 }
 
 /// Plans a desk with one thread for each of `workers`. At most `queue_max` pieces of work wait; what comes then is refused,
 /// which the asking session tells its peer.
 pub fn desk<M>(queue_max: usize, workers: Vec<Box<dyn DeskWork<M>>>) -> Plan<M> {
-    Plan { queue_max, workers }
+    Plan { queue_max, workers, begun: None, is_left: false }
 }
 
 type Work<M> = (Address, M);
@@ -116,14 +148,22 @@ impl<M: Clone + Send + Sync + 'static> Desks<M> {
     /// Starts the desks' threads; their answers go through `exchange`.
     pub(crate) fn start(plans: Vec<Plan<M>>, exchange: &Arc<Exchange<M>>) -> std::io::Result<Self> {
         let mut desks = Self { queues: Vec::new(), threads: Vec::new() };
+        let mut begun = Vec::new();
         for plan in plans {
+            begun.extend(plan.begun);
             let queue = Queue::new(plan.queue_max);
             for mut worker in plan.workers {
                 let (queue, exchange) = (Arc::clone(&queue), Arc::clone(exchange));
                 let work = move || serve(&queue, worker.as_mut(), &exchange);
-                desks.threads.push(std::thread::Builder::new().name("desk".to_owned()).spawn(work)?);
+                let thread = std::thread::Builder::new().name("desk".to_owned()).spawn(work)?;
+                if !plan.is_left {
+                    desks.threads.push(thread);
+                }
             }
             desks.queues.push(queue);
+        }
+        for begun in begun {
+            begun(Outside(Arc::downgrade(exchange)));
         }
         exchange.set_desks(desks.queues.iter().map(|queue| Arc::clone(queue) as Arc<dyn DeskQueue<M>>).collect());
         Ok(desks)

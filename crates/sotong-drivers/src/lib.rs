@@ -58,7 +58,7 @@ mod uring;
 mod workers;
 
 pub use asynchronous::{serve_async, serve_streams_async};
-pub use desk::{DeskWork, Plan, desk};
+pub use desk::{DeskWork, Outside, Plan, desk};
 pub use model::{Model, ModelError, Obstacle, UnknownModel};
 pub use server::{HoldLimits, Options, Report, ServeError, reach, serve, serve_streams, serve_with_desks};
 pub use uring::{Missing, probe as probe_uring};

@@ -15,6 +15,7 @@ mod nickserv;
 mod opers;
 mod pages;
 mod register;
+mod reloaded;
 mod sasl;
 mod server;
 pub(crate) mod services;
@@ -457,6 +458,7 @@ impl Session for Client {
             Event::Input(mut input) => return self.input(&mut input, cx),
             Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
             Event::Mail(Mail(Letter::Answer(answer))) => return self.answered(answer, cx),
+            Event::Mail(Mail(Letter::Reloaded(reloaded))) => self.reloaded(reloaded, cx),
             Event::Deadline => return self.deadline(cx),
             Event::Drained => {
                 self.turn_pages(cx);

@@ -1,6 +1,7 @@
 //! What the server says of itself.
 use super::{Talk, register::USER_CHARS_MAX};
 use crate::{
+    ChatOptions,
     hall::{PersonModes, Tally, entry},
     news::time_tag,
     opers::Privilege,
@@ -58,43 +59,11 @@ impl Talk<'_, '_> {
         }
     }
     fn isupport(&mut self) {
-        let chat = Arc::clone(&self.client.chat);
-        let options = chat.options();
-        let (limits, network) = (&options.limits, &options.network);
-        let reasons = limits.reason_bytes_max;
-        let tokens = [
-            format!("ACCOUNTEXTBAN={}", entry::ACCOUNT_NAMES),
-            format!("AWAYLEN={}", limits.away_bytes_max),
-            "BOT=B".to_owned(),
-            "CASEMAPPING=ascii".to_owned(),
-            format!("CHANLIMIT=#:{}", limits.rooms_max),
-            format!("CHANMODES=Ibeg,k,Wfl,C{}MRUimnstu", if options.roleplay { "E" } else { "" }),
-            format!("CHANNELLEN={}", limits.room_chars_max),
-            "CHANTYPES=#".to_owned(),
-            "ELIST=CMNTU".to_owned(),
-            "EXCEPTS=e".to_owned(),
-            format!("EXTBAN=,{}", entry::LETTERS),
-            "INVEX".to_owned(),
-            format!("KEYLEN={}", limits.key_bytes_max),
-            format!("KICKLEN={reasons}"),
-            format!("MAXLIST=Ibeg:{}", limits.list_modes_max),
-            format!("MODES={}", limits.modes_max),
-            format!("MONITOR={}", limits.monitor_max),
-            format!("NAMELEN={}", limits.real_bytes_max),
-            format!("NETWORK={network}"),
-            format!("NICKLEN={}", limits.nick_chars_max),
-            "PREFIX=(qaohv)~&@%+".to_owned(),
-            "SAFELIST".to_owned(),
-            "STATUSMSG=~&@%+".to_owned(),
-            format!(
-                "TARGMAX=JOIN:,KICK:{0},LIST:,NAMES:,NOTICE:{0},PART:,PRIVMSG:{0},TAGMSG:{0},WHOIS:1",
-                limits.targets_max
-            ),
-            format!("TOPICLEN={}", limits.topic_bytes_max),
-            format!("USERLEN={USER_CHARS_MAX}"),
-            "UTF8ONLY".to_owned(),
-            "WHOX".to_owned(),
-        ];
+        let tokens = tokens(&self.client.chat.options());
+        self.tell_tokens(&tokens);
+    }
+    /// Tells tokens by 005, or that there are such no more.
+    pub(super) fn tell_tokens(&mut self, tokens: &[String]) {
         for line in tokens.chunks(TOKENS_A_LINE) {
             let words: Vec<&dyn std::fmt::Display> = line.iter().map(|token| token as _).collect();
             self.reply(numeric::RPL_ISUPPORT, &words, "are supported by this server");
@@ -185,4 +154,43 @@ impl Talk<'_, '_> {
         }
         self.reply(numeric::RPL_ENDOFHELP, &[&subject], "End of HELP");
     }
+}
+
+/// What 005 tells of a server with these options: one name each, with its value.
+pub(super) fn tokens(options: &ChatOptions) -> Vec<String> {
+    let (limits, network) = (&options.limits, &options.network);
+    let reasons = limits.reason_bytes_max;
+    vec![
+        format!("ACCOUNTEXTBAN={}", entry::ACCOUNT_NAMES),
+        format!("AWAYLEN={}", limits.away_bytes_max),
+        "BOT=B".to_owned(),
+        "CASEMAPPING=ascii".to_owned(),
+        format!("CHANLIMIT=#:{}", limits.rooms_max),
+        format!("CHANMODES=Ibeg,k,Wfl,C{}MRUimnstu", if options.roleplay { "E" } else { "" }),
+        format!("CHANNELLEN={}", limits.room_chars_max),
+        "CHANTYPES=#".to_owned(),
+        "ELIST=CMNTU".to_owned(),
+        "EXCEPTS=e".to_owned(),
+        format!("EXTBAN=,{}", entry::LETTERS),
+        "INVEX".to_owned(),
+        format!("KEYLEN={}", limits.key_bytes_max),
+        format!("KICKLEN={reasons}"),
+        format!("MAXLIST=Ibeg:{}", limits.list_modes_max),
+        format!("MODES={}", limits.modes_max),
+        format!("MONITOR={}", limits.monitor_max),
+        format!("NAMELEN={}", limits.real_bytes_max),
+        format!("NETWORK={network}"),
+        format!("NICKLEN={}", limits.nick_chars_max),
+        "PREFIX=(qaohv)~&@%+".to_owned(),
+        "SAFELIST".to_owned(),
+        "STATUSMSG=~&@%+".to_owned(),
+        format!(
+            "TARGMAX=JOIN:,KICK:{0},LIST:,NAMES:,NOTICE:{0},PART:,PRIVMSG:{0},TAGMSG:{0},WHOIS:1",
+            limits.targets_max
+        ),
+        format!("TOPICLEN={}", limits.topic_bytes_max),
+        format!("USERLEN={USER_CHARS_MAX}"),
+        "UTF8ONLY".to_owned(),
+        "WHOX".to_owned(),
+    ]
 }

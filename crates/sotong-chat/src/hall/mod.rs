@@ -195,6 +195,10 @@ impl Hall {
             }
         })
     }
+    /// All connections, whether or not they have registered.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = Address> {
+        self.clients.keys().chain(&self.newcomers).copied()
+    }
     pub(crate) fn users_len(&self) -> usize {
         self.users.len()
     }

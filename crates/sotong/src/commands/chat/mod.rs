@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sotong_chat::{ChatOptions, ChatService, Rehash};
+use sotong_chat::{ChatOptions, ChatService, Herald, Mail, Rehash};
+use sotong_drivers::Plan;
 use sotong_session::Wall;
 
 use self::keeping::{Keeping, Kept};
@@ -65,11 +66,27 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     let ways = ways::spoken(said, &entrances, has_file, console);
     let listening = Listening { at, tls, reload: Arc::new(move || reloader.reload()), ways };
     let chat = service.clone().with_entrances(entrances);
+    let desks = told_of_reloads(&service, desks);
     let result = serve::run_whole("chat", &serve, listening, chat, desks, console);
     for (limit, count) in service.counters() {
         tracing::info!(service = "chat", limit, count, "limit reached");
     }
     result
+}
+
+/// Lets those who are there be told when the file is read anew. The way to them comes with the first of the desks.
+fn told_of_reloads(service: &ChatService, desks: Vec<Plan<Mail>>) -> Vec<Plan<Mail>> {
+    let mut desks = desks.into_iter();
+    let service = service.clone();
+    let first = desks.next().map(|first| {
+        first.when_begun(move |outside| {
+            service.told_by(Herald::new(move |to, mail| {
+                // Whoever has gone meanwhile needs no news.
+                outside.post(to, mail);
+            }));
+        })
+    });
+    first.into_iter().chain(desks).collect()
 }
 
 /// Reads the file, and says what of it has no effect yet.
