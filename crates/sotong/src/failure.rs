@@ -25,6 +25,7 @@ pub(crate) use self::trust::reason as refused;
 pub(crate) use self::ws::WsFailure;
 use crate::catalogue::{Catalogue, text};
 use crate::config::fault::Faults;
+use crate::config::sts::StsFault;
 use crate::units::BadValue;
 
 /// Why the command ends with something else than 0.
@@ -68,6 +69,8 @@ pub(crate) enum Failure {
     },
     /// A configuration file with mistakes.
     Config(Box<Faults>),
+    /// Clients of a chat would be told to come where they cannot.
+    Sts(StsFault),
     /// What is kept of a chat cannot be read, or not be written.
     Store(StoreError),
     /// A server that listened could not start to serve, or broke down.
@@ -203,6 +206,7 @@ impl Failure {
             | Self::Folder { .. }
             | Self::Read { .. }
             | Self::Config(_)
+            | Self::Sts(_)
             | Self::Worker(_) => code::CONFIG,
             Self::Store(why) => store::code(why),
             Self::Listen(_) | Self::Serve(_) | Self::Write { .. } => code::FAILED,
@@ -246,6 +250,7 @@ impl Failure {
                 };
                 text!(catalogue, "error-read", path = path.clone(), why = why)
             }
+            Self::Sts(why) => text!(catalogue, "error-sts", why = why.message(catalogue)),
             Self::Store(why) => store::message(catalogue, why),
             Self::Config(faults) => faults.message(catalogue),
             Self::Folder { path, why } => folder(catalogue, path, why),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use sotong_net::endpoint::EndpointError;
 use sotong_session::cidr::CidrError;
 
+use super::sts::StsFault;
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::failure::{self, similar, value_words};
 use crate::units::BadValue;
@@ -114,6 +115,8 @@ pub(crate) enum Why {
         path: String,
         why: std::io::ErrorKind,
     },
+    /// Clients would be told to come where they cannot.
+    Sts(StsFault),
     /// Limits that contradict each other.
     MustBeLess {
         other: &'static str,
@@ -225,6 +228,7 @@ impl Why {
             Self::File { path, why } => {
                 text!(catalogue, "error-read", path = path.clone(), why = failure::io_words(catalogue, *why))
             }
+            Self::Sts(why) => why.message(catalogue),
             Self::MustBeLess { other } => text!(catalogue, "config-must-be-less", other = *other),
         }
     }

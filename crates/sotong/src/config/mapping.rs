@@ -1,6 +1,6 @@
 //! What of a configuration becomes which option.
 
-use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, MetadataOptions, OperClass};
+use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, MetadataOptions, OperClass, Sts};
 
 use super::{Config, Oper, setting::Choice};
 
@@ -31,9 +31,16 @@ impl Config {
                 max_keys: self.metadata.max_keys.size(),
                 before_connect: self.metadata.before_connect,
             },
+            sts: self.sts_options(),
             limits: self.chat_limits(),
             ..base
         }
+    }
+
+    fn sts_options(&self) -> Option<Sts> {
+        let sts = &self.sts;
+        let port = u16::try_from(sts.port.0).ok().filter(|_| sts.enabled)?;
+        Some(Sts { port, duration: sts.duration.0, preload: sts.preload })
     }
 
     fn account_options(&self) -> AccountOptions {

@@ -9,6 +9,7 @@ pub(crate) mod mapping;
 mod section;
 mod sections;
 mod setting;
+pub(crate) mod sts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +24,7 @@ pub(crate) use self::example::example;
 pub(crate) use self::example::messages;
 use self::fault::{Fault, Faults, Why};
 use self::section::{Section, Table, Value, has, likest, place};
-pub(crate) use self::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server};
+pub(crate) use self::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server, Sts};
 use self::sections::{AlwaysOnChoice, HashCostChoice, Top};
 use self::setting::{Located, Reader};
 use crate::failure::{Failure, ReadProblem};
@@ -46,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) accounts: Accounts,
     pub(crate) history: History,
     pub(crate) metadata: Metadata,
+    pub(crate) sts: Sts,
     pub(crate) limits: Limits,
     pub(crate) oper: Vec<Oper>,
     /// The message of the day, by lines, from the file that is named or the text.
@@ -55,7 +57,7 @@ pub(crate) struct Config {
 }
 
 /// The headings of a file: tables, and those that may stand several times.
-const TABLES: [&str; 5] = ["server", "accounts", "history", "metadata", "limits"];
+const TABLES: [&str; 6] = ["server", "accounts", "history", "metadata", "sts", "limits"];
 const LISTS: [&str; 2] = ["listen", "oper"];
 
 impl Config {
@@ -121,6 +123,7 @@ impl Config {
             config.take(key.get_ref(), key.span(), value, &mut reader);
         }
         config.take_motd(document.get_ref(), &mut reader);
+        config.check_sts(document.get_ref(), &mut reader);
         if reader.faults.is_empty() { Ok(config) } else { Err(reader.faults) }
     }
 
@@ -164,6 +167,7 @@ impl Config {
                 self.history = section::read(name, table, at, reader);
             }
             "metadata" => self.metadata = section::read(name, table, at, reader),
+            "sts" => self.sts = section::read(name, table, at, reader),
             _ => {
                 self.limits = section::read(name, table, at, reader);
                 self.check_limits(table, reader);

@@ -83,6 +83,16 @@ section! {
     }
 }
 
+section! {
+    /// `[sts]`
+    Sts must [] {
+        enabled: bool = false;
+        port: Count<1, 65_535> = Count(6697);
+        duration: Time<true> = Time::seconds(30 * 86_400);
+        preload: bool = false;
+    }
+}
+
 choice! {
     /// When a message counts as kept.
     Durability { Durable = "durable", Relaxed = "relaxed" }

@@ -1,6 +1,6 @@
 //! Where a chat listens: what the file says, or the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sotong_certs::{ClientAuth, IdentityFiles, ServerTls, Versions};
@@ -10,7 +10,8 @@ use sotong_tls::Handshakes;
 
 use crate::cli::{CHAT_ADDRESS, ChatFlags, Serve};
 use crate::commands::serve_tls::Tls;
-use crate::config::{Config, Listen};
+use crate::config::sts::Heard;
+use crate::config::{Config, Listen, sts};
 use crate::failure::{Failure, Usage};
 
 /// Every way in, in the order of the listeners' numbers.
@@ -21,6 +22,8 @@ pub(super) struct Entrances {
     pub(super) entrances: Vec<Entrance>,
     /// The certificates that are shown at any of them.
     pub(super) tls: Vec<Arc<Tls>>,
+    /// The same, for those who are told to come by TLS.
+    pub(super) heard: Vec<Heard>,
 }
 
 /// Flags of TLS are about addresses of the command line: those of a file have their certificates there.
@@ -35,6 +38,12 @@ pub(super) fn check_flags(flags: &ChatFlags, serve: &Serve) -> Result<(), Failur
 impl Entrances {
     /// Reads the certificates; nothing listens yet.
     pub(super) fn new(config: &Config, flags: &ChatFlags, serve: &Serve) -> Result<Self, Failure> {
+        let all = Self::read(config, flags, serve)?;
+        check_sts(config, &all.heard)?;
+        Ok(all)
+    }
+
+    fn read(config: &Config, flags: &ChatFlags, serve: &Serve) -> Result<Self, Failure> {
         let text = |text: &String| text.parse().map_err(|why| Failure::Address { text: text.clone(), why });
         let given: Vec<Endpoint> = serve.addresses.iter().map(text).collect::<Result<_, _>>()?;
         if !given.is_empty() {
@@ -44,7 +53,7 @@ impl Entrances {
             let usual = CHAT_ADDRESS.to_owned();
             return Self::of_command_line(vec![text(&usual)?], flags, serve);
         }
-        let mut all = Self { at: Vec::new(), entrances: Vec::new(), tls: Vec::new() };
+        let mut all = Self { at: Vec::new(), entrances: Vec::new(), tls: Vec::new(), heard: Vec::new() };
         let time = Some(config.limits.tls_handshake_time.0);
         let (handshakes, mut known) = (Handshakes::default(), Vec::new());
         for listen in &config.listen {
@@ -66,6 +75,8 @@ impl Entrances {
                     Some(TlsEntrance { secure: all.tls[number].secure(()), required })
                 }
             };
+            let cert = listen.tls_cert.given().map(Path::to_path_buf);
+            all.heard.push(Heard::new(at, listen.kind.0, cert.into_iter().collect()));
             all.at.push(at.clone());
             all.entrances.push(Entrance { kind: listen.kind.0, proxy: listen.proxy, tls });
         }
@@ -82,8 +93,19 @@ impl Entrances {
             let tls = secure.clone().filter(|_| is_spoken);
             Entrance { tls: tls.map(|secure| TlsEntrance { secure, required: at.is_tls() }), ..Entrance::default() }
         };
-        Ok(Self { entrances: at.iter().map(of).collect(), at, tls })
+        let identities = if speaks_tls { serve.tls.server().map_err(Failure::Usage)?.identities } else { Vec::new() };
+        let certs: Vec<_> = identities.into_iter().map(|files| files.cert).collect();
+        let heard = at.iter().map(|at| Heard::new(at, ListenerKind::Auto, certs.clone())).collect();
+        Ok(Self { entrances: at.iter().map(of).collect(), at, tls, heard })
     }
+}
+
+/// Whether clients can be told to come by TLS to where it is said that they can.
+///
+/// # Errors
+/// They cannot.
+pub(super) fn check_sts(config: &Config, heard: &[Heard]) -> Result<(), Failure> {
+    config.sts_port().map_or(Ok(()), |port| sts::check(port, heard)).map_err(Failure::Sts)
 }
 
 /// What a listener of the file shows to those who speak TLS.
@@ -97,7 +119,7 @@ struct Shown {
 
 impl Shown {
     fn of(listen: &Listen, at: &Endpoint) -> Option<Self> {
-        let owned = |path: &std::path::Path| path.to_path_buf();
+        let owned = |path: &Path| path.to_path_buf();
         let identity = listen.tls_cert.given().map(|cert| (owned(cert), listen.tls_key.given().map(owned)));
         let asks = !matches!(listen.kind.0, ListenerKind::Web | ListenerKind::WebSocket);
         (identity.is_some() || listen.tls || at.is_tls()).then_some(Self { identity, asks })

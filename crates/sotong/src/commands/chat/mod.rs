@@ -59,10 +59,12 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     };
     let service = ChatService::new(config.chat_options(base.clone()));
     service.restore(records);
-    let reloader = Arc::new(Reloader::new(flags.config, config, base, service.clone(), entrances.tls.clone()));
+    let reloader =
+        Reloader::new(flags.config, (config, base), service.clone(), (entrances.tls.clone(), entrances.heard));
+    let reloader = Arc::new(reloader);
     let rehash = Arc::clone(&reloader);
     service.on_rehash(Rehash::new(move || rehash.reload()));
-    let Entrances { at, tls, entrances } = entrances;
+    let Entrances { at, tls, entrances, .. } = entrances;
     let ways = ways::spoken(said, &entrances, has_file, console);
     let listening = Listening { at, tls, reload: Arc::new(move || reloader.reload()), ways };
     let chat = service.clone().with_entrances(entrances);

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sotong_chat::{ChatOptions, ChatService};
 
-use super::ways;
+use super::{listening::check_sts, ways};
 use crate::catalogue::{Catalogue, Lang};
 use crate::commands::serve_tls::{Tls, reload_certificates};
-use crate::config::Config;
+use crate::config::{Config, sts::Heard};
 use crate::failure::Failure;
 
 /// Reads the configuration anew.
@@ -20,6 +20,7 @@ pub(super) struct Reloader {
     base: ChatOptions,
     service: ChatService,
     tls: Vec<Arc<Tls>>,
+    heard: Vec<Heard>,
     /// One at a time: the last one that begins is the one that holds.
     turn: Mutex<()>,
 }
@@ -27,12 +28,11 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(
         path: Option<PathBuf>,
-        started: Config,
-        base: ChatOptions,
+        (started, base): (Config, ChatOptions),
         service: ChatService,
-        tls: Vec<Arc<Tls>>,
+        (tls, heard): (Vec<Arc<Tls>>, Vec<Heard>),
     ) -> Self {
-        Self { path, started, base, service, tls, turn: Mutex::default() }
+        Self { path, started, base, service, tls, heard, turn: Mutex::default() }
     }
 
     /// Reads file and certificates; with a mistake in the file everything stays as it was, certificates too.
@@ -49,6 +49,7 @@ impl Reloader {
                 tracing::warn!(settings, "these settings change with the next start; until then they are as they were");
             }
             let config = config.since(&self.started);
+            check_sts(&config, &self.heard).map_err(|failure| line(&failure))?;
             let base = ChatOptions { ways: ways::page(&config), ..self.base.clone() };
             self.service.reload(config.chat_options(base));
         }
