@@ -77,6 +77,57 @@ fn what_was_registered_is_there_after_a_restart_and_can_be_read_by_others() {
     server.stop();
 }
 
+/// What was acknowledged of keys and hosts is there after a kill, at log-in, where somebody is always on, and in a room.
+#[test]
+fn keys_and_hosts_are_there_after_a_kill() {
+    let folder = Folder::new();
+    let oper = "[[oper]]\nname = 'boss'\npassword = 'boss-password'\nclass = 'admin'\n";
+    let path = configured(&folder, oper);
+    let server = start(&path);
+    let mut client = enter(&server, "minsu");
+    client.say("METADATA * SET pronouns :before");
+    client.hear_until(" 761 minsu minsu pronouns * :before");
+    client.say("NS REGISTER secret");
+    client.hear_until("Account created");
+    client.say("NS SET always-on on");
+    client.hear_until("Successfully changed");
+    client.say("JOIN #a\r\nCS REGISTER #a");
+    client.hear_until("successfully registered");
+    client.say("OPER boss boss-password");
+    client.hear_until(" 381 ");
+    // A commit is awaited for each of them, and the last is heard of alone.
+    client.say("METADATA * SET url :https://old.example/");
+    client.say("METADATA #a SET url :https://room.example/");
+    client.say("CHGHOST minsu users/minsu");
+    client.say("METADATA * SET url :https://example.org/");
+    client.hear_until(" 761 minsu minsu url * :https://example.org/");
+    server.signal(Signal::KILL);
+    server.end();
+
+    let server = start(&path);
+    let mut other = enter(&server, "other");
+    let keys = |other: &mut Client, of: &str| -> Vec<String> {
+        other.say(&format!("METADATA {of} LIST\r\nPING listed"));
+        let heard = other.hear_until(" PONG ").into_iter();
+        heard.filter_map(|line| Some(line.split_once(" 761 other ")?.1.to_owned())).collect()
+    };
+    assert_eq!(keys(&mut other, "minsu"), ["minsu pronouns * :before", "minsu url * :https://example.org/"]);
+    assert_eq!(keys(&mut other, "#a"), ["#a url * :https://room.example/"]);
+    other.say("WHOIS minsu");
+    assert!(other.wait_for(" 311 ").contains(" minsu ~u users/minsu "));
+    log_in(&mut other, "minsu", "secret");
+    other.hear_until(" 396 other users/minsu :");
+    other.say("METADATA * CLEAR\r\nMETADATA #a CLEAR\r\nPING cleared");
+    other.hear_until(" PONG ");
+    server.signal(Signal::KILL);
+    server.end();
+
+    let server = start(&path);
+    let mut other = enter(&server, "other");
+    assert!(keys(&mut other, "minsu").is_empty());
+    server.stop();
+}
+
 /// Four clients make accounts as fast as they can, and the server is killed in the midst of it.
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill() {

@@ -310,7 +310,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -389,6 +389,11 @@ fn with_opers() -> ChatOptions {
 #[test]
 fn opers() {
     check("opers", &with_opers());
+}
+
+#[test]
+fn hosts() {
+    check("hosts", &with_opers());
 }
 
 #[test]

@@ -171,6 +171,7 @@ impl ChatService {
         let (name, created, cloak_key) = (name.clone(), *created, *cloak_key);
         hall.limits = options.limits;
         hall.accounts = options.accounts;
+        hall.metadata = options.metadata;
         let now = Arc::new(ChatOptions { name, created, cloak_key, ..options });
         self.chat.options.store(Arc::clone(&now));
         let Some(herald) = self.chat.herald.get() else { return };

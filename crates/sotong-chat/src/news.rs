@@ -161,6 +161,11 @@ pub(crate) enum What {
         user: Arc<str>,
         host: Arc<str>,
     },
+    /// Somebody is told as from where others are shown him now.
+    ShownAs {
+        nick: Arc<str>,
+        host: Arc<str>,
+    },
     /// A room is called otherwise.
     Retitled {
         from: Arc<str>,
@@ -387,6 +392,9 @@ impl News {
             What::Real { text } => encoder.word("SETNAME").text(text).end(),
             What::Account => encoder.word("ACCOUNT").word(self.account.as_deref().unwrap_or("*")).end(),
             What::Host { user, host } => encoder.word("CHGHOST").word(user).word(host).end(),
+            What::ShownAs { nick, host } => {
+                encoder.word("396").word(nick).word(host).text("is now your displayed host").end();
+            }
             What::Retitled { from, to, reason } => encoder.word("RENAME").word(from).word(to).text(reason).end(),
             What::Wallops { text } => encoder.word("WALLOPS").text(text).end(),
             // Whoever is told so ends the connection by it.

@@ -557,6 +557,7 @@ pub(crate) fn told(news: &News) -> String {
         | What::Real { .. }
         | What::Account
         | What::Host { .. }
+        | What::ShownAs { .. }
         | What::Watched { .. }
         | What::Key { .. } => String::new(),
         What::Said { to, text, lines, .. } => {

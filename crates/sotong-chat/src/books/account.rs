@@ -21,7 +21,7 @@ pub struct Account {
     pub certs: Vec<CertPrint>,
     /// Where its owner can be written to.
     pub email: Option<Box<str>>,
-    /// What is shown as the owner's host.
+    /// What is shown as the host of whoever is logged in to it, where operators have said so.
     pub vhost: Option<Box<str>>,
     /// Why nobody may log in to it, if that is so.
     pub suspended: Option<Suspension>,
@@ -29,8 +29,8 @@ pub struct Account {
     pub settings: Settings,
     /// Where an always-on owner sits.
     pub presence: Option<Presence>,
-    /// What else is kept of him, by names.
-    pub extra: Map<Box<str>, Box<str>>,
+    /// What its owner says of himself by keys (IRCv3 draft/metadata), by their names.
+    pub keys: Map<Box<str>, Box<str>>,
 }
 
 impl fmt::Debug for Account {
@@ -80,7 +80,7 @@ pub struct Presence {
     pub nick: Box<str>,
     /// The user part of the address.
     pub user: Box<str>,
-    /// Where he was from, as others are shown it.
+    /// Where he was from, as others are shown it who have been given no other host.
     pub host: Box<str>,
     /// The real name.
     pub real: Box<str>,
@@ -108,7 +108,7 @@ impl Account {
             suspended: None,
             settings: Settings::default(),
             presence: None,
-            extra: Map::new(),
+            keys: Map::new(),
         }
     }
 }

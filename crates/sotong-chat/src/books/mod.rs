@@ -42,6 +42,8 @@ pub struct Books {
     dirty: BTreeSet<Key>,
     /// Changes that are perhaps not on disk yet, the oldest first, and what would undo each.
     pending: VecDeque<(Ticket, Vec<Change>)>,
+    /// Bytes of all keys of accounts and rooms.
+    keys_bytes: usize,
     is_broken: bool,
     last_ticket: u64,
     /// How often passwords are tried.
@@ -83,6 +85,8 @@ const FLUSH_MAX: usize = 64;
 /// Changes that may be under way: those that wait at the desk, and those that it is writing. The desk answers in order, so
 /// those before have been answered.
 const PENDING_MAX: usize = 2 * STORE_QUEUE_MAX;
+/// Bytes of the keys of all accounts and rooms, with their names: what one of them may have is bounded beside.
+const KEYS_BYTES_MAX: usize = 64 << 20;
 /// Bans from the server.
 const BANS_MAX: usize = 10_000;
 
@@ -234,22 +238,31 @@ impl Books {
     }
 
     fn have_room_for(&self, changes: &[Change], limits: &ChatLimits) -> bool {
-        changes.iter().all(|change| match change {
-            Change::Account(account) => {
-                let is_known = self.account(&account.name).is_some();
-                is_known || self.accounts.len() < limits.accounts_max
-            }
-            Change::Room(room) => {
-                let is_known = self.room(&room.name).is_some_and(|known| known.founder == room.founder);
-                let has_room = self.rooms.len() < limits.registered_rooms_max
-                    && self.rooms_of(&room.founder).count() < limits.rooms_per_account_max;
-                is_known || has_room
-            }
-            Change::Ban(ban) => self.bans.contains_key(&ban.mask) || self.bans.len() < BANS_MAX,
-            Change::NoAccount(_) | Change::NoRoom(_) | Change::NoBan(_) => true,
-        })
+        self.have_room_for_keys(changes)
+            && changes.iter().all(|change| match change {
+                Change::Account(account) => {
+                    let is_known = self.account(&account.name).is_some();
+                    is_known || self.accounts.len() < limits.accounts_max
+                }
+                Change::Room(room) => {
+                    let is_known = self.room(&room.name).is_some_and(|known| known.founder == room.founder);
+                    let has_room = self.rooms.len() < limits.registered_rooms_max
+                        && self.rooms_of(&room.founder).count() < limits.rooms_per_account_max;
+                    is_known || has_room
+                }
+                Change::Ban(ban) => self.bans.contains_key(&ban.mask) || self.bans.len() < BANS_MAX,
+                Change::NoAccount(_) | Change::NoRoom(_) | Change::NoBan(_) => true,
+            })
+    }
+    /// Whether there is room for the keys of all these records; for no more than there were there always is.
+    pub(crate) fn have_room_for_keys(&self, changes: &[Change]) -> bool {
+        let before: usize = changes.iter().map(|change| keys_bytes(&self.current(&key(change)))).sum();
+        let after: usize = changes.iter().map(keys_bytes).sum();
+        after <= before || self.keys_bytes.saturating_sub(before) + after <= KEYS_BYTES_MAX
     }
     fn apply(&mut self, change: &Change) {
+        self.keys_bytes -= keys_bytes(&self.current(&key(change)));
+        self.keys_bytes += keys_bytes(change);
         match change {
             Change::Account(account) => {
                 let fold = names::fold(&account.name);
@@ -314,6 +327,16 @@ fn key(change: &Change) -> Key {
         Change::Ban(ban) => Key::Ban(ban.mask.clone()),
         Change::NoBan(mask) => Key::Ban(mask.clone()),
     }
+}
+
+/// Bytes of the keys that a record has.
+fn keys_bytes(change: &Change) -> usize {
+    let keys = match change {
+        Change::Account(account) => &account.keys,
+        Change::Room(room) => &room.keys,
+        Change::Ban(_) | Change::NoAccount(_) | Change::NoRoom(_) | Change::NoBan(_) => return 0,
+    };
+    keys.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 #[cfg(test)]

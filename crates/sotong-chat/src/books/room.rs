@@ -22,6 +22,8 @@ pub struct RoomRecord {
     pub ranks: Map<Box<str>, char>,
     /// What else is set: slow mode, filters, … by names.
     pub settings: Map<Box<str>, Box<str>>,
+    /// What is said of it by keys (IRCv3 draft/metadata), by their names.
+    pub keys: Map<Box<str>, Box<str>>,
 }
 
 impl RoomRecord {
@@ -37,6 +39,7 @@ impl RoomRecord {
             lists: Vec::new(),
             ranks: Map::new(),
             settings: Map::new(),
+            keys: Map::new(),
         }
     }
 }

@@ -191,7 +191,8 @@ impl Talk<'_, '_> {
         };
         let at = self.cx.wall;
         let fresh = RoomRecord::new(&room.name, &account, at.0);
-        let (record, name) = (self.hall.record_of(room, &fresh, at), room.name.to_string());
+        let record = RoomRecord { keys: room.keys.kept(), ..self.hall.record_of(room, &fresh, at) };
+        let name = room.name.to_string();
         self.store(&[Change::Room(Arc::new(record))], move |talk, stored| match stored {
             Ok(()) => {
                 talk.cs(&format!("Channel {name} successfully registered"));

@@ -42,7 +42,7 @@ impl Talk<'_, '_> {
             }
             (what @ ("GET" | "LIST" | "SET" | "CLEAR" | "SYNC"), rest) => {
                 match self.hall.owner(self.client.who, target) {
-                    Ok((owner, name)) => self.of_target((&owner, &name), what, rest, &options),
+                    Ok((owner, name)) => self.of_target((&owner, &name), what, rest),
                     Err(why) => self.denied(why, target, "*"),
                 }
             }
@@ -52,7 +52,7 @@ impl Talk<'_, '_> {
             }
         }
     }
-    fn of_target(&mut self, (owner, name): (&Owner, &Arc<str>), what: &str, rest: &[&str], options: &MetadataOptions) {
+    fn of_target(&mut self, (owner, name): (&Owner, &Arc<str>), what: &str, rest: &[&str]) {
         let me = self.client.who;
         if !matches!(what, "SET" | "CLEAR") && !self.hall.may_see(me, owner) {
             return self.denied(Denied::NoPermission, name, "*");
@@ -70,24 +70,53 @@ impl Talk<'_, '_> {
                 self.tell_pairs(name, all, |key| keys.get(key).map(str::to_owned));
             }
             "SYNC" => self.sync_keys(owner, name),
-            "CLEAR" if !self.hall.may_set(me, owner) => self.denied(Denied::NoPermission, name, "*"),
             "CLEAR" => {
                 let keys = self.hall.keys(owner).cloned().unwrap_or_default();
-                for (key, _) in keys.iter() {
-                    let (hall, mut tell) = self.teller();
-                    // It is there, and may be changed: both have been seen above, and the hall has been locked since.
-                    let _ = hall.set_key(owner, (key, None), 0, &mut tell);
-                }
-                self.tell_pairs(name, keys.iter().map(|(key, _)| (key, Some(key.to_owned()))), |_| None);
+                let changes = keys.iter().map(|(key, _)| (key.to_owned(), None)).collect();
+                self.change_keys((owner, name), "*", changes, |talk, name, changes| {
+                    talk.tell_pairs(name, changes.iter().map(|(key, _)| (&**key, Some(key.clone()))), |_| None);
+                });
             }
             _ => {
                 let Some((key, value)) = self.pair(rest) else { return };
-                let (hall, mut tell) = self.teller();
-                match hall.set_key(owner, (&key, value), options.max_keys, &mut tell) {
-                    Ok(()) => self.tell_pair(name, &key, value),
-                    Err(why) => self.denied(why, name, &key),
+                let changes = vec![(key.clone(), value.map(str::to_owned))];
+                self.change_keys((owner, name), &key, changes, |talk, name, changes| {
+                    for (key, value) in changes {
+                        talk.tell_pair(name, key, value.as_deref());
+                    }
+                });
+            }
+        }
+    }
+    /// Changes keys, and goes on once that is on disk, where the owner is in the books: others are told then, too. What is
+    /// refused is told, as being about a key.
+    fn change_keys(
+        &mut self,
+        (owner, name): (&Owner, &Arc<str>),
+        about: &str,
+        changes: Vec<(String, Option<String>)>,
+        then: impl FnOnce(&mut Talk<'_, '_>, &str, &[(String, Option<String>)]) + Send + 'static,
+    ) {
+        let stored = match self.hall.keys_changed(self.client.who, owner, &changes) {
+            Ok(stored) => stored,
+            Err(why) => return self.denied(why, name, about),
+        };
+        let (owner, name, account) = (owner.clone(), Arc::clone(name), self.hall.keys_account(owner));
+        let done = move |talk: &mut Talk<'_, '_>| {
+            for owner in talk.hall.owners(&owner, account.as_deref()) {
+                for (key, value) in &changes {
+                    let (hall, mut tell) = talk.teller();
+                    hall.set_key(&owner, (key, value.as_deref()), &mut tell);
                 }
             }
+            then(talk, &name, &changes);
+        };
+        match stored {
+            None => done(self),
+            Some(change) => self.store(&[change], move |talk, stored| match stored {
+                Ok(()) => done(talk),
+                Err(why) => talk.cannot_store("METADATA", why),
+            }),
         }
     }
     /// The same for somebody who has not registered: he has no keys but his own, and nobody hears of them.
@@ -221,11 +250,10 @@ impl Talk<'_, '_> {
     }
     /// Somebody has registered: what he has set before is his, and a client that knows of keys is told all that he has.
     pub(super) fn own_keys(&mut self, set: &Keys) {
-        let (owner, most) = (Owner::User(self.client.who), self.client.chat.options().metadata.max_keys);
-        for (key, value) in set.iter() {
+        let owner = Owner::User(self.client.who);
+        if !set.is_empty() {
             let (hall, mut tell) = self.teller();
-            // He may have as many already: then these are not set, which the list tells.
-            let _ = hall.set_key(&owner, (key, Some(value)), most, &mut tell);
+            hall.take_keys(set, &mut tell);
         }
         if !self.client.caps.has_metadata() {
             return;

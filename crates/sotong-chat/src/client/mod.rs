@@ -5,6 +5,7 @@ mod ask;
 mod bans;
 mod chanserv;
 mod enrol;
+mod hosts;
 mod joining;
 mod keepers;
 mod metadata;

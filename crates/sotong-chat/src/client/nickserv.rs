@@ -174,6 +174,9 @@ impl Talk<'_, '_> {
         if let Some(email) = &account.email {
             self.ns(&format!("Email address: {email}"));
         }
+        if let Some(host) = &account.vhost {
+            self.ns(&format!("Host: {host}"));
+        }
         let rooms: Vec<Box<str>> = self.hall.books.rooms_of(&account.name).map(|room| room.name.clone()).collect();
         for room in rooms {
             self.ns(&format!("Registered channel: {room}"));

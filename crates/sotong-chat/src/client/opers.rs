@@ -1,4 +1,4 @@
-//! OPER, KILL, REHASH, WALLOPS, and what makes others do something: SAJOIN, SAPART, SAMODE, SANICK, CHGHOST.
+//! OPER, KILL, REHASH, WALLOPS, and what makes others do something: SAJOIN, SAPART, SAMODE, SANICK.
 use super::Talk;
 use crate::{
     hall::{By, Left, PersonModes, Refusal, User},
@@ -10,8 +10,6 @@ use std::sync::Arc;
 
 /// What the password of an operator begins with where it is a hash.
 const HASHED: &str = "$argon2";
-/// Bytes of a host that is shown for somebody.
-const HOST_BYTES_MAX: usize = 63;
 
 impl Talk<'_, '_> {
     /// A command that operators alone give.
@@ -29,7 +27,7 @@ impl Talk<'_, '_> {
         }
         let words_needed = match command {
             "REHASH" => 0,
-            "KILL" | "WALLOPS" | "KLINE" | "DLINE" | "UNKLINE" | "UNDLINE" | "SAJOIN" | "SAMODE" => 1,
+            "CHGHOST" | "KILL" | "WALLOPS" | "KLINE" | "DLINE" | "UNKLINE" | "UNDLINE" | "SAJOIN" | "SAMODE" => 1,
             _ => 2,
         };
         if message.params().len() < words_needed {
@@ -161,20 +159,6 @@ impl Talk<'_, '_> {
         let own = hall.wallops(text, &mut tell);
         self.client.answers.wait(own);
     }
-    fn change_host(&mut self, message: &Message<'_>) {
-        let (nick, host) = (message.param(0).unwrap_or(""), message.param(1).unwrap_or(""));
-        let Some((whom, _)) = self.hall.find(nick) else { return self.no_such_nick(nick) };
-        if !is_host(host) {
-            return self.fail_with("CHGHOST", "INVALID_HOST", &[&cut(host, 64)], "That is no name of a host");
-        }
-        let nick = nick.to_owned();
-        let is_self = whom == self.me();
-        let (hall, mut tell) = self.teller();
-        let is_changed =
-            if is_self { hall.set_host(host, &mut tell) } else { hall.set_host(host, &mut tell.on_behalf_of(whom)) };
-        self.client.answers.wait(usize::from(is_changed && is_self));
-        self.done(&format!("{nick} is shown as from {host}"));
-    }
     /// `SAJOIN room` for oneself, `SAJOIN nick room`.
     fn force_join(&mut self, message: &Message<'_>) {
         let own = self.nick();
@@ -248,25 +232,5 @@ impl Talk<'_, '_> {
             hall.tell_own_modes(&changes, &mut tell.on_behalf_of(whom));
             self.done(&format!("modes of {target} are changed: {changes}"));
         }
-    }
-}
-
-/// A name of a host as others are shown it: words between dots, of letters, digits, hyphens and slashes.
-fn is_host(text: &str) -> bool {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'/' | b':' | b'_');
-    (1..=HOST_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_good) && !text.starts_with(':')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts() {
-        for (text, is) in [("user/bob", true), ("a.b", true), ("", false), ("a b", false), (":a", false), ("한", false)]
-        {
-            assert_eq!(is_host(text), is, "{text}");
-        }
-        assert!(is_host(&"a".repeat(63)) && !is_host(&"a".repeat(64)));
     }
 }

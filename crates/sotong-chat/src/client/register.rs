@@ -344,6 +344,7 @@ impl Talk<'_, '_> {
         self.hall.counts.registered += 1;
         self.hall.came_from(self.cx.me, self.client.ip);
         self.welcome();
+        self.tell_own_host();
         self.own_keys(&keys);
         if let Some(again) = again {
             self.come_back(&again);

@@ -4,17 +4,21 @@ use sotong_irc::{Encoder, names};
 use std::{fmt::Display, sync::LazyLock};
 
 /// One of them.
+// They are called as people know them.
+#[allow(clippy::enum_variant_names)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Servant {
     /// Accounts.
     NickServ,
     /// Registered rooms.
     ChanServ,
+    /// Hosts that people are shown by.
+    HostServ,
 }
 
 impl Servant {
-    const ALL: [(Self, &'static str, &'static str); 2] =
-        [(Self::NickServ, "NickServ", "NS"), (Self::ChanServ, "ChanServ", "CS")];
+    const ALL: [(Self, &'static str, &'static str); 3] =
+        [(Self::NickServ, "NickServ", "NS"), (Self::ChanServ, "ChanServ", "CS"), (Self::HostServ, "HostServ", "HS")];
 
     fn name(self) -> &'static str {
         Self::ALL.into_iter().find(|(servant, ..)| *servant == self).map_or("*", |(_, name, _)| name)
@@ -53,6 +57,7 @@ impl Talk<'_, '_> {
         match servant {
             Servant::NickServ => self.nickserv(text),
             Servant::ChanServ => self.chanserv(text),
+            Servant::HostServ => self.hostserv(text),
         }
     }
     /// A service says something, to the client that has asked alone.

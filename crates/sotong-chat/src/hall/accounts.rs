@@ -1,5 +1,5 @@
 //! Who is logged in to which account; several connections of one person; and who keeps his seat without any.
-use super::{Attention, Hall, Link, Taken, Teller, User, Who};
+use super::{Attention, Hall, Keys, Link, Taken, Teller, User, Who};
 use crate::{
     log::Shelf,
     news::{News, What},
@@ -144,7 +144,9 @@ impl Hall {
         }
         self.forget_kept(tell.me);
         let Some(user) = self.users.get_mut(&tell.me) else { return 0 };
-        user.account = account.cloned();
+        // What he has set of himself while he was nobody's is his account's from now on; another account's is not.
+        let set = if user.account.is_none() { user.keys.clone() } else { Keys::default() };
+        let before = std::mem::replace(&mut user.account, account.cloned());
         let (source, nick) = (Arc::clone(&user.source), Arc::clone(&user.nick));
         let news = self.news(source, What::Account, tell);
         self.publish_to_rooms(&news, tell);
@@ -152,6 +154,10 @@ impl Hall {
         self.post(tell.me, &news, tell);
         self.settle(tell);
         self.take_ranks(tell);
+        self.take_host(before.as_deref(), &mut tell.on_behalf_of(tell.me));
+        // Whoever has logged in is told of what he has by that, as others are.
+        let me = tell.me;
+        self.take_keys(&set, &mut tell.on_behalf_of(me));
         1 + usize::from(self.is_reserved(account.map(|name| &**name), &nick) && self.rename_guest(tell))
     }
     /// An account is no more: all who are logged in to it are not any longer.
@@ -161,7 +167,7 @@ impl Hall {
         }
     }
     /// All who are logged in to an account.
-    pub(super) fn all_of(&self, account: &str) -> Vec<Who> {
+    pub(crate) fn all_of(&self, account: &str) -> Vec<Who> {
         let key = names::fold(account);
         let is_in = |user: &User| user.account.as_deref().is_some_and(|other| names::fold(other) == key);
         self.users().filter(|(_, user)| is_in(user)).map(|(who, _)| who).collect()

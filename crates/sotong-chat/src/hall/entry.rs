@@ -29,6 +29,8 @@ pub(crate) enum Act {
 pub(crate) struct Subject<'s> {
     /// `nick!user@host`, folded.
     pub(crate) source: &'s str,
+    /// The same with the host that he would have if he had been given no other.
+    pub(crate) behind: Option<&'s str>,
     /// The account he is logged in to.
     pub(crate) account: Option<&'s str>,
 }
@@ -88,7 +90,9 @@ pub(crate) fn covers(entry: &str, who: Subject<'_>, act: Act) -> bool {
         return false;
     }
     match whom(entry) {
-        Whom::Mask(mask) => mask::covers(mask, who.source),
+        Whom::Mask(mask) => {
+            mask::covers(mask, who.source) || who.behind.is_some_and(|source| mask::covers(mask, source))
+        }
         Whom::Account(mask) => who.account.is_some_and(|account| mask::covers(mask, &names::fold(account))),
     }
 }
@@ -114,8 +118,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BOB: Subject<'_> = Subject { source: "bob!~b@host.example", account: Some("Robert") };
-    const GUEST: Subject<'_> = Subject { source: "robert!~r@host.example", account: None };
+    const BOB: Subject<'_> = Subject { source: "bob!~b@host.example", behind: None, account: Some("Robert") };
+    const GUEST: Subject<'_> = Subject { source: "robert!~r@host.example", behind: None, account: None };
 
     #[test]
     fn as_they_are_kept() {

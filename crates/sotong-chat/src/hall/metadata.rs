@@ -1,6 +1,9 @@
 //! What people and rooms say of themselves by keys (IRCv3 draft/metadata): `display-name`, `avatar`, `url` …
 use super::{Flag, Hall, Rank, Teller, Who};
-use crate::news::{Mail, What};
+use crate::{
+    books::{Account, Change, RoomRecord},
+    news::{Mail, What},
+};
 use sotong_session::{Map, Topic};
 use std::sync::Arc;
 
@@ -21,12 +24,23 @@ pub(crate) fn key(written: &str) -> Option<String> {
 }
 
 impl Keys {
+    /// Those that the books have.
+    pub(crate) fn new(kept: &Map<Box<str>, Box<str>>) -> Self {
+        Self((!kept.is_empty()).then(|| Box::new(kept.clone())))
+    }
+    /// As the books have them.
+    pub(crate) fn kept(&self) -> Map<Box<str>, Box<str>> {
+        self.0.as_deref().cloned().unwrap_or_default()
+    }
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.as_ref()?.get(key).map(|value| &**value)
     }
     /// Each of them, in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().flat_map(|keys| keys.iter().map(|(key, value)| (&**key, &**value)))
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
     fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |keys| keys.len())
@@ -45,8 +59,12 @@ impl Keys {
         if is_one_more || self.bytes() - freed + key.len() + value.len() > KEYS_BYTES_MAX {
             return Err(Denied::Full);
         }
-        self.0.get_or_insert_default().insert(key.into(), value.into());
+        self.put(key, value);
         Ok(())
+    }
+    /// Sets a key, where it has been seen that there is room.
+    fn put(&mut self, key: &str, value: &str) {
+        self.0.get_or_insert_default().insert(key.into(), value.into());
     }
     /// Takes a key away. Whether it was there.
     pub(crate) fn unset(&mut self, key: &str) -> bool {
@@ -109,46 +127,126 @@ impl Hall {
             }
         }
     }
-    /// Sets a key, or takes it away. Told to all who are in the room, or in a room with him, or watch him, but the connection
-    /// that does it.
-    pub(crate) fn set_key(
-        &mut self,
+    /// What the books have to be told before keys are changed; nothing where the owner is not in them. With no value a key is
+    /// taken away.
+    pub(crate) fn keys_changed(
+        &self,
+        me: Who,
         owner: &Owner,
-        (key, value): (&str, Option<&str>),
-        most: usize,
-        tell: &mut Teller<'_>,
-    ) -> Result<(), Denied> {
-        if !self.may_set(tell.me, owner) {
+        changes: &[(String, Option<String>)],
+    ) -> Result<Option<Change>, Denied> {
+        if !self.may_set(me, owner) {
             return Err(Denied::NoPermission);
         }
+        let (account, room) = (self.account_of(owner), self.record_of_owner(owner));
+        let mut keys = match (account, room) {
+            (Some(account), _) => Keys::new(&account.keys),
+            (_, Some(room)) => Keys::new(&room.keys),
+            (None, None) => self.keys(owner).cloned().ok_or(Denied::NoTarget)?,
+        };
+        for (key, value) in changes {
+            match value {
+                Some(value) => keys.set(key, value, self.metadata.max_keys)?,
+                None if keys.unset(key) => {}
+                None => return Err(Denied::NotSet),
+            }
+        }
+        let account = account.map(|account| {
+            let account = Account { keys: keys.kept(), ..Account::clone(account) };
+            Change::Account(Arc::new(account))
+        });
+        Ok(account
+            .or_else(|| Some(Change::Room(Arc::new(RoomRecord { keys: keys.kept(), ..RoomRecord::clone(room?) })))))
+    }
+    /// The account of a person who is logged in.
+    fn account_of(&self, owner: &Owner) -> Option<&Arc<Account>> {
+        let Owner::User(who) = owner else { return None };
+        self.books.account(self.user(*who)?.account.as_deref()?)
+    }
+    /// What is kept of a registered room.
+    fn record_of_owner(&self, owner: &Owner) -> Option<&Arc<RoomRecord>> {
+        let Owner::Room(room) = owner else { return None };
+        self.books.room(&self.room_by(*room)?.name)
+    }
+    /// The name of the account whose keys the owner has.
+    pub(crate) fn keys_account(&self, owner: &Owner) -> Option<Box<str>> {
+        self.account_of(owner).map(|account| account.name.clone())
+    }
+    /// All whose keys are the same: those who are logged in to an account, or the owner alone.
+    pub(crate) fn owners(&self, owner: &Owner, account: Option<&str>) -> Vec<Owner> {
+        match account {
+            Some(account) => self.all_of(account).into_iter().map(Owner::User).collect(),
+            None => vec![owner.clone()],
+        }
+    }
+    /// The keys of an account, for somebody who is logged in to it.
+    pub(super) fn keys_of_account(&self, account: Option<&str>) -> Keys {
+        account
+            .and_then(|account| self.books.account(account))
+            .map(|account| Keys::new(&account.keys))
+            .unwrap_or_default()
+    }
+    /// Sets a key, or takes it away, where that is allowed and in the books. Told to all who are in the room, or in a room with
+    /// him, or watch him, but the connection that does it.
+    pub(crate) fn set_key(&mut self, owner: &Owner, (key, value): (&str, Option<&str>), tell: &mut Teller<'_>) {
         let (keys, target) = match owner {
             Owner::User(who) => {
-                let user = self.user_mut(*who).ok_or(Denied::NoTarget)?;
+                let Some(user) = self.user_mut(*who) else { return };
                 (&mut user.keys, Arc::clone(&user.nick))
             }
             Owner::Room(room) => {
-                let room = self.rooms.get_mut(room).ok_or(Denied::NoTarget)?;
+                let Some(room) = self.rooms.get_mut(room) else { return };
                 (&mut room.keys, Arc::clone(&room.name))
             }
         };
         match value {
-            Some(value) => keys.set(key, value, most)?,
-            None if keys.unset(key) => {}
-            None => return Err(Denied::NotSet),
+            Some(value) => keys.put(key, value),
+            None => _ = keys.unset(key),
         }
         let what = What::Key { target, key: key.into(), value: value.map(Into::into) };
-        let news = self.news(Arc::clone(&self.server), what, tell);
+        let server = Arc::clone(&self.server);
         match owner {
             Owner::Room(room) => {
+                let news = self.news(server, what, tell);
                 tell.host.publish(*room, Some(tell.from), Mail::told(Some(*room), news));
             }
-            Owner::User(_) => {
-                self.publish_to_rooms(&news, tell);
-                self.post_own(false, &news, tell);
-                self.post_to_watchers(&news, tell);
+            Owner::User(who) if *who == tell.me => self.tell_key(what, tell),
+            Owner::User(who) => self.tell_key(what, &mut tell.on_behalf_of(*who)),
+        }
+    }
+    fn tell_key(&mut self, what: What, tell: &mut Teller<'_>) {
+        let news = self.news(Arc::clone(&self.server), what, tell);
+        self.publish_to_rooms(&news, tell);
+        self.post_own(false, &news, tell);
+        self.post_to_watchers(&news, tell);
+    }
+    /// Somebody has come with these keys, which he has set before, or has logged in: his account has them from now on, as far
+    /// as there is room, and he has all that his account has. Without an account he has these alone.
+    pub(crate) fn take_keys(&mut self, set: &Keys, tell: &mut Teller<'_>) {
+        let me = Owner::User(tell.me);
+        let mut after = self.keys_of_account(self.user(tell.me).and_then(|user| user.account.as_deref()));
+        for (key, value) in set.iter() {
+            // He is told of all that he has, and so of what there was no room for.
+            let _ = after.set(key, value, self.metadata.max_keys);
+        }
+        if let Some(account) = self.account_of(&me)
+            && account.keys != after.kept()
+        {
+            let account = Account { keys: after.kept(), ..Account::clone(account) };
+            let change = Change::Account(Arc::new(account));
+            if self.books.have_room_for_keys(std::slice::from_ref(&change)) {
+                self.books.note(&[change], tell.host);
             }
         }
-        Ok(())
+        let account = self.keys_account(&me).filter(|_| !set.is_empty());
+        for owner in self.owners(&me, account.as_deref()) {
+            let before = self.keys(&owner).cloned().unwrap_or_default();
+            let gone = before.iter().filter(|(key, _)| after.get(key).is_none()).map(|(key, _)| (key, None));
+            let come = after.iter().filter(|(key, value)| before.get(key) != Some(value));
+            for (key, value) in gone.chain(come.map(|(key, value)| (key, Some(value)))) {
+                self.set_key(&owner, (key, value), tell);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod bans;
 mod counts;
 pub(crate) mod entry;
 mod filter;
+mod hosts;
 mod metadata;
 mod moding;
 mod owned;
@@ -39,7 +40,7 @@ use user::Link;
 pub(crate) use user::{Attention, Past, User};
 
 use crate::{
-    AccountOptions, ChatLimits, ChatOptions,
+    AccountOptions, ChatLimits, ChatOptions, MetadataOptions,
     books::Books,
     client::services,
     log::Log,
@@ -59,6 +60,7 @@ use std::{
 pub(crate) struct Hall {
     pub(crate) limits: ChatLimits,
     pub(crate) accounts: AccountOptions,
+    pub(crate) metadata: MetadataOptions,
     /// Accounts, and what else outlasts a restart.
     pub(crate) books: Books,
     /// What the server calls itself.
@@ -136,6 +138,7 @@ impl Hall {
         Self {
             limits: options.limits,
             accounts: options.accounts,
+            metadata: options.metadata,
             server: options.name.as_str().into(),
             books: Books::default(),
             now: Moment::START,
@@ -263,7 +266,11 @@ impl Hall {
         }
         // From the first one on, news have names.
         self.salt(tell.host);
+        if let Some(host) = self.host_of_account(user.account.as_deref()) {
+            user.host = (*host).into();
+        }
         user.name();
+        user.keys = self.keys_of_account(user.account.as_deref());
         user.clients = vec![Link { at: tell.from, attention }];
         user.away = user.away_now();
         tell.me = Who(self.next_who);

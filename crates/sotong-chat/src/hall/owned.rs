@@ -1,6 +1,6 @@
 //! Registered rooms: what of them outlasts those who are in them, and who is what there by his account.
 use super::{
-    By, Hall, List, Rank, Refusal, Room, Teller, Who,
+    By, Hall, Keys, List, Rank, Refusal, Room, Teller, Who,
     room::{Flag, Masked, Said},
 };
 use crate::{
@@ -33,7 +33,7 @@ impl Hall {
     pub(crate) fn rank_by_right(&self, room: &str, who: Who) -> Rank {
         self.rank_by_account(room, self.user(who).and_then(|user| user.account.as_deref()))
     }
-    /// What a room that is there is like, onto what is known of it.
+    /// What a room that is there is like, onto what is known of it; its keys are changed in the books first.
     pub(crate) fn record_of(&self, room: &Room, record: &RoomRecord, at: Wall) -> RoomRecord {
         let topic = room.topic.as_ref().map(|said| TopicRecord {
             text: said.text.clone(),
@@ -74,6 +74,7 @@ impl Hall {
             at: Wall(topic.at),
         });
         room.restore(&record.modes);
+        room.keys = Keys::new(&record.keys);
         for entry in &record.lists {
             let Some(list) = List::of(entry.list) else { continue };
             room.list_mut(list).push(Masked {

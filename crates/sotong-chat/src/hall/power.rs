@@ -50,25 +50,18 @@ impl Hall {
                 let text = format!("{nick} is an operator now ({}, {})", oper.name, oper.class.name());
                 self.notify(&text, tell);
                 if !oper.vhost.is_empty() {
-                    self.set_host(&oper.vhost, tell);
+                    self.set_host(Some(&oper.vhost), tell);
                 }
             }
-            (Some(_), None) => self.notify(&format!("{nick} is no operator any more"), tell),
+            (Some(oper), None) => {
+                self.notify(&format!("{nick} is no operator any more"), tell);
+                if self.user(tell.me).is_some_and(|user| *user.host == *oper.vhost) {
+                    let host = self.host_of_account(self.user(tell.me).and_then(|user| user.account.as_deref()));
+                    self.set_host(host.as_deref(), &mut tell.on_behalf_of(tell.me));
+                }
+            }
             (None, None) => {}
         }
-    }
-    /// Shows another host for somebody. Told to all who are in a room with him, and to himself; true if that is a change.
-    pub(crate) fn set_host(&mut self, host: &str, tell: &mut Teller<'_>) -> bool {
-        let Some(user) = self.user_mut(tell.me).filter(|user| *user.host != *host) else { return false };
-        let source = Arc::clone(&user.source);
-        user.host = host.into();
-        user.name();
-        let what = What::Host { user: Arc::clone(&user.user), host: Arc::clone(&user.host) };
-        let news = self.news(source, what, tell);
-        self.publish_to_rooms(&news, tell);
-        self.post_to_watchers(&news, tell);
-        self.post(tell.me, &news, tell);
-        true
     }
     /// Tells other operators who want to hear of it.
     pub(crate) fn notify(&mut self, text: &str, tell: &mut Teller<'_>) {
@@ -143,9 +136,12 @@ impl Hall {
     /// The ban that keeps somebody who is here from being called so.
     pub(crate) fn ban_against_nick(&self, who: Who, nick: &str, at: Wall) -> Option<&Ban> {
         let user = self.user(who)?;
-        let source = format!("{nick}!{}@{}", user.user, user.host);
-        let by_name = self.ban_against(&source, None, at);
-        by_name.or_else(|| self.origins_of(who).find_map(|ip| self.ban_against(&source, Some(ip), at)))
+        // By the cloak, too: nobody escapes a ban by the host that he has been given.
+        [&user.host, &user.cloak].into_iter().find_map(|host| {
+            let source = format!("{nick}!{}@{host}", user.user);
+            let by_name = self.ban_against(&source, None, at);
+            by_name.or_else(|| self.origins_of(who).find_map(|ip| self.ban_against(&source, Some(ip), at)))
+        })
     }
     /// Puts out whoever a ban covers that has been set; how many that were.
     pub(crate) fn enforce(&mut self, mask: &str, tell: &mut Teller<'_>) -> usize {
@@ -161,7 +157,9 @@ impl Hall {
     /// Whether a ban covers somebody who is here, by any of his connections.
     pub(crate) fn is_covered(&self, ban: &Ban, who: Who) -> bool {
         let Some(user) = self.user(who) else { return false };
-        let by_name = ban.covers(&Candidate { source: &user.folded, ip: None });
+        let sources = [Some(&user.folded), user.behind.as_ref()];
+        let mut sources = sources.into_iter().flatten();
+        let by_name = sources.any(|source| ban.covers(&Candidate { source, ip: None }));
         by_name || self.origins_of(who).any(|ip| ban.covers(&Candidate { source: &user.folded, ip: Some(ip) }))
     }
 

@@ -1,5 +1,5 @@
 //! What of those who keep their seats is kept in the books, so that they sit there after a restart, too.
-use super::{Hall, PersonModes, Rank, Room, Teller, User, Who, room::Seat};
+use super::{Hall, Keys, PersonModes, Rank, Room, Teller, User, Who, room::Seat};
 use crate::books::{Account, Change, Presence};
 use sotong_irc::names;
 use sotong_session::{Moment, Topic, Wall};
@@ -35,7 +35,7 @@ impl Hall {
         Presence {
             nick: (*user.nick).into(),
             user: (*user.user).into(),
-            host: (*user.host).into(),
+            host: (*user.cloak).into(),
             real: (*user.real).into(),
             modes: user.modes.letters().into(),
             away: user.away.as_deref().map(Into::into),
@@ -58,6 +58,11 @@ impl Hall {
         let Presence { nick, user, host, real, .. } = presence;
         let mut user = User::new(nick, user, host, real, (Moment::START, Wall(presence.seen)));
         user.account = Some((*account.name).into());
+        user.keys = Keys::new(&account.keys);
+        if let Some(host) = &account.vhost {
+            user.host = (**host).into();
+            user.name();
+        }
         user.is_kept = true;
         user.left = Some(self.log.place());
         user.modes = PersonModes::read(&presence.modes);

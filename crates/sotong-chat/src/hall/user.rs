@@ -12,10 +12,14 @@ pub(crate) struct User {
     pub(crate) user: Arc<str>,
     /// Where he is from, as others are shown it.
     pub(crate) host: Arc<str>,
+    /// What is made of his address, which is his host where he has been given no other.
+    pub(crate) cloak: Arc<str>,
     pub(crate) real: Arc<str>,
     /// `nick!user@host`, and the same folded.
     pub(crate) source: Arc<str>,
     pub(crate) folded: Arc<str>,
+    /// The same by the cloak, where he is shown otherwise: no ban is escaped by that.
+    pub(crate) behind: Option<Arc<str>>,
     /// The name of the account he is logged in to.
     pub(crate) account: Option<Arc<str>>,
     /// His connections, that which said last whether somebody is at it behind the others.
@@ -50,9 +54,11 @@ impl User {
             nick: nick.into(),
             user: user.into(),
             host: host.into(),
+            cloak: host.into(),
             real: real.into(),
             source: "".into(),
             folded: "".into(),
+            behind: None,
             clients: Vec::new(),
             is_kept: false,
             left: None,
@@ -77,7 +83,7 @@ impl User {
     }
     /// As lists of masks see him.
     pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject { source: &self.folded, account: self.account.as_deref() }
+        Subject { source: &self.folded, behind: self.behind.as_deref(), account: self.account.as_deref() }
     }
     /// How long he has said nothing.
     pub(crate) fn idle_seconds(&self, now: Moment) -> u64 {
@@ -100,6 +106,8 @@ impl User {
     pub(super) fn name(&mut self) {
         self.source = format!("{}!{}@{}", self.nick, self.user, self.host).into();
         self.folded = names::fold(&self.source).into();
+        let is_hidden = self.host != self.cloak;
+        self.behind = is_hidden.then(|| names::fold(&format!("{}!{}@{}", self.nick, self.user, self.cloak)).into());
     }
 }
 

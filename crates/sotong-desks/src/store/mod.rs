@@ -19,7 +19,9 @@ use std::{
 };
 
 /// The tables this program writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// What makes the tables of each earlier version, the first at first, those of the next.
+const STEPS: [&str; VERSION as usize - 1] = [include_str!("schema_1_to_2.sql")];
 /// Questions that are written by one transaction: one sync to the disk does for all that came while it did the one before.
 const BATCH_MAX: usize = 256;
 /// How long another program may have the file to itself, such as a backup.
@@ -125,6 +127,7 @@ impl Store {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(bad)?;
         match version {
             0 => make(&mut connection).map_err(bad)?,
+            1..VERSION => step(&mut connection, version).map_err(bad)?,
             VERSION => {}
             version => return Err(StoreError::Later { path, version }),
         }
@@ -164,6 +167,18 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema.sql"))?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// Makes tables of an earlier version into those of this one, all or none.
+fn step(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in STEPS.iter().skip(version as usize - 1) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    tracing::info!(from = version, to = VERSION, "the store has the tables of this version now");
+    Ok(())
 }
 
 fn ticket(asked: &Mail) -> Ticket {

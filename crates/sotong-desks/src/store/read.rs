@@ -44,7 +44,7 @@ fn value<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T> {
 fn accounts(store: &Connection) -> Result<Vec<Account>> {
     let certs = "SELECT account, sha256 FROM account_certs ORDER BY account, place";
     let mut certs = hanging(store, certs, |row| value::<[u8; 32]>(row, "sha256"))?;
-    let mut extra = hanging(store, "SELECT account, name, value FROM account_extra", pair)?;
+    let mut keys = hanging(store, "SELECT account, name, value FROM account_keys", pair)?;
     let rooms = "SELECT account, room, ranks FROM presence_rooms ORDER BY account, place";
     let mut rooms = hanging(store, rooms, |row| Ok((text(row, "room")?, text(row, "ranks")?)))?;
     let mut presences = hanging(store, "SELECT * FROM presences", |row| {
@@ -81,7 +81,7 @@ fn accounts(store: &Connection) -> Result<Vec<Account>> {
                 auto_away: value(row, "auto_away")?,
             },
             presence: presences.remove(&key).and_then(|mut presences| presences.pop()),
-            extra: extra.remove(&key).unwrap_or_default().into_iter().collect(),
+            keys: keys.remove(&key).unwrap_or_default().into_iter().collect(),
         });
     }
     Ok(accounts)
@@ -122,6 +122,7 @@ fn rooms(store: &Connection) -> Result<Vec<RoomRecord>> {
     let ranks = "SELECT room, account, rank FROM room_ranks";
     let mut ranks = hanging(store, ranks, |row| Ok((text(row, "account")?, letter(row, "rank")?)))?;
     let mut settings = hanging(store, "SELECT room, name, value FROM room_settings", pair)?;
+    let mut keys = hanging(store, "SELECT room, name, value FROM room_keys", pair)?;
     let mut statement = store.prepare("SELECT * FROM rooms ORDER BY key")?;
     let mut rows = statement.query([])?;
     let mut rooms = Vec::new();
@@ -145,6 +146,7 @@ fn rooms(store: &Connection) -> Result<Vec<RoomRecord>> {
             lists: lists.remove(&key).unwrap_or_default(),
             ranks: ranks.remove(&key).unwrap_or_default().into_iter().collect(),
             settings: settings.remove(&key).unwrap_or_default().into_iter().collect(),
+            keys: keys.remove(&key).unwrap_or_default().into_iter().collect(),
         });
     }
     Ok(rooms)

@@ -1,4 +1,4 @@
--- The books of a chat, version 1. Times are milliseconds since 1970-01-01 UTC; keys are names in small letters.
+-- The books of a chat, version 2. Times are milliseconds since 1970-01-01 UTC; keys are names in small letters.
 CREATE TABLE accounts (
     key TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE account_certs (
     sha256 BLOB NOT NULL,
     PRIMARY KEY (account, place)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE account_extra (
+CREATE TABLE account_keys (              -- IRCv3 draft/metadata
     account TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,
     name TEXT NOT NULL,
     value TEXT NOT NULL,
@@ -81,6 +81,12 @@ CREATE TABLE room_ranks (
     PRIMARY KEY (room, account)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE room_settings (
+    room TEXT NOT NULL REFERENCES rooms ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (room, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE room_keys (
     room TEXT NOT NULL REFERENCES rooms ON DELETE CASCADE,
     name TEXT NOT NULL,
     value TEXT NOT NULL,

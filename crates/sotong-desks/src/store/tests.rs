@@ -40,7 +40,7 @@ fn account() -> Account {
             rooms: vec![("#점심".into(), "o".into()), ("#a".into(), "".into())],
             seen: 77,
         }),
-        extra: [("avatar".into(), "https://example.org".into())].into(),
+        keys: [("avatar".into(), "https://example.org".into())].into(),
         ..Account::new("민수", 4)
     }
 }
@@ -52,6 +52,7 @@ fn room() -> RoomRecord {
         lists: vec![entry('b', "z!*@*", Some(10)), entry('I', "*!*@a", None), entry('b', "a!*@*", None)],
         ranks: [("영희".into(), 'a')].into(),
         settings: [("slow".into(), "5".into())].into(),
+        keys: [("url".into(), "https://example.org".into())].into(),
         ..RoomRecord::new("#점심", "민수", 7)
     }
 }
@@ -106,6 +107,54 @@ fn what_is_stored_is_there_when_it_is_opened_again() {
     drop(store);
     let (_, records) = scratch.open();
     assert_eq!((records.accounts.len(), records.rooms.len()), (1, 0));
+}
+
+#[test]
+fn what_the_first_version_wrote_is_taken_over() {
+    let scratch = Scratch::new("first");
+    std::fs::create_dir_all(&scratch.0).expect("it is made");
+    let first = Connection::open(scratch.0.join("chat.db")).expect("it opens");
+    first.execute_batch(include_str!("schema_1.sql")).expect("it is made");
+    first
+        .execute_batch(
+            "INSERT INTO accounts (key, name, registered) VALUES ('minsu', 'Minsu', 4);
+             INSERT INTO rooms VALUES ('#a', '#A', 'Minsu', 7, 7, 'topic', 'Minsu', 8);
+             INSERT INTO room_settings VALUES ('#a', 'offered', 'other');
+             INSERT INTO bans VALUES ('192.0.2.0/24', 'root', 'spam', NULL, 1, 2);
+             PRAGMA user_version = 1;",
+        )
+        .expect("it is written");
+    drop(first);
+    let (mut store, records) = scratch.open();
+    let room = RoomRecord {
+        topic: Some(TopicRecord { text: "topic".into(), by: "Minsu".into(), at: 8 }),
+        settings: [("offered".into(), "other".into())].into(),
+        ..RoomRecord::new("#A", "Minsu", 7)
+    };
+    let before = Records { accounts: vec![Account::new("Minsu", 4)], rooms: vec![room.clone()], bans: vec![ban()] };
+    assert_eq!(records, before);
+    // What is new in it can be kept, and it is not taken over again.
+    let keys = || [("url".into(), "https://example.org".into())].into();
+    let account = Account { keys: keys(), ..Account::new("Minsu", 4) };
+    let room = RoomRecord { keys: keys(), ..room };
+    let changes = vec![Change::Account(Arc::new(account.clone())), Change::Room(Arc::new(room.clone()))];
+    assert!(is_done(&store.work(&ask(1, changes))));
+    drop(store);
+    let (store, records) = scratch.open();
+    assert_eq!((records.accounts, records.rooms), (vec![account], vec![room]));
+    // It has the tables that a new one has.
+    let shape = |connection: &Connection| -> Vec<String> {
+        let mut columns = connection
+            .prepare(
+                "SELECT m.name || ' ' || c.name || ' ' || c.type || ' ' || c.pk FROM sqlite_schema m, \
+                 pragma_table_info(m.name) c ORDER BY 1",
+            )
+            .expect("it is asked");
+        let rows = columns.query_map([], |row| row.get(0)).expect("it answers");
+        rows.collect::<Result<_, _>>().expect("it answers")
+    };
+    let (other, _) = Scratch::new("new").open();
+    assert_eq!(shape(&store.connection), shape(&other.connection));
 }
 
 #[test]

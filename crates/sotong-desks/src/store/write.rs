@@ -55,7 +55,7 @@ fn put_account(store: &Connection, account: &Account) -> Result<()> {
             insert.execute(params![key, place, print])?;
         }
     }
-    pairs(store, "INSERT INTO account_extra VALUES (?1, ?2, ?3)", &key, account.extra.iter())?;
+    pairs(store, "INSERT INTO account_keys VALUES (?1, ?2, ?3)", &key, account.keys.iter())?;
     if let Some(presence) = &account.presence {
         store.prepare_cached("INSERT INTO presences VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
             key,
@@ -102,7 +102,8 @@ fn put_room(store: &Connection, room: &RoomRecord) -> Result<()> {
     for (account, rank) in &room.ranks {
         insert.execute(params![key, &**account, rank.to_string()])?;
     }
-    pairs(store, "INSERT INTO room_settings VALUES (?1, ?2, ?3)", &key, room.settings.iter())
+    pairs(store, "INSERT INTO room_settings VALUES (?1, ?2, ?3)", &key, room.settings.iter())?;
+    pairs(store, "INSERT INTO room_keys VALUES (?1, ?2, ?3)", &key, room.keys.iter())
 }
 
 fn put_ban(store: &Connection, ban: &BanRecord) -> Result<()> {
