@@ -2,7 +2,8 @@
 //!
 //! A file in `transcripts/chat` is both. A line `name> words` says them, `name< words` is what is heard then, by all in the
 //! order of their names. `+ name` comes with a client and registers, `+ name caps` asks for these capabilities before; `t name`
-//! comes with a terminal; `s name` comes by TLS with a certificate; `~ 5` lets so many seconds pass; `- name` ends its direction; `! name` resets it; `name#` tells why a
+//! comes with a terminal; `s name` comes by TLS with a certificate; `~ 5` lets so many seconds pass, `^ 5`
+//! and `^ -5` let the clock jump; `- name` ends its direction; `! name` resets it; `name#` tells why a
 //! connection ended. `* held` makes the desks take their time, and so `* busy`, `* failing`, `* ready`; `* held store`
 //! that of the store alone. `* reload relaymsg=on` reads the options anew, with these changed since the start; `i name` is a connection over TLS without
 //! a certificate. `SOTONG_BLESS=1` writes down what is said by now.
@@ -142,6 +143,11 @@ impl World {
         self.shard.expire();
         self.turn();
     }
+    /// The clock of civil time jumps.
+    fn jump(&mut self, seconds: i64) {
+        self.wall += seconds * 1000;
+        self.shard.begin_turn(self.now, Wall(self.wall));
+    }
     /// Until nothing is left to do.
     fn turn(&mut self) {
         loop {
@@ -254,6 +260,7 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
                 world.pass(Duration::from_secs(1));
             }
             "~" => world.pass(Duration::from_secs_f64(first.parse().expect("seconds"))),
+            "^" => world.jump(first.parse().expect("seconds")),
             "-" => {
                 let slot = world.people[first].slot;
                 world.shard.end(slot);
@@ -318,7 +325,7 @@ macro_rules! transcripts {
 
 transcripts! {
     registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
-    statusmsg echo labels ranks extended_bans auditorium speaking filters rename who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
+    statusmsg echo labels ranks extended_bans bans_that_end auditorium speaking filters rename who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
     several_clients always_on nicks_of_accounts account_tags
     account_registration sasl_plain sasl_external nickserv log_in_limits desks
     extended_monitor pre_away cap_notify

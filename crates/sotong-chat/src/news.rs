@@ -27,6 +27,8 @@ pub(crate) enum Letter {
     Answer(Arc<Answer>),
     /// The options have been read anew.
     Reloaded(Arc<Reloaded>),
+    /// To look at the clock: something ends soon in a room.
+    Time,
 }
 
 /// The options as they were, and as they are from now on: what a client has been told may be so no longer.
@@ -51,7 +53,7 @@ impl Mail {
     pub fn asked(&self) -> Option<&Ask> {
         match &self.0 {
             Letter::Ask(ask) => Some(ask),
-            Letter::Told(_) | Letter::Answer(_) | Letter::Reloaded(_) => None,
+            Letter::Told(_) | Letter::Answer(_) | Letter::Reloaded(_) | Letter::Time => None,
         }
     }
     /// A desk's answer.

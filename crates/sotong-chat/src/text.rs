@@ -33,6 +33,8 @@ pub(crate) struct Person {
     leaving: Option<Leaving>,
     /// The connection speaks IRC after all.
     is_client: bool,
+    /// When it looks at what has ended in rooms, if it does so for all.
+    looks_at: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Person {
             room: None,
             leaving: None,
             is_client: false,
+            looks_at: None,
         }
     }
     fn open(&mut self, way: &Way, cx: &mut Cx<'_, Mail>) {
@@ -414,7 +417,13 @@ impl Person {
         self.answers.came(line, false, cx.out);
         self.leave_if_done(cx)
     }
+    /// Takes out what has ended in rooms, for all.
+    fn keep_time(&mut self, cx: &mut Cx<'_, Mail>) {
+        let again = self.chat.hall().keep_time(&mut self.teller(cx)).filter(|_| matches!(self.stage, Stage::Here));
+        self.looks_at = again.map(|time| cx.now + time);
+    }
     fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
+        self.looks_at = None;
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Asked { .. } => {
                 self.chat.hall().newcomers.remove(&cx.me);
@@ -457,7 +466,11 @@ impl Session for Person {
                 hall.books.answered(answer);
                 hall.books.flush(cx.host);
             }
+            Event::Mail(Mail(Letter::Time)) => self.keep_time(cx),
             Event::Deadline => {
+                if self.looks_at.is_some_and(|at| at <= cx.now) {
+                    self.keep_time(cx);
+                }
                 if self.resume.is_some_and(|at| at <= cx.now) {
                     self.resume = None;
                 }
@@ -489,7 +502,9 @@ impl Session for Person {
             || self.leaving.is_some()
             || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max;
         let until = if let Stage::Asked { until, .. } = self.stage { Some(until) } else { None };
-        Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }.by(self.resume)
+        Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }
+            .by(self.resume)
+            .by(self.looks_at)
     }
 }
 impl Stream for Person {}

@@ -82,6 +82,8 @@ pub(crate) struct Client {
     leaving: Option<Leaving>,
     /// The configuration is to be read again, once the hall is free.
     rehashes: bool,
+    /// When it looks at what has ended in rooms, if it does so for all.
+    looks_at: Option<Moment>,
     /// What a desk has been asked.
     waiting: Option<Waiting>,
     /// A log-in by SASL that is under way.
@@ -138,6 +140,7 @@ impl Client {
             subs: None,
             leaving: None,
             rehashes: false,
+            looks_at: None,
             waiting: None,
             sasl: None,
             ip: None,
@@ -424,9 +427,18 @@ impl Client {
 
     // Time.
 
+    /// Takes out what has ended in rooms, for all.
+    fn keep_time(&mut self, cx: &mut Cx<'_, Mail>) {
+        let tell = &mut Teller { me: self.who, from: cx.me, at: cx.wall, host: cx.host };
+        let again = self.chat.hall().keep_time(tell).filter(|_| matches!(self.stage, Stage::Here));
+        self.looks_at = again.map(|time| cx.now + time);
+    }
     fn deadline(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         if self.resume.is_some_and(|at| at <= cx.now) {
             self.resume = None;
+        }
+        if self.looks_at.is_some_and(|at| at <= cx.now) {
+            self.keep_time(cx);
         }
         let limits = self.chat.options().limits;
         match &self.stage {
@@ -458,6 +470,7 @@ impl Session for Client {
             Event::Open(way) => self.open(way, cx),
             Event::Input(mut input) => return self.input(&mut input, cx),
             Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
+            Event::Mail(Mail(Letter::Time)) => self.keep_time(cx),
             Event::Mail(Mail(Letter::Answer(answer))) => return self.answered(answer, cx),
             Event::Mail(Mail(Letter::Reloaded(reloaded))) => self.reloaded(reloaded, cx),
             Event::Deadline => return self.deadline(cx),
@@ -488,7 +501,9 @@ impl Session for Client {
             Stage::Here => Some(self.due),
             Stage::Over => None,
         };
-        Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline }.by(self.resume)
+        // Who has gone has handed that over.
+        let looks_at = self.looks_at.filter(|_| matches!(self.stage, Stage::Here));
+        Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline }.by(self.resume).by(looks_at)
     }
 }
 impl Stream for Client {}

@@ -73,6 +73,7 @@ impl Hall {
         let away = user.away_now();
         self.newcomers.remove(&tell.from);
         self.clients.insert(tell.from, who);
+        self.call_keeper(tell.host);
         let rooms = self.users.get(&who).into_iter().flat_map(|user| &user.rooms);
         let stays = rooms.filter_map(|id| Some((*id, self.rooms.get(id)?.seats.get(&who)?.stay)));
         again.stays = stays.collect();

@@ -6,6 +6,7 @@ mod accepting;
 mod accounts;
 mod bans;
 mod counts;
+mod ends;
 pub(crate) mod entry;
 mod filter;
 mod hosts;
@@ -88,6 +89,8 @@ pub(crate) struct Hall {
     origins: Map<Address, IpAddr>,
     /// Who is kept out of the server.
     pub(crate) bans: bans::Bans,
+    /// What ends by itself.
+    ends: ends::Ends,
     /// What STATS tells.
     pub(crate) counts: counts::Counts,
     tally: counts::Tally,
@@ -153,6 +156,7 @@ impl Hall {
             watchers: Map::new(),
             origins: Map::new(),
             bans: bans::Bans::default(),
+            ends: ends::Ends::default(),
             counts: counts::Counts::default(),
             tally: counts::Tally::default(),
             past: VecDeque::new(),
@@ -282,6 +286,7 @@ impl Hall {
         self.admit(tell.me, user);
         self.tell_watchers(&nick, Some(&source), tell);
         self.settle(tell);
+        self.call_keeper(tell.host);
         Ok(tell.me)
     }
     /// Somebody takes another nick. Told to all who are in a room with him, and to himself.
@@ -316,6 +321,7 @@ impl Hall {
         self.origins.remove(&tell.from);
         let place = self.log.place();
         let Some(who) = self.clients.remove(&tell.from) else { return place };
+        self.keeper_gone(tell.from, tell.host);
         let Some(user) = self.users.get_mut(&who) else { return place };
         tell.me = who;
         user.clients.retain(|link| link.at != tell.from);
@@ -341,6 +347,7 @@ impl Hall {
         for link in user.clients {
             self.clients.remove(&link.at);
             self.origins.remove(&link.at);
+            self.keeper_gone(link.at, tell.host);
         }
         for id in user.rooms {
             self.unseat(id, tell.me);

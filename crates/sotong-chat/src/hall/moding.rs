@@ -53,6 +53,10 @@ impl Hall {
         by: &By,
         tell: &mut Teller<'_>,
     ) -> Result<Moded, Refusal> {
+        // What has ended is told as what has ended, and is no more when the steps are taken.
+        if let Some(id) = self.room(name).map(|room| room.id) {
+            self.end_entries(id, tell);
+        }
         let (room, rank, source) = match by {
             By::Rank => {
                 let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
@@ -77,6 +81,8 @@ impl Hall {
         moded.lines = if is_in { lines } else { 0 };
         if !moded.done.is_empty() {
             self.note_room(id, tell);
+            self.note_ends(id);
+            self.call_keeper(tell.host);
         }
         Ok(moded)
     }
@@ -184,7 +190,6 @@ fn change_list(
     let written = change.param.unwrap_or("");
     let mask = if list == List::Filter { filter::whole(written) } else { entry::whole(written) };
     let entries = room.list_mut(list);
-    entries.retain(|entry| entry.holds(at));
     let is_same = |entry: &Masked| {
         if list == List::Filter { *entry.mask == mask } else { entry::is_same(&entry.mask, &mask) }
     };

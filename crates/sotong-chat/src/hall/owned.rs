@@ -63,7 +63,7 @@ impl Hall {
         }
     }
     /// A room is there again, as it was.
-    pub(super) fn restore_room(&mut self, id: Topic) {
+    pub(super) fn restore_room(&mut self, id: Topic, at: Wall) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let Some(record) = self.books.room(&room.name) else { return };
         room.name = (*record.name).into();
@@ -75,7 +75,8 @@ impl Hall {
         });
         room.restore(&record.modes);
         room.keys = Keys::new(&record.keys);
-        for entry in &record.lists {
+        // Nobody was there who could have been told of those that have ended.
+        for entry in record.lists.iter().filter(|entry| entry.until.is_none_or(|until| at.0 < until)) {
             let Some(list) = List::of(entry.list) else { continue };
             room.list_mut(list).push(Masked {
                 mask: entry.mask.clone(),
@@ -84,6 +85,7 @@ impl Hall {
                 until: entry.until.map(Wall),
             });
         }
+        self.note_ends(id);
     }
     /// Gives somebody who is in a room a rank, by the service of rooms; in how many lines that is told.
     pub(crate) fn grant(&mut self, room: &str, whom: Who, rank: Rank, tell: &mut Teller<'_>) -> usize {

@@ -100,7 +100,7 @@ impl Hall {
         self.next_room += 1;
         self.room_names.insert(folded, id);
         self.rooms.insert(id, Room::new(id, name.into(), at));
-        self.restore_room(id);
+        self.restore_room(id, at);
         id
     }
 }

@@ -175,6 +175,10 @@ impl Room {
     pub(crate) fn list(&self, list: List, at: Wall) -> impl Iterator<Item = &Masked> {
         self.lists[list as usize].iter().filter(move |entry| entry.holds(at))
     }
+    /// The entries of a list, those that have ended among them until their room has been told.
+    pub(super) fn all_of(&self, list: List) -> &[Masked] {
+        &self.lists[list as usize]
+    }
     pub(super) fn list_mut(&mut self, list: List) -> &mut Vec<Masked> {
         &mut self.lists[list as usize]
     }

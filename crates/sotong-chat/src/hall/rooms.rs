@@ -116,6 +116,7 @@ impl Hall {
             user.invites.remove(&id);
         }
         self.hear(id, me, tell);
+        self.call_keeper(tell.host);
         let news = self.news(Arc::clone(&source), What::Joined { room: shown, real, stay }, tell);
         self.tell_of_member(id, me, None, &news, tell);
         if away.is_some() {
@@ -207,6 +208,7 @@ impl Hall {
         let Some(room) = self.rooms.get(&id).filter(|room| room.seats.is_empty()) else { return };
         self.room_names.remove(&names::fold(&room.name));
         self.rooms.remove(&id);
+        self.note_ends(id);
     }
     /// Says something in a room; `to` is its name with the sign of a rank in front, where only those are to hear it.
     /// True if the one who says it is told of it as well, by mail.
