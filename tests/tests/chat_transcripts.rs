@@ -143,6 +143,10 @@ impl World {
         self.shard.expire();
         self.turn();
     }
+    fn reset(&mut self, name: &str) {
+        self.shard.fail(self.people[name].slot, Close::Reset);
+        self.turn();
+    }
     /// The clock of civil time jumps.
     fn jump(&mut self, seconds: i64) {
         self.wall += seconds * 1000;
@@ -266,11 +270,7 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
                 world.shard.end(slot);
                 world.turn();
             }
-            "!" => {
-                let slot = world.people[first].slot;
-                world.shard.fail(slot, Close::Reset);
-                world.turn();
-            }
+            "!" => world.reset(first),
             said => {
                 let name = said.strip_suffix('>').unwrap_or_else(|| panic!("what is {line:?}?"));
                 let end = if rest.ends_with('\\') { "" } else { "\r\n" };
