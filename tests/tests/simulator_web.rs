@@ -71,7 +71,14 @@ fn desk(shelf: &Arc<Shelf>) -> DeskPlan<Mail> {
         })
     };
     let others = Box::new(move || std::mem::take(&mut *others.borrow_mut()));
-    DeskPlan { queue_max: 3, refusals: 50, time_max: Duration::from_millis(30), work: Box::new(work), others }
+    DeskPlan {
+        any_order: false,
+        queue_max: 3,
+        refusals: 50,
+        time_max: Duration::from_millis(30),
+        work: Box::new(work),
+        others,
+    }
 }
 
 /// A client's requests, sent ahead, and what may be answered to each: statuses and a body.

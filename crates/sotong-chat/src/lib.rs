@@ -55,7 +55,7 @@ pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost, M
 use arc_swap::{ArcSwap, Guard};
 use blake2::{Blake2s256, Digest};
 use books::{Books, Records};
-use counters::Counters;
+use counters::{Counters, Gauges};
 use entrance::{Counted, Entry};
 use flood::Doors;
 use hall::{Hall, Teller, Who};
@@ -77,6 +77,7 @@ pub(crate) struct Chat {
     rehash: OnceLock<Rehash>,
     herald: OnceLock<Herald>,
     pub(crate) counters: Counters,
+    pub(crate) gauges: Gauges,
 }
 
 impl Chat {
@@ -127,6 +128,17 @@ pub(crate) fn ip_of(way: &Way) -> Option<IpAddr> {
     }
 }
 
+/// One of a chat's tables: how long it is, and how long it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it is called.
+    pub name: &'static str,
+    /// Entries that it has now; or bytes, where the name says so.
+    pub len: usize,
+    /// Entries that it may have, of who is here and by the limits.
+    pub max: usize,
+}
+
 /// A chat. Clones are the same one.
 ///
 /// It has the whole way in: the PROXY header, TLS, and telling what is spoken, each as its [`Entrance`] says.
@@ -150,8 +162,8 @@ impl ChatService {
         let hall = Mutex::new(Hall::new(&options));
         let (name, options) = (options.name.as_str().into(), ArcSwap::from_pointee(options));
         let (rehash, herald) = (OnceLock::new(), OnceLock::new());
-        let (doors, counters) = (Mutex::default(), Counters::default());
-        let chat = Arc::new(Chat { options, name, hall, doors, rehash, herald, counters });
+        let (doors, counters, gauges) = (Mutex::default(), Counters::default(), Gauges::default());
+        let chat = Arc::new(Chat { options, name, hall, doors, rehash, herald, counters, gauges });
         Self { chat, entrances: Arc::new([Entrance::default()]) }
     }
     /// Takes in what was stored by an earlier run, before anybody comes.
@@ -200,6 +212,20 @@ impl ChatService {
     pub fn count(&self) -> (usize, usize, usize) {
         let hall = self.chat.hall();
         (hall.users_len(), hall.rooms_len(), hall.newcomers.len())
+    }
+    /// All that grows with people and what they say. For tests: it takes the hall's lock.
+    pub fn tables(&self) -> Vec<Table> {
+        let mut tables = self.chat.hall().tables();
+        tables.extend(self.chat.gauges.tables());
+        tables
+    }
+    /// Looks whether these tables are within their bounds, and fit each other: nobody is in one and not in another where he
+    /// belongs. For tests: it looks at everything.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn audit(&self) -> Result<(), String> {
+        self.chat.hall().audit()
     }
     /// The limits that have been reached, by name, and how often.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {

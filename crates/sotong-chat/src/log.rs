@@ -69,11 +69,15 @@ impl<W: Copy + Ord> Log<W> {
         {
             self.drop_oldest(shelf, place);
         }
+        self.trim();
+        news
+    }
+    /// Takes out of the order what its shelves have lost, where that is more than half of it.
+    fn trim(&mut self) {
         if self.order.len() > 2 * self.count + SPARE {
             let first = |shelf: &Shelf<W>| self.shelves.get(shelf).and_then(VecDeque::front).map(|news| news.place);
             self.order.retain(|(place, shelf)| first(shelf).is_some_and(|first| first <= *place));
         }
-        news
     }
     /// What was said behind a place, as far as it is kept.
     pub(crate) fn tail(&self, shelf: Shelf<W>, from: u64) -> impl Iterator<Item = &Arc<News>> {
@@ -92,6 +96,23 @@ impl<W: Copy + Ord> Log<W> {
         let kept = self.shelves.remove(&shelf).unwrap_or_default();
         self.count -= kept.len();
         self.bytes -= kept.iter().map(|news| size(news)).sum::<usize>();
+        self.trim();
+    }
+    /// Names, messages that are kept, their bytes, and the length of their order.
+    pub(crate) fn sizes(&self) -> [usize; 4] {
+        [self.names.len(), self.count, self.bytes, self.order.len()]
+    }
+    /// Whether what is counted is what is there.
+    ///
+    /// # Errors
+    /// What is not, in words.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        let kept = self.shelves.values().flatten();
+        let counted = kept.fold((0, 0), |(count, bytes), news| (count + 1, bytes + size(news)));
+        if counted != (self.count, self.bytes) {
+            return Err(format!("{counted:?} messages and bytes are kept, and {:?} counted", (self.count, self.bytes)));
+        }
+        Ok(())
     }
     fn drop_oldest(&mut self, shelf: Shelf<W>, place: u64) {
         let Some(kept) = self.shelves.get_mut(&shelf) else { return };
@@ -126,7 +147,7 @@ impl<W: Copy + Ord> Log<W> {
 }
 
 /// How many that are lost already the order may have, beside as many as there are.
-const SPARE: usize = 64;
+pub(crate) const SPARE: usize = 64;
 
 /// About what a message takes.
 fn size(news: &News) -> usize {
@@ -168,6 +189,13 @@ mod tests {
         assert_eq!(said(log.tail(ROOM, 0)), [0; 0]);
         log.forget(OTHER);
         assert_eq!(log.bytes, 0);
+        assert_eq!(log.audit(), Ok(()));
+        // Nor is what nobody comes back to any more kept in the order.
+        for _ in 0..1000 {
+            say(&mut log, ROOM, (1000, 1 << 20));
+        }
+        log.forget(ROOM);
+        assert!(log.sizes()[3] <= SPARE, "{:?}", log.sizes());
     }
 
     #[test]

@@ -356,7 +356,8 @@ impl Output {
         self.overflowed |= !self.finished;
     }
 
-    fn weight(&self) -> usize {
+    /// What it weighs against the hard mark: its bytes, and 32 more for each reference, file range and cut.
+    pub fn weight(&self) -> usize {
         self.len + SPECIAL_BYTES * self.specials.len()
     }
     /// What counts towards full and low: files, too, whose bytes are on their way like all others. They cost no memory, so

@@ -16,6 +16,8 @@ pub struct DeskPlan<M> {
     pub refusals: u32,
     /// The longest that one piece of work takes.
     pub time_max: Duration,
+    /// Whether several work side by side, so that answers come in any order; else in that of the asks.
+    pub any_order: bool,
     /// Does the work. What fails is an answer too.
     pub work: Work<M>,
     /// Who else gets the answer of the work just done, having waited for it without asking.
@@ -53,8 +55,16 @@ impl<M> Queue<M> {
     pub(crate) fn fresh(&self) -> usize {
         std::mem::take(&mut self.lock().fresh)
     }
-    pub(crate) fn take(&self) -> Option<(Address, M)> {
-        self.lock().waiting.pop_front()
+    /// The next that is done: the first, or any.
+    pub(crate) fn take(&self, any: bool) -> Option<(Address, M)> {
+        let mut inner = self.lock();
+        let at = if any {
+            let count = inner.waiting.len();
+            inner.dice.pick(count)
+        } else {
+            0
+        };
+        inner.waiting.remove(at)
     }
 }
 

@@ -463,6 +463,7 @@ impl Peer for Listener {
 pub fn scene(setup: Setup, spread: Spread) -> Sim<Hub> {
     let mut sim = Sim::new(setup, Hub::new(spread));
     sim.desk(DeskPlan {
+        any_order: false,
         queue_max: 3,
         refusals: 100,
         time_max: Duration::from_millis(20),

@@ -390,7 +390,7 @@ impl<S: Service> Sim<S> {
     }
     fn answer(&mut self, number: usize) {
         let desk = &mut self.desks[number];
-        let Some((to, mail)) = desk.queue.take() else { return };
+        let Some((to, mail)) = desk.queue.take(desk.plan.any_order) else { return };
         let mail = (desk.plan.work)(mail, &mut desk.dice);
         let clerk = Address { shard: u16::MAX, slot: u32::try_from(number).unwrap_or(0), turn: 0 };
         let others = (desk.plan.others)();

@@ -8,22 +8,33 @@
 //! before the question.
 //!
 //! `SOTONG_SEEDS=10000` runs ten thousand seeds, and `SOTONG_SEED=123` runs that one alone and prints what happened.
+mod accounts;
 mod broken;
+mod keeper;
+mod ledger;
 mod member;
 mod order;
+mod scram;
+mod store;
+mod weighed;
+mod wire;
 
 use broken::{Broken, How};
-use member::{Kind, Known, Member, Seated};
+use member::{ACCOUNTS, Ears, Kind, Known, Member, PASSWORD, Seated};
 use order::{Ear, Event, Line, What};
-use sotong_chat::{ChatLimits, ChatOptions, ChatService};
+use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, ChatService, books::Records};
 use sotong_session::{Close, Service};
 use sotong_sim::{Failure, Outcome, Setup, Sim};
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     rc::Rc,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+use store::{Moods, Store, account, desks};
+use weighed::{Weighed, left_over};
+use wire::plain;
 
 /// Seeds, if nothing else is said.
 const SEEDS: u64 = 200;
@@ -95,9 +106,15 @@ fn cast<S: Service>(sim: &mut Sim<S>) -> Cast {
     for person in 1..=sim.dice().between(2, 7) {
         // Some come again, it may be before the server knows that they were gone.
         let mut at = BEGIN + Duration::from_micros(sim.dice().between(0, 40_000));
+        // Or have several clients at once, of one account and nick.
+        let account = sim.dice().chance(250).then(|| ACCOUNTS[sim.dice().pick(ACCOUNTS.len())]);
+        let name = account.map_or_else(|| format!("이름{person}"), str::to_owned);
         for _ in 0..[1, 1, 1, 2, 3][sim.dice().pick(5)] {
             link += 1;
-            let member = Member::new(link as u64, format!("이름{person}"), &known, sim.dice());
+            let mut member = Member::new(link as u64, name.clone(), &known, sim.dice());
+            if let Some(account) = account {
+                member = member.sharing(account);
+            }
             let ears = member.ears(link);
             members.push((sim.connect(at, member), ears));
             at += Duration::from_micros(sim.dice().between(1_000, 300_000));
@@ -116,32 +133,78 @@ fn whole_lines(heard: &[u8]) -> &str {
 fn wrong(outcome: &Outcome, cast: &Cast, is_calm: bool, stop: Duration) -> Option<String> {
     let eye = whole_lines(&outcome.of(cast.eye.0).heard);
     let all: Vec<Event> = eye.lines().filter_map(|line| Line::read(line.trim_end()).event()).collect();
-    let is_leaving = |event: &Event| matches!(&event.what, What::Quit { reason } if reason == "Server is leaving");
-    // Once the server leaves, members go in any order.
-    let until = all.iter().position(is_leaving).unwrap_or(all.len());
     // While the observer is there, the room is, and it is secret.
     let leak = cast.known.borrow().leaks.iter().find(|(at, _)| *at < stop).map(|(_, what)| what.clone());
     if leak.is_some() && outcome.of(cast.eye.0).close == Some(Close::Stop) {
         return leak;
     }
-    cast.members.iter().find_map(|(link, ears)| {
-        let told = outcome.of(*link);
-        let is_person = ears.kind == Kind::Person;
-        let ear = Ear { host: &ears.host, is_person, echo: ears.echo, tags: ears.tags };
-        let (expected, has_quit) = order::expected(&all, &ear);
-        let heard = order::heard(&whole_lines(&told.heard).replace('\r', ""), &ear);
-        let who = format!("{} at {}", ears.id, ears.host);
-        if let Some(at) = heard.iter().zip(&expected).position(|(heard, expected)| heard != expected) {
-            let before = &expected[at.saturating_sub(5)..at];
-            return Some(format!("{who} heard {}, where {} is next behind {before:#?}", heard[at], expected[at]));
+    amiss_all(outcome, &all, &cast.members, is_calm)
+}
+
+/// What was wrong with what one of them has heard of `all`.
+fn amiss_all(outcome: &Outcome, all: &[Event], members: &[Seated], is_calm: bool) -> Option<String> {
+    let is_leaving = |event: &Event| matches!(&event.what, What::Quit { reason } if reason == "Server is leaving");
+    // Once the server leaves, members go in any order.
+    let until = all.iter().position(is_leaving).unwrap_or(all.len());
+    members.iter().find_map(|(link, ears)| {
+        let heard = plain(ears.wire, &outcome.of(*link).heard);
+        let told = Heard { text: whole_lines(&heard), is_stopped: outcome.of(*link).close == Some(Close::Stop) };
+        amiss(all, until, ears, &told, is_calm)
+    })
+}
+
+/// What somebody has heard, and whether it ended with the server.
+struct Heard<'a> {
+    text: &'a str,
+    is_stopped: bool,
+}
+
+/// What was wrong with what one has heard of `all`, which is sure up to `until`.
+fn amiss(all: &[Event], until: usize, ears: &Ears, told: &Heard<'_>, is_calm: bool) -> Option<String> {
+    let is_person = ears.kind == Kind::Person;
+    // The welcome tells whose client it is: another's of his, where that is from elsewhere.
+    let welcome = told.text.lines().map(Line::read_end).find(|line| line.command() == "001");
+    let host = welcome.and_then(|line| Some(line.words.last()?.rsplit_once('@')?.1)).unwrap_or(&ears.host);
+    let ear = Ear { id: ears.id, host, is_person, echo: ears.echo, tags: ears.tags };
+    let (expected, has_quit) = order::expected(all, &ear);
+    let heard = order::heard(&told.text.replace('\r', ""), &ear);
+    let who = format!("{} at {}", ears.id, ears.host);
+    let (least, _) = order::expected(&all[..until], &ear);
+    let must = is_calm && ears.stays && told.is_stopped;
+    if host != ears.host {
+        let is_own_join = |event: &String| event.contains(&format!("@{host} Joined "));
+        let Some((joins, begin)) = order::part_of(&expected, &heard, is_own_join) else {
+            return Some(format!("{who}, a client of {host}, heard {heard:#?}, which is no part of {expected:#?}"));
+        };
+        if let Some(what) = missed_wrong(told.text, &expected, &heard[joins..]) {
+            return Some(format!("{who}, a client of {host}: {what}"));
         }
-        if has_quit && heard.len() > expected.len() {
-            return Some(format!("{who} has heard {:?} after he had gone", &heard[expected.len()..]));
-        }
-        let (least, _) = order::expected(&all[..until], &ear);
-        let was_there = is_calm && ears.stays && told.close == Some(Close::Stop);
-        (was_there && heard.len() < least.len())
-            .then(|| format!("{who} was there, and did not hear {:?}", &least[heard.len()..]))
+        let end = begin + heard.len() - joins;
+        let lacks = must && heard.len() > joins && end < least.len();
+        return lacks.then(|| format!("{who}, a client of {host}, was there, and did not hear {:?}", &least[end..]));
+    }
+    if let Some(at) = heard.iter().zip(&expected).position(|(heard, expected)| heard != expected) {
+        let before = &expected[at.saturating_sub(5)..at];
+        return Some(format!("{who} heard {}, where {} is next behind {before:#?}", heard[at], expected[at]));
+    }
+    if has_quit && heard.len() > expected.len() {
+        return Some(format!("{who} has heard {:?} after he had gone", &heard[expected.len()..]));
+    }
+    (must && heard.len() < least.len())
+        .then(|| format!("{who} was there, and did not hear {:?}", &least[heard.len()..]))
+}
+
+/// What is wrong with what somebody is told who has come back: in each room it is what was said before that which he hears
+/// himself, without a gap and a double.
+fn missed_wrong(text: &str, expected: &[String], heard: &[String]) -> Option<String> {
+    let missed = order::missed(text);
+    let rooms: BTreeSet<&String> = missed.iter().map(|(room, _)| room).collect();
+    rooms.into_iter().find_map(|room| {
+        let words = missed.iter().filter(|(other, _)| other == room).map(|(_, words)| words.clone());
+        let words: Vec<String> = words.chain(order::said_in(room, heard)).collect();
+        let all = order::said_in(room, expected);
+        let fits = all.windows(words.len()).any(|part| part == words);
+        (!fits).then(|| format!("in {room} {words:#?} is missed and heard, which is no part of {all:#?}"))
     })
 }
 
@@ -172,7 +235,11 @@ fn setup(seed: u64) -> Setup {
 
 fn chat(seed: u64) -> ChatService {
     let limits = ChatLimits { flood_control: seed.is_multiple_of(5), ..ChatLimits::default() };
-    ChatService::new(ChatOptions { limits, ..ChatOptions::default() })
+    let accounts = AccountOptions { login_attempts: 0, ..AccountOptions::default() };
+    let chat = ChatService::new(ChatOptions { limits, accounts, ..ChatOptions::default() });
+    let accounts = ACCOUNTS.iter().map(|name| account(name, PASSWORD)).collect();
+    chat.restore(Records { accounts, ..Records::default() });
+    chat
 }
 
 #[test]
@@ -181,7 +248,8 @@ fn chats() {
         let chat = chat(seed);
         let setup = setup(seed);
         let stop = setup.stop_after.unwrap_or_default();
-        let mut sim = Sim::new(setup, chat.clone());
+        let mut sim = Sim::new(setup, Weighed::new(chat.clone()));
+        desks(&Rc::new(RefCell::new(Store::default())), Moods::GOOD).into_iter().for_each(|desk| sim.desk(desk));
         let cast = cast(&mut sim);
         let outcome = sim.run()?;
         let wrong = wrong(&outcome, &cast, seed.is_multiple_of(2), stop);
@@ -192,7 +260,7 @@ fn chats() {
             }
         }
         assert_eq!(wrong, None);
-        assert_eq!(chat.count(), (0, 0, 0), "nobody is left in the hall when all have gone");
+        assert_eq!(left_over(&chat), None);
         Ok(outcome)
     });
 }
@@ -206,6 +274,7 @@ fn a_broken_chat_is_noticed() {
             setup.shards = setup.shards.max(2);
             let stop = setup.stop_after.unwrap_or_default();
             let mut sim = Sim::new(setup, Broken { chat: chat(1), how });
+            desks(&Rc::new(RefCell::new(Store::default())), Moods::GOOD).into_iter().for_each(|desk| sim.desk(desk));
             let cast = cast(&mut sim);
             sim.run().map_or(true, |outcome| wrong(&outcome, &cast, true, stop).is_some())
         };

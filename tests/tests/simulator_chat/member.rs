@@ -1,6 +1,10 @@
 //! Somebody in the hall: what he says and does there, and what he notices when he is told something he should not be.
-use crate::order::{Line, What};
-use sotong_sim::{Act, Dice, Link, Peer, PeerCx, Reading, probe::Lines};
+use crate::{
+    order::{Line, What},
+    wire::{Ends, Wire},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sotong_sim::{Act, Dice, Link, Peer, PeerCx, Reading};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,6 +17,10 @@ pub(crate) const HIDDEN: &str = "#hidden";
 pub(crate) const ROOMS: [&str; 3] = ["#lobby", "#b", HIDDEN];
 /// Who is in all rooms before anybody else comes, and stays.
 pub(crate) const EYE: &str = "눈";
+
+/// Accounts that there are from the beginning, and the password of all of them.
+pub(crate) const ACCOUNTS: [&str; 3] = ["계정0", "계정1", "계정2"];
+pub(crate) const PASSWORD: &str = "비밀";
 
 /// What is known outside of the network.
 #[derive(Default)]
@@ -35,6 +43,10 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Somebody is about to say something in a room.
+    pub(crate) fn says(&mut self, room: &'static str, words: &str) {
+        self.sent.insert(words.to_owned(), To::Room(room));
+    }
     fn called(&mut self, nick: &str, id: u64) {
         self.nicks.entry(nick.to_owned()).or_default().insert(id);
     }
@@ -87,7 +99,9 @@ pub(crate) struct Member {
     nick: String,
     plan: VecDeque<Step>,
     known: Rc<RefCell<Known>>,
-    lines: Lines,
+    ends: Ends,
+    /// The account that it logs in to before it registers, which others of its owner may have done, too.
+    account: Option<&'static str>,
     has_begun: bool,
     /// In which rooms he is, and for the how-manieth time.
     times: BTreeMap<&'static str, u64>,
@@ -154,6 +168,10 @@ impl Member {
         if kind == Kind::Client {
             rooms.extend(ROOMS[1..].iter().filter(|_| dice.chance(500)));
         }
+        let wire = match kind {
+            Kind::Client => dice.one_of(&[Wire::Plain, Wire::Plain, Wire::Text, Wire::Binary]),
+            Kind::Person => Wire::Plain,
+        };
         let caps = CAPS.iter().filter(|_| dice.chance(500)).copied().collect::<Vec<_>>().join(" ");
         let leaving = [Act::Say(Vec::new()), Act::Fin, Act::Reset, Act::Vanish, Act::HearEnd, Act::HearEnd];
         Self {
@@ -166,7 +184,8 @@ impl Member {
             rooms,
             nick,
             known: Rc::clone(known),
-            lines: Lines::default(),
+            ends: Ends::new(wire),
+            account: None,
             has_begun: false,
             times: BTreeMap::new(),
             awaits: BTreeMap::new(),
@@ -181,6 +200,15 @@ impl Member {
             until: None,
         }
     }
+    /// One of several clients of somebody, who log in to his account and share his nick. None of them leaves a room by itself:
+    /// the others would have to know.
+    pub(crate) fn sharing(mut self, account: &'static str) -> Self {
+        if self.kind == Kind::Client {
+            self.account = Some(account);
+            self.plan.retain(|step| !matches!(step, Step::Again(_)));
+        }
+        self
+    }
     /// The one who is everywhere.
     pub(crate) fn eye(known: &Rc<RefCell<Known>>, dice: &mut Dice) -> Self {
         Self {
@@ -190,14 +218,21 @@ impl Member {
             leaving: Act::HearEnd,
             rooms: ROOMS.to_vec(),
             plan: VecDeque::new(),
+            ends: Ends::new(Wire::Plain),
             ..Self::new(0, EYE.to_owned(), known, dice)
         }
+    }
+    /// In these rooms, too, where he makes everybody an operator.
+    pub(crate) fn also_in(mut self, rooms: &[&'static str]) -> Self {
+        self.rooms.extend(rooms);
+        self
     }
     pub(crate) fn has(&self, cap: &str) -> bool {
         self.caps.split(' ').any(|had| had == cap)
     }
     pub(crate) fn is_inside(&self) -> bool {
-        self.rooms.contains(&HIDDEN)
+        // Whoever has several clients may be where another of them has gone.
+        self.rooms.contains(&HIDDEN) || self.account.is_some()
     }
     /// Stays until the server leaves, and reads all of it.
     pub(crate) fn stays(&self) -> bool {
@@ -211,10 +246,12 @@ impl Member {
         cx.read(self.reading);
         let Self { id, nick, caps, .. } = &*self;
         match self.kind {
-            Kind::Person => cx.send(format!("{nick}\n").as_bytes()),
+            Kind::Person => self.ends.send(&format!("{nick}\n"), cx),
             Kind::Client => {
                 let caps = if caps.is_empty() { String::new() } else { format!("CAP REQ :{caps}\r\n") };
-                cx.send(format!("{caps}NICK {nick}\r\nUSER u{id} 0 * :{id}\r\nCAP END\r\n").as_bytes());
+                self.ends.begin(cx);
+                let login = self.account.map(login).unwrap_or_default();
+                self.ends.send(&format!("{caps}{login}NICK {nick}\r\nUSER u{id} 0 * :{id}\r\nCAP END\r\n"), cx);
                 if self.reading == Reading::Never {
                     // Who never reads does not wait to be told.
                     self.enter(cx);
@@ -230,10 +267,10 @@ impl Member {
     fn enter(&mut self, cx: &mut PeerCx<'_>) {
         for room in &self.rooms {
             *self.awaits.entry((*room).to_owned()).or_default() += 1;
-            cx.send(format!("JOIN {room} {}\r\n", if *room == HIDDEN { "열쇠" } else { "" }).as_bytes());
+            self.ends.send(&format!("JOIN {room} {}\r\n", if *room == HIDDEN { "열쇠" } else { "" }), cx);
         }
         if self.is_eye() {
-            cx.send(format!("MODE {HIDDEN} +sk 열쇠\r\nPING open\r\n").as_bytes());
+            self.ends.send(&format!("MODE {HIDDEN} +sk 열쇠\r\nPING open\r\n"), cx);
         }
     }
     fn hear(&mut self, line: &str, cx: &mut PeerCx<'_>) {
@@ -259,9 +296,9 @@ impl Member {
             "433" if read.param(0) == "*" => {
                 self.nick = format!("{}_{}", self.nick, self.id);
                 self.known.borrow_mut().called(&self.nick, self.id);
-                cx.send(format!("NICK {}\r\n", self.nick).as_bytes());
+                self.ends.send(&format!("NICK {}\r\n", self.nick), cx);
             }
-            "PING" => cx.send(format!("PONG :{}\r\n", read.param(0)).as_bytes()),
+            "PING" => self.ends.send(&format!("PONG :{}\r\n", read.param(0)), cx),
             "PONG" if read.param(1) == "open" => self.known.borrow_mut().is_open = true,
             "PONG" => self.hear_pong(read.param(1), cx),
             _ => {}
@@ -279,14 +316,16 @@ impl Member {
             Some(What::Joined { room }) if own => {
                 let awaits = self.awaits.entry(room.clone()).or_default();
                 *awaits -= 1;
-                if *awaits == 0 {
+                if *awaits == 0 || self.account.is_some() {
                     self.sits_down(&room);
                 }
             }
             Some(What::Kicked { room, whom }) if whom == self.nick => self.put_out(&room, cx),
-            Some(What::Joined { room }) if !own && self.is_eye() && cx.dice.chance(300) => {
+            Some(What::Joined { room })
+                if !own && self.is_eye() && (!ROOMS.contains(&&*room) || cx.dice.chance(300)) =>
+            {
                 let nick = read.source.split('!').next().unwrap_or("");
-                cx.send(format!("MODE {room} +o {nick}\r\n").as_bytes());
+                self.ends.send(&format!("MODE {room} +o {nick}\r\n"), cx);
             }
             _ => {}
         }
@@ -297,14 +336,14 @@ impl Member {
         }
         if line == "* That name is taken." && self.is_in.is_empty() {
             self.nick = format!("{}_{}", self.nick, self.id);
-            cx.send(format!("{}\n", self.nick).as_bytes());
+            self.ends.send(&format!("{}\n", self.nick), cx);
         }
         if line.starts_with("* In #") || line.starts_with("* Nobody else is in #") {
             let room = line.split(['#', ':']).nth(1).unwrap_or("").trim_end_matches('.');
             self.sits_down(&format!("#{room}"));
         }
         if line.ends_with("/join #ROOM goes to one.") && line.contains("no room now") && cx.dice.chance(700) {
-            cx.send(b"/join #lobby\n");
+            self.ends.send("/join #lobby\n", cx);
         }
         let Some((nick, words)) = line.split_once(": ").filter(|(nick, _)| !nick.starts_with("* ")) else { return };
         self.hear_words(words, !nick.ends_with(" (to you)"), None, cx);
@@ -312,7 +351,8 @@ impl Member {
     /// Has heard that he is in a room.
     fn sits_down(&mut self, room: &str) {
         let Some(room) = ROOMS.into_iter().find(|known| *known == room) else { return };
-        if self.is_in.insert(room) {
+        // Whoever has several clients is moved by any of them: what he must have heard by when is not known here.
+        if self.is_in.insert(room) && self.account.is_none() {
             let time = self.times.get(room).copied().unwrap_or(0);
             self.known.borrow_mut().here.insert((self.id, room, time));
         }
@@ -329,7 +369,7 @@ impl Member {
         self.stands_up(room);
         if cx.dice.chance(700) {
             *self.awaits.entry(room.to_owned()).or_default() += 1;
-            cx.send(format!("JOIN {room} 열쇠\r\n").as_bytes());
+            self.ends.send(&format!("JOIN {room} 열쇠\r\n"), cx);
         }
     }
     /// Words are heard that were said in a room or to somebody; where, if that is told.
@@ -378,7 +418,7 @@ impl Member {
         let must = known.done.iter().filter(|(_, to)| to.iter().any(is_here)).map(|(words, _)| words.clone());
         self.pings.insert(self.tokens, (said, must.collect()));
         drop(known);
-        cx.send(format!("PING t{}\r\n", self.tokens).as_bytes());
+        self.ends.send(&format!("PING t{}\r\n", self.tokens), cx);
     }
     fn new_words(&mut self, to: To, dice: &mut Dice) -> String {
         self.words += 1;
@@ -410,7 +450,7 @@ impl Member {
             Step::Ask(_) => "/who".to_owned(),
             _ => return,
         };
-        cx.send(format!("{line}\n").as_bytes());
+        self.ends.send(&format!("{line}\n"), cx);
     }
     fn new_name(&mut self) -> String {
         self.names += 1;
@@ -428,7 +468,7 @@ impl Member {
                 to.retain(|(id, at, _)| *at == room && *id != self.id);
                 let words = self.new_words(To::Room(room), cx.dice);
                 let label = if cx.dice.chance(300) && self.has("message-tags") { "@label=x " } else { "" };
-                cx.send(format!("{label}PRIVMSG {room} :{words}\r\n").as_bytes());
+                self.ends.send(&format!("{label}PRIVMSG {room} :{words}\r\n"), cx);
                 // Who is not in the room now is not heard by anybody.
                 return self.ping(if self.is_in.contains(room) { vec![(words, to)] } else { Vec::new() }, cx);
             }
@@ -436,7 +476,7 @@ impl Member {
                 let nick = self.some_nick(cx.dice);
                 format!("PRIVMSG {nick} :{}", self.new_words(To::Nick(nick.clone()), cx.dice))
             }
-            Step::Tag(room) if self.has("message-tags") => format!("@+typing=active TAGMSG {room}"),
+            Step::Tag(room) if self.has("message-tags") => format!("@+typing=active;+by={} TAGMSG {room}", self.id),
             Step::Again(room) => {
                 self.stands_up(room);
                 *self.awaits.entry(room.to_owned()).or_default() += 1;
@@ -473,12 +513,12 @@ impl Member {
             Step::Ping => return self.ping(Vec::new(), cx),
             Step::Tag(_) | Step::Wait(_) => return,
         };
-        cx.send(format!("{line}\r\n").as_bytes());
+        self.ends.send(&format!("{line}\r\n"), cx);
     }
     fn leave(&mut self, cx: &mut PeerCx<'_>) {
         match &self.leaving {
-            Act::Say(_) if self.kind == Kind::Person => cx.send(b"/quit\n"),
-            Act::Say(_) => cx.send(b"QUIT :bye\r\n"),
+            Act::Say(_) if self.kind == Kind::Person => self.ends.send("/quit\n", cx),
+            Act::Say(_) => self.ends.send("QUIT :bye\r\n", cx),
             Act::Fin => cx.fin(),
             Act::Reset => cx.reset(),
             Act::Vanish => cx.vanish(),
@@ -500,8 +540,8 @@ impl Peer for Member {
             self.has_begun = true;
             self.begin(cx);
         }
-        self.lines.feed(cx.fresh);
-        while let Some(line) = self.lines.take() {
+        self.ends.feed(cx);
+        while let Some(line) = self.ends.take() {
             self.hear(&line, cx);
         }
         if cx.ended.is_some() {
@@ -525,6 +565,11 @@ impl Peer for Member {
     }
 }
 
+/// Logs in by SASL.
+fn login(account: &str) -> String {
+    let message = STANDARD.encode(format!("\0{account}\0{PASSWORD}"));
+    format!("AUTHENTICATE PLAIN\r\nAUTHENTICATE {message}\r\n")
+}
 /// Where a connection is from, as the chat shows it.
 pub(crate) fn host(link: usize) -> String {
     format!("sim-{}", link + 1)
@@ -540,6 +585,7 @@ pub(crate) struct Ears {
     pub(crate) tags: bool,
     pub(crate) stays: bool,
     pub(crate) host: String,
+    pub(crate) wire: Wire,
 }
 
 impl Member {
@@ -551,6 +597,7 @@ impl Member {
             tags: self.has("message-tags"),
             stays: self.stays(),
             host: host(link),
+            wire: self.ends.wire,
         }
     }
 }

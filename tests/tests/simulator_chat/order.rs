@@ -15,15 +15,39 @@ pub(crate) struct Event {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum What {
-    Said { room: String, words: String },
-    Tagged { room: String },
-    Joined { room: String },
-    Parted { room: String },
-    Kicked { room: String, whom: String },
-    Topic { room: String, text: String },
-    Moded { room: String, changes: String },
-    Renamed { to: String },
-    Quit { reason: String },
+    Said {
+        room: String,
+        words: String,
+    },
+    /// By which connection, if it says so.
+    Tagged {
+        room: String,
+        by: String,
+    },
+    Joined {
+        room: String,
+    },
+    Parted {
+        room: String,
+    },
+    Kicked {
+        room: String,
+        whom: String,
+    },
+    Topic {
+        room: String,
+        text: String,
+    },
+    Moded {
+        room: String,
+        changes: String,
+    },
+    Renamed {
+        to: String,
+    },
+    Quit {
+        reason: String,
+    },
 }
 
 /// A line of the server's: its tags, its source, its words.
@@ -49,6 +73,14 @@ impl<'a> Line<'a> {
         };
         Self { tags, source, words: plain.split(' ').chain(text).collect() }
     }
+    /// The same, with its end or without.
+    pub(crate) fn read_end(line: &'a str) -> Self {
+        Self::read(line.trim_end())
+    }
+    /// It was said before, and is told to somebody who has come back.
+    fn is_missed(&self) -> bool {
+        self.tags.split(';').any(|tag| tag == "batch=missed")
+    }
     pub(crate) fn command(&self) -> &'a str {
         self.words[0]
     }
@@ -64,7 +96,10 @@ impl<'a> Line<'a> {
         let last = self.words.last().copied().unwrap_or("").to_owned();
         let what = match self.command() {
             "PRIVMSG" if is_room => What::Said { room, words: last },
-            "TAGMSG" if is_room => What::Tagged { room },
+            "TAGMSG" if is_room => {
+                let by = self.tags.split(';').find_map(|tag| tag.strip_prefix("+by=")).unwrap_or_default().to_owned();
+                What::Tagged { room, by }
+            }
             "JOIN" => What::Joined { room },
             "PART" => What::Parted { room },
             "KICK" => What::Kicked { room, whom: self.param(1).to_owned() },
@@ -81,6 +116,9 @@ impl<'a> Line<'a> {
 /// What decides which of it somebody is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ear<'a> {
+    /// The connection.
+    pub(crate) id: u64,
+    /// Where its owner is from, as others are shown him.
     pub(crate) host: &'a str,
     pub(crate) is_person: bool,
     pub(crate) echo: bool,
@@ -106,8 +144,15 @@ impl Hall {
     fn tells(&self, ear: &Ear<'_>, event: &Event) -> bool {
         let own = event.host == ear.host;
         match &event.what {
-            What::Said { room, .. } => self.is_in(ear.host, room) && (!own || ear.echo),
-            What::Tagged { room } => self.is_in(ear.host, room) && ear.tags && (!own || ear.echo),
+            // What another client of his has said he is told as everybody is.
+            What::Said { room, words } => {
+                let own = own && words.split('-').next() == Some(&ear.id.to_string());
+                self.is_in(ear.host, room) && (!own || ear.echo)
+            }
+            What::Tagged { room, by } => {
+                let own = own && *by == ear.id.to_string();
+                self.is_in(ear.host, room) && ear.tags && (!own || ear.echo)
+            }
             // Who speaks by lines is answered to what he does, and told of what others do.
             What::Joined { room } | What::Parted { room } | What::Topic { room, .. } | What::Moded { room, .. } => {
                 self.is_in(ear.host, room) && !(own && ear.is_person)
@@ -165,13 +210,51 @@ pub(crate) fn expected(all: &[Event], ear: &Ear<'_>) -> (Vec<String>, bool) {
     (told, has_quit)
 }
 
+/// What was said in rooms, as it is told to somebody who has come back: room and words.
+pub(crate) fn missed(text: &str) -> Vec<(String, String)> {
+    let lines = text.lines().map(Line::read).filter(Line::is_missed);
+    let said = lines.filter_map(|line| match line.event()?.what {
+        // Without server-time, the time stands before the words.
+        What::Said { room, words } => {
+            Some((room, words.rsplit_once("Z] ").map_or(&*words, |(_, words)| words).to_owned()))
+        }
+        _ => None,
+    });
+    said.collect()
+}
+
+/// What was said in `room`, of all that somebody is told.
+pub(crate) fn said_in(room: &str, told: &[String]) -> Vec<String> {
+    let begin = format!(" Said {{ room: {room:?}, words: ");
+    told.iter()
+        .filter_map(|event| Some(event.split_once(&begin)?.1.trim_end_matches(" }").trim_matches('"').to_owned()))
+        .collect()
+}
+
+/// Whether what somebody has heard is a part of what he is told, without a gap; where that begins, and how many of his own JOINs
+/// stand before it: who shares a nick with another client of his is told of the rooms that he is in already.
+pub(crate) fn part_of(
+    expected: &[String],
+    heard: &[String],
+    is_own_join: impl Fn(&String) -> bool,
+) -> Option<(usize, usize)> {
+    let joins = heard.iter().take_while(|event| is_own_join(event)).count();
+    (0..=joins).rev().find_map(|joins| {
+        let rest = &heard[joins..];
+        let fits = |begin: &usize| expected[*begin..].starts_with(rest);
+        // Where nothing is left, he has heard up to the end as far as is known.
+        (0..=expected.len() - rest.len().min(expected.len())).rev().find(fits).map(|begin| (joins, begin))
+    })
+}
+
 /// What `ear` has heard of what happens in the hall, in the form of [`expected`].
 pub(crate) fn heard(text: &str, ear: &Ear<'_>) -> Vec<String> {
     let lines = text.lines();
     if ear.is_person {
         return lines.filter_map(told).collect();
     }
-    let events = lines.filter_map(|line| Line::read(line).event());
+    let lines = lines.map(Line::read).filter(|line| !line.is_missed());
+    let events = lines.filter_map(|line| line.event());
     // His new nick and his own QUIT he is told wherever he is.
     let is_own =
         |event: &Event| event.host == ear.host && matches!(event.what, What::Renamed { .. } | What::Quit { .. });
@@ -224,20 +307,20 @@ fn told(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const ALL: &str = ":eye!~u@h0 JOIN #a\n:eye!~u@h0 JOIN #b\n:one!~u@h1 JOIN #a\n:one!~u@h1 PRIVMSG #a :hi\n\
-        :two!~u@h2 JOIN #a\n:eye!~u@h0 PRIVMSG #b :secret\n:one!~u@h1 NICK uno\n:two!~u@h2 PRIVMSG #a :yes\n\
-        :eye!~u@h0 KICK #a two :out\n:uno!~u@h1 PRIVMSG #a :alone\n:two!~u@h2 QUIT :bye\n:uno!~u@h1 PART #a\n";
+    const ALL: &str = ":eye!~u@h0 JOIN #a\n:eye!~u@h0 JOIN #b\n:one!~u@h1 JOIN #a\n:one!~u@h1 PRIVMSG #a :1-1 hi\n\
+        :two!~u@h2 JOIN #a\n:eye!~u@h0 PRIVMSG #b :secret\n:one!~u@h1 NICK uno\n:two!~u@h2 PRIVMSG #a :2-1 yes\n\
+        :eye!~u@h0 KICK #a two :out\n:uno!~u@h1 PRIVMSG #a :1-2 alone\n:two!~u@h2 QUIT :bye\n:uno!~u@h1 PART #a\n";
 
     #[test]
     fn what_each_is_told() {
         let all: Vec<Event> = ALL.lines().filter_map(|line| Line::read(line).event()).collect();
         assert_eq!(all.len(), 12);
-        let one = Ear { host: "h1", is_person: false, echo: false, tags: true };
+        let one = Ear { id: 1, host: "h1", is_person: false, echo: false, tags: true };
         let (told, has_quit) = expected(&all, &one);
-        let text = ":one!~u@h1 JOIN #a\n@a=b :two!~u@h2 JOIN #a\n:one!~u@h1 NICK uno\n:two!~u@h2 PRIVMSG #a :yes\n\
+        let text = ":one!~u@h1 JOIN #a\n@a=b :two!~u@h2 JOIN #a\n:one!~u@h1 NICK uno\n:two!~u@h2 PRIVMSG #a :2-1 yes\n\
             :eye!~u@h0 KICK #a two :out\n:uno!~u@h1 PART #a\n";
         assert_eq!((told, has_quit), (heard(text, &one), false));
-        let two = Ear { host: "h2", is_person: true, echo: false, tags: false };
+        let two = Ear { id: 2, host: "h2", is_person: true, echo: false, tags: false };
         let (told, has_quit) = expected(&all, &two);
         let text =
             "* In #a: eye, one\n* one is called uno from now on\n* eye has put two out (out)\n* You are in no room";

@@ -20,7 +20,7 @@ pub use room::{BanRecord, MaskRecord, RoomRecord, TopicRecord};
 pub use scram::{Challenge, First, ROUNDS, SALT_BYTES, ScramError, ScramKeys};
 pub use throttle::Throttle;
 
-use crate::{ChatLimits, Mail};
+use crate::{ChatLimits, Mail, Table};
 use sotong_irc::names;
 use sotong_session::{Host, Map};
 use std::{
@@ -109,6 +109,18 @@ impl Books {
     pub fn account(&self, name: &str) -> Option<&Arc<Account>> {
         self.accounts.get(&names::fold(name))
     }
+    /// Whether what opens this account is on disk, as far as is known: it might be undone otherwise.
+    pub fn is_stored(&self, account: &Account) -> bool {
+        let fold = names::fold(&account.name);
+        let opens_otherwise = |change: &Change| match change {
+            Change::Account(before) if names::fold(&before.name) == fold => {
+                before.password != account.password || before.scram != account.scram || before.certs != account.certs
+            }
+            Change::NoAccount(before) => **before == *fold,
+            _ => false,
+        };
+        !self.pending.iter().flat_map(|(_, before)| before).any(opens_otherwise)
+    }
     /// The account that this certificate opens.
     pub fn account_by_cert(&self, print: &CertPrint) -> Option<&Arc<Account>> {
         self.accounts.get(self.certs.get(print)?)
@@ -142,6 +154,21 @@ impl Books {
     /// All bans from the server, those that have run out among them.
     pub fn bans(&self) -> impl Iterator<Item = &Arc<BanRecord>> {
         self.bans.values()
+    }
+    /// How long each table is, and how long it may be.
+    pub(crate) fn tables(&self, limits: &ChatLimits) -> [Table; 7] {
+        let keys = limits.accounts_max + limits.registered_rooms_max + BANS_MAX;
+        let alike = self.looks.values().map(BTreeSet::len).sum();
+        let certs = self.accounts.len().saturating_mul(limits.certs_per_account_max);
+        [
+            Table { name: "accounts", len: self.accounts.len(), max: limits.accounts_max },
+            Table { name: "account_looks", len: alike, max: self.accounts.len() },
+            Table { name: "certs", len: self.certs.len(), max: certs },
+            Table { name: "registered_rooms", len: self.rooms.len(), max: limits.registered_rooms_max },
+            Table { name: "unwritten", len: self.dirty.len(), max: keys },
+            Table { name: "pending", len: self.pending.len(), max: PENDING_MAX },
+            Table { name: "throttle", len: self.throttle.len(), max: throttle::KEPT_MAX },
+        ]
     }
     /// Whether the store has failed.
     pub fn is_broken(&self) -> bool {

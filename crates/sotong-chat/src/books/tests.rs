@@ -86,6 +86,22 @@ fn what_was_not_stored_is_taken_back_and_nothing_more_is_taken() {
 }
 
 #[test]
+fn what_opens_an_account_is_sure_once_it_is_stored() {
+    let (mut books, mut host) = (Books::default(), Asked { room: 9, ..Asked::default() });
+    let limits = ChatLimits::default();
+    let is_stored = |books: &Books, name: &str| books.account(name).is_some_and(|account| books.is_stored(account));
+    let first = books.change(&[account("a", &[[1; 32]]), account("b", &[])], &limits, &mut host).expect("it is taken");
+    assert!(!is_stored(&books, "a") && !is_stored(&books, "b"));
+    books.answered(&Answer::Stored(first, Ok(())));
+    assert!(is_stored(&books, "a") && is_stored(&books, "b"));
+    // Another certificate opens it otherwise; whatever else changes does not.
+    books.change(&[account("a", &[[2; 32]])], &limits, &mut host).expect("it is taken");
+    let named = Change::Account(Arc::new(Account { email: Some("b@example.org".into()), ..Account::new("b", 1) }));
+    books.change(&[named], &limits, &mut host).expect("it is taken");
+    assert!(!is_stored(&books, "A") && is_stored(&books, "b"));
+}
+
+#[test]
 fn what_has_to_wait_is_written_in_its_last_form_before_what_comes_later() {
     let (mut books, mut host) = (Books::default(), Asked::default());
     let limits = ChatLimits::default();

@@ -28,7 +28,7 @@ const TIME: Duration = Duration::from_secs(60);
 /// How long an account counts that was made.
 const MADE_TIME: Duration = Duration::from_secs(600);
 /// Accounts and addresses that are kept. Beyond that those are forgotten that have not been tried for the longest time.
-const KEPT_MAX: usize = 16_384;
+pub(super) const KEPT_MAX: usize = 16_384;
 /// How many times as much an account, or an address, has.
 const ALONE: usize = 10;
 
@@ -66,6 +66,10 @@ impl Throttle {
         for whose in [account, address] {
             self.forget_last(&whose);
         }
+    }
+    /// Accounts, addresses and both together that are kept.
+    pub(super) fn len(&self) -> usize {
+        self.tried.len()
     }
     fn forget_last(&mut self, whose: &Whose) {
         let Some(tried) = self.tried.get_mut(whose) else { return };

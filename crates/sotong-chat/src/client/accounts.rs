@@ -11,8 +11,12 @@ use std::sync::Arc;
 impl Talk<'_, '_> {
     /// Tells a client of the rooms that its owner is in already, and what he has missed there.
     pub(super) fn come_back(&mut self, again: &Again) {
+        // All of it before the first list, which may have to wait for room: what is said in a room comes behind its JOIN.
         for (room, stay) in &again.stays {
             self.take_part(*room, *stay);
+        }
+        for (room, _) in &again.stays {
+            self.show_room(*room);
         }
         for (shelf, from) in &again.missed {
             let room = if let Shelf::Room(id) = shelf { self.hall.room_by(*id) } else { None };
@@ -29,7 +33,6 @@ impl Talk<'_, '_> {
         self.client.seats.take_part(id, stay);
         let line = news.line(self.client.caps);
         self.client.answers.write(self.cx.out, |out| out.extend_from_slice(line));
-        self.show_room(id);
     }
     /// Whether the client may log in, or in to another account: a person has one account, whatever his connections are.
     pub(super) fn may_log_in(&self) -> bool {

@@ -3,6 +3,7 @@ use super::{Client, Stage, Talk};
 use crate::{
     ChatLimits,
     caps::Caps,
+    counters::Opened,
     hall::Words,
     news::{Row, Verb},
 };
@@ -28,6 +29,7 @@ pub(super) struct Lines {
     verb: Option<Verb>,
     lines: Vec<Row>,
     bytes: usize,
+    _open: Opened,
 }
 
 /// What a command is to a batch.
@@ -67,11 +69,11 @@ const TYPE: &str = "draft/multiline";
 const CONCAT: &str = "draft/multiline-concat";
 
 impl Lines {
-    fn new(name: &str, target: &str, message: &Message<'_>) -> Self {
+    fn new(name: &str, target: &str, message: &Message<'_>, open: Opened) -> Self {
         let own = message.tags.iter().filter(|tag| tag.key.starts_with('+') && is_tag_key(tag.key));
         let tags = own.map(|tag| (tag.key.into(), tag.value().into())).collect();
         let (name, target) = (name.into(), target.into());
-        Self { name, target, label: None, tags, verb: None, lines: Vec::new(), bytes: 0 }
+        Self { name, target, label: None, tags, verb: None, lines: Vec::new(), bytes: 0, _open: open }
     }
     /// Takes a line.
     fn take(&mut self, message: &Message<'_>, limits: &ChatLimits) -> Result<(), Fault> {
@@ -174,7 +176,7 @@ impl Client {
         let (Some(name), Some(TYPE), Some(target)) = (name, message.param(1), message.param(2)) else {
             return Part::Wrong(label, Fault::Invalid("BATCH takes +NAME, draft/multiline and a target"));
         };
-        let mut lines = Lines::new(name, target, message);
+        let mut lines = Lines::new(name, target, message, self.chat.gauges.batches.open());
         lines.label = label;
         self.batch = Some(Batch::Open(Box::new(lines)));
         Part::Taken

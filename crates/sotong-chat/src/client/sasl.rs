@@ -1,7 +1,7 @@
 //! SASL: AUTHENTICATE (IRCv3 SASL 3.1 and 3.2), with PLAIN (RFC 4616), EXTERNAL (RFC 4422 appendix A) and SCRAM-SHA-256 (RFC
 //! 7677); before a client has registered and later, as often as it likes.
 use super::{Stage, Talk, waits::NotNow};
-use crate::books::{Challenge, First, ScramKeys, prepared};
+use crate::books::{Challenge, Change, First, Refused, ScramKeys, prepared};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use sotong_irc::{Message, Numeric, names, numeric};
@@ -122,16 +122,31 @@ impl Talk<'_, '_> {
         let known = self.hall.books.account(name);
         let hash = known.and_then(|account| account.password.clone());
         let name = name.to_owned();
-        self.verify(&password, hash, move |talk, done| {
-            let account = match done {
-                Ok(true) => talk.open_account(&name),
-                Ok(false) => Err(WRONG),
-                Err(NotNow) => {
-                    talk.take_try_back(&name);
-                    Err(BUSY)
-                }
-            };
-            then(talk, &name, account);
+        self.verify(&password, hash, move |talk, done| match done {
+            Ok(true) => talk.when_stored(&name.clone(), move |talk, done| {
+                let account = done.and_then(|()| talk.open_account(&name));
+                then(talk, &name, account);
+            }),
+            Ok(false) => then(talk, &name, Err(WRONG)),
+            Err(NotNow) => {
+                talk.take_try_back(&name);
+                then(talk, &name, Err(BUSY));
+            }
+        });
+    }
+    /// Goes on once what opens an account is on disk: somebody may log in while it is being made, or has another password that
+    /// is not stored yet and perhaps never will be. What is written again is written behind that.
+    fn when_stored(
+        &mut self,
+        name: &str,
+        then: impl FnOnce(&mut Talk<'_, '_>, Result<(), &'static str>) + Send + 'static,
+    ) {
+        let Some(account) = self.hall.books.account(name).filter(|account| !self.hall.books.is_stored(account)) else {
+            return then(self, Ok(()));
+        };
+        let again = Change::Account(Arc::clone(account));
+        self.store(&[again], |talk, done| {
+            then(talk, done.map_err(|why| if why == Refused::Busy { BUSY } else { why.text() }));
         });
     }
     fn external(&mut self, message: &[u8]) {
@@ -181,12 +196,15 @@ impl Talk<'_, '_> {
         }
     }
     fn sasl_done(&mut self, name: &str, account: &Arc<str>) {
-        // Suspended meanwhile, or dropped: a proof takes its time.
-        if let Err(why) = self.open_account(name) {
-            return self.sasl_failed(why);
-        }
-        self.forgive_tries(name);
-        self.logged_in(account, true);
+        let (name, account) = (name.to_owned(), Arc::clone(account));
+        self.when_stored(&name.clone(), move |talk, done| {
+            // Suspended meanwhile, or dropped: a proof takes its time.
+            if let Err(why) = done.and_then(|()| talk.open_account(&name)) {
+                return talk.sasl_failed(why);
+            }
+            talk.forgive_tries(&name);
+            talk.logged_in(&account, true);
+        });
     }
     pub(super) fn sasl_failed(&mut self, why: &str) {
         self.client.sasl = None;

@@ -3,6 +3,7 @@
 use super::{Client, Talk};
 use crate::{
     books::{Answer, Ask, Change, Hashed, PASSWORDS, Refused, Secret, Ticket},
+    counters::Opened,
     news::Mail,
 };
 use sotong_session::{Close, Cx, Desk};
@@ -15,6 +16,7 @@ type Then = Box<dyn FnOnce(&mut Talk<'_, '_>, &Answer) + Send>;
 pub(super) struct Waiting {
     ticket: Ticket,
     then: Then,
+    _open: Opened,
 }
 
 impl fmt::Debug for Waiting {
@@ -104,7 +106,8 @@ impl Talk<'_, '_> {
     }
     fn wait_for(&mut self, ticket: Ticket, then: impl FnOnce(&mut Talk<'_, '_>, &Answer) + Send + 'static) {
         debug_assert!(self.client.waiting.is_none(), "a command waits for one answer at a time");
-        self.client.waiting = Some(Waiting { ticket, then: Box::new(then) });
+        self.client.waiting =
+            Some(Waiting { ticket, then: Box::new(then), _open: self.client.chat.gauges.waits.open() });
         self.client.answers.hold();
     }
 }

@@ -12,7 +12,7 @@ pub(crate) enum NotAccepted {
 }
 
 /// Nicks on one list.
-const ACCEPTS_MAX: usize = 100;
+pub(super) const ACCEPTS_MAX: usize = 100;
 
 impl Hall {
     /// Whether `whom` hears what `who` says to him alone.

@@ -30,7 +30,7 @@ pub(crate) struct Again {
 }
 
 /// Connections of one person.
-const LINKS_MAX: usize = 32;
+pub(super) const LINKS_MAX: usize = 32;
 
 impl Hall {
     // Coming in.
@@ -164,7 +164,12 @@ impl Hall {
     /// An account is no more: all who are logged in to it are not any longer.
     pub(crate) fn log_out_all(&mut self, account: &str, tell: &mut Teller<'_>) {
         for who in self.all_of(account) {
-            self.log_in(None, &mut tell.on_behalf_of(who));
+            let tell = &mut tell.on_behalf_of(who);
+            self.log_in(None, tell);
+            // The account alone kept him here.
+            if self.users.get(&who).is_some_and(|user| user.clients.is_empty()) {
+                self.remove("No longer always on", tell);
+            }
         }
     }
     /// All who are logged in to an account.

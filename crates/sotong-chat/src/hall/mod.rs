@@ -4,6 +4,7 @@
 //! told of them, and each room's order are one.
 mod accepting;
 mod accounts;
+mod audit;
 mod bans;
 mod counts;
 mod ends;
