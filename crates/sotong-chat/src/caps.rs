@@ -112,14 +112,16 @@ impl Caps {
     fn value(self, options: &ChatOptions, is_secure: bool) -> Option<String> {
         match self {
             Self::STS => options.sts.as_ref().map(|sts| sts_value(sts, is_secure)),
-            Self::METADATA_2 | Self::METADATA_3 => Some(metadata_value(&options.metadata)),
+            Self::METADATA_2 | Self::METADATA_3 => metadata_value(&options.metadata),
             // What parts the name of the other network from a nick there.
             Self::RELAYMSG => Some("/".to_owned()),
             Self::SASL => Some(SASL_MECHANISMS.to_owned()),
             Self::ACCOUNT_REGISTRATION => Some(registration_value(&options.accounts)),
             Self::MULTILINE => {
                 let limits = &options.limits;
-                Some(format!("max-bytes={},max-lines={}", limits.multiline_bytes_max, limits.multiline_lines_max))
+                let lines = at_most("max-lines", limits.multiline_lines_max);
+                let bytes = format!("max-bytes={}", limits.multiline_bytes_max);
+                Some(std::iter::once(bytes).chain(lines).collect::<Vec<_>>().join(","))
             }
             _ => None,
         }
@@ -161,9 +163,15 @@ fn registration_value(accounts: &AccountOptions) -> String {
     let said: Vec<&str> = said.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word).collect();
     said.join(",")
 }
-fn metadata_value(metadata: &MetadataOptions) -> String {
-    let before = if metadata.before_connect { "before-connect," } else { "" };
-    format!("{before}max-subs={},max-keys={}", metadata.max_subs, metadata.max_keys)
+fn metadata_value(metadata: &MetadataOptions) -> Option<String> {
+    let before = metadata.before_connect.then(|| "before-connect".to_owned());
+    let limits = [at_most("max-subs", metadata.max_subs), at_most("max-keys", metadata.max_keys)];
+    let said: Vec<_> = before.into_iter().chain(limits.into_iter().flatten()).collect();
+    Some(said.join(",")).filter(|said| !said.is_empty())
+}
+/// A limit as it is offered: where there is none, it is left out (IRCv3 metadata, multiline).
+fn at_most(name: &str, limit: usize) -> Option<String> {
+    (limit != usize::MAX).then(|| format!("{name}={limit}"))
 }
 
 /// Over plain text where TLS is, over TLS for how long that holds (IRCv3 sts): neither says what the other does.
@@ -190,6 +198,24 @@ mod tests {
                 assert_eq!(cap == same, is_final, "{name} and {other}");
             }
         }
+    }
+
+    #[test]
+    fn what_has_no_limit_is_offered_without_one() {
+        let offer = |options: &ChatOptions, name: &str| {
+            let offers = Caps::offers(options, true, false);
+            offers.into_iter().find(|offer| offer.split('=').next() == Some(name)).expect("it is offered")
+        };
+        let mut options = ChatOptions::default();
+        let all = "draft/metadata-2=before-connect,max-subs=100,max-keys=1000";
+        assert_eq!(offer(&options, "draft/metadata-2"), all);
+        assert_eq!(offer(&options, "draft/multiline"), "draft/multiline=max-bytes=4096,max-lines=32");
+        (options.metadata.max_subs, options.metadata.max_keys) = (usize::MAX, usize::MAX);
+        options.limits.multiline_lines_max = usize::MAX;
+        assert_eq!(offer(&options, "draft/metadata-2"), "draft/metadata-2=before-connect");
+        assert_eq!(offer(&options, "draft/multiline"), "draft/multiline=max-bytes=4096");
+        options.metadata.before_connect = false;
+        assert_eq!(offer(&options, "draft/metadata-2"), "draft/metadata-2");
     }
 
     #[test]

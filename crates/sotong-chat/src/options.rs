@@ -89,9 +89,9 @@ impl Default for ChatOptions {
 pub struct MetadataOptions {
     /// Whether there are any: true.
     pub enabled: bool,
-    /// Keys that a client is told of: 100.
+    /// Keys that a client is told of: 100; `usize::MAX`: no limit.
     pub max_subs: usize,
-    /// Keys that somebody or a room has: 1000, and 64 KiB of them.
+    /// Keys that somebody or a room has: 1000, and 64 KiB of them; `usize::MAX`: no limit but the 64 KiB.
     pub max_keys: usize,
     /// Whether a client may set its own before it has registered: true.
     pub before_connect: bool,
@@ -210,7 +210,8 @@ pub enum HashCost {
     Test,
 }
 
-/// The limits of a chat. What goes beyond one is told by its numeric, or ends the connection as the limit's name.
+/// The limits of a chat. What goes beyond one is told by its numeric, or ends the connection as the limit's name. The greatest
+/// number is no limit, and then none is told of to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatLimits {
     /// Whether commands of one connection are slowed down, and connections of one address limited: true. Only load tests go

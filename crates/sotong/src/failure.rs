@@ -57,6 +57,11 @@ pub(crate) enum Failure {
         command: &'static str,
         address: String,
     },
+    /// An address that asks for WebSocket alone, where it is spoken beside the rest; what is written instead.
+    SpeaksWs {
+        address: String,
+        instead: String,
+    },
     /// A folder that cannot be served.
     Folder {
         path: String,
@@ -156,6 +161,10 @@ pub(crate) enum Usage {
     NeedsWs {
         flag: &'static str,
     },
+    /// A flag of `ws://` addresses for the chat, which has none of these.
+    WsInFile {
+        flag: &'static str,
+    },
     /// What cannot stand in a request for a WebSocket.
     WsRequest {
         text: String,
@@ -198,7 +207,11 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Address { .. } | Self::StreamsOnly { .. } | Self::NoMessages { .. } => code::USAGE,
+            Self::Usage(_)
+            | Self::Address { .. }
+            | Self::StreamsOnly { .. }
+            | Self::NoMessages { .. }
+            | Self::SpeaksWs { .. } => code::USAGE,
             Self::Listen(ListenError { why: ListenProblem::Resolve(_), .. }) => code::UNAVAILABLE,
             Self::Serve(ServeError::Unavailable { .. })
             | Self::Passed(_)
@@ -235,6 +248,9 @@ impl Failure {
             }
             Self::NoMessages { command, address } => {
                 text!(catalogue, "error-no-messages", command = *command, address = address.clone())
+            }
+            Self::SpeaksWs { address, instead } => {
+                text!(catalogue, "error-speaks-ws", address = address.clone(), instead = instead.clone())
             }
             Self::Read { path, why } => {
                 let why = match why {
@@ -303,6 +319,7 @@ impl Usage {
             Self::NotUnicode => text!(catalogue, "usage-not-unicode"),
             Self::NeedsTls { flag } => text!(catalogue, "usage-needs-tls", flag = *flag),
             Self::NeedsWs { flag } => text!(catalogue, "usage-needs-ws", flag = *flag),
+            Self::WsInFile { flag } => text!(catalogue, "usage-ws-in-file", flag = *flag),
             Self::WsRequest { text } => text!(catalogue, "usage-ws-request", text = text.clone()),
             Self::BadServerName { text } => text!(catalogue, "usage-server-name", text = text.clone()),
             Self::StartTls { address } => text!(catalogue, "usage-starttls", address = address.clone()),

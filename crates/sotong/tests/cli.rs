@@ -51,6 +51,16 @@ fn mistakes_are_told_in_english() {
         2,
         "error: 'thread' is no value of '--model', which takes one of: auto, sequential, threads, processes, epoll, async, uring. Did you mean 'threads'?",
     );
+    check_mistake(
+        &["chat", "ws://127.0.0.1:0/irc"],
+        2,
+        "error: the chat speaks WebSocket at every address, beside the rest, so ws://127.0.0.1:0/irc is not written as one. Write tcp://127.0.0.1:0.",
+    );
+    check_mistake(
+        &["chat", "--ws-deflate", "wss://*:0"],
+        2,
+        "error: '--ws-deflate' is not for the chat, which speaks WebSocket at every address; what it allows there stands in its configuration file (--config).",
+    );
     check_mistake(&["connect"], 2, "error: this must be given: <ADDR>");
     check_mistake(&["-q", "-v", "echo"], 2, "error: '--quiet' cannot be used with '--verbose'.");
     check_mistake(&["connect", "a:1", "b:2"], 2, "error: 'b:2' is one argument too many.");
@@ -344,5 +354,19 @@ fn every_command_has_a_page_and_every_shell_its_completions() {
         let output = sotong(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
         assert!(text(&output.stdout).contains("mail-per-mail-max"), "{shell}");
+    }
+}
+
+/// What a new user reads first: each of these sentences was untrue once.
+#[test]
+fn the_help_of_the_chat_is_true_of_the_chat() {
+    for (lang, kept, gone) in [
+        ("en_US.UTF-8", "Accounts and registered rooms are kept in a folder (--data-dir)", "no accounts"),
+        ("ko_KR.UTF-8", "계정과 등록된 방은 디렉터리(--data-dir)에 보관하고", "계정과 서버 운영자는 아직 없으며"),
+    ] {
+        let output = command(&["chat", "--help"]).env("LC_ALL", lang).output().expect("sotong runs");
+        let help = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(kept) && !help.contains(gone), "{lang}: {help}");
+        assert!(!help.contains("udp://") && !help.contains("ws://…"), "{lang}: what it refuses");
     }
 }

@@ -160,12 +160,15 @@ impl Talk<'_, '_> {
 pub(super) fn tokens(options: &ChatOptions) -> Vec<String> {
     let (limits, network) = (&options.limits, &options.network);
     let reasons = limits.reason_bytes_max;
-    vec![
+    // Where there is no limit, a token has no value (Modern IRC, RPL_ISUPPORT parameters); MAXLIST has no such form.
+    let (rooms, targets) = (value(limits.rooms_max), value(limits.targets_max));
+    let listed = (limits.list_modes_max != usize::MAX).then(|| format!("MAXLIST=Ibeg:{}", limits.list_modes_max));
+    let mut tokens = vec![
         format!("ACCOUNTEXTBAN={}", entry::ACCOUNT_NAMES),
         format!("AWAYLEN={}", limits.away_bytes_max),
         "BOT=B".to_owned(),
         "CASEMAPPING=ascii".to_owned(),
-        format!("CHANLIMIT=#:{}", limits.rooms_max),
+        format!("CHANLIMIT=#:{rooms}"),
         format!("CHANMODES=Ibeg,k,Wfl,C{}MRUimnstu", if options.roleplay { "E" } else { "" }),
         format!("CHANNELLEN={}", limits.room_chars_max),
         "CHANTYPES=#".to_owned(),
@@ -175,22 +178,61 @@ pub(super) fn tokens(options: &ChatOptions) -> Vec<String> {
         "INVEX".to_owned(),
         format!("KEYLEN={}", limits.key_bytes_max),
         format!("KICKLEN={reasons}"),
-        format!("MAXLIST=Ibeg:{}", limits.list_modes_max),
-        format!("MODES={}", limits.modes_max),
-        format!("MONITOR={}", limits.monitor_max),
+        token("MODES", limits.modes_max),
+        token("MONITOR", limits.monitor_max),
         format!("NAMELEN={}", limits.real_bytes_max),
         format!("NETWORK={network}"),
         format!("NICKLEN={}", limits.nick_chars_max),
         "PREFIX=(qaohv)~&@%+".to_owned(),
         "SAFELIST".to_owned(),
         "STATUSMSG=~&@%+".to_owned(),
-        format!(
-            "TARGMAX=JOIN:,KICK:{0},LIST:,NAMES:,NOTICE:{0},PART:,PRIVMSG:{0},TAGMSG:{0},WHOIS:1",
-            limits.targets_max
-        ),
+        format!("TARGMAX=JOIN:,KICK:{0},LIST:,NAMES:,NOTICE:{0},PART:,PRIVMSG:{0},TAGMSG:{0},WHOIS:1", targets),
         format!("TOPICLEN={}", limits.topic_bytes_max),
         format!("USERLEN={USER_CHARS_MAX}"),
         "UTF8ONLY".to_owned(),
         "WHOX".to_owned(),
-    ]
+    ];
+    tokens.extend(listed);
+    tokens.sort_unstable();
+    tokens
+}
+
+/// A limit as a token's value; nothing where there is none.
+fn value(limit: usize) -> String {
+    if limit == usize::MAX { String::new() } else { limit.to_string() }
+}
+/// A token whose value is a limit; alone where there is none.
+fn token(name: &str, limit: usize) -> String {
+    if limit == usize::MAX { name.to_owned() } else { format!("{name}={limit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChatLimits;
+
+    #[test]
+    fn what_has_no_limit_has_no_number() {
+        let with = tokens(&ChatOptions::default());
+        for token in ["CHANLIMIT=#:100", "MAXLIST=Ibeg:60", "MODES=20", "MONITOR=100"] {
+            assert!(with.iter().any(|told| told == token), "{token}: {with:?}");
+        }
+        let none = usize::MAX;
+        let limits = ChatLimits {
+            rooms_max: none,
+            list_modes_max: none,
+            modes_max: none,
+            monitor_max: none,
+            targets_max: none,
+            ..ChatLimits::default()
+        };
+        let without = tokens(&ChatOptions { limits, ..ChatOptions::default() });
+        let targets = "TARGMAX=JOIN:,KICK:,LIST:,NAMES:,NOTICE:,PART:,PRIVMSG:,TAGMSG:,WHOIS:1";
+        for token in ["CHANLIMIT=#:", "MODES", "MONITOR", targets] {
+            assert!(without.iter().any(|told| told == token), "{token}: {without:?}");
+        }
+        assert!(!without.iter().any(|told| told.starts_with("MAXLIST")), "{without:?}");
+        // No client reads a number of twenty digits.
+        assert!(!without.iter().any(|told| told.contains(&none.to_string())), "{without:?}");
+    }
 }

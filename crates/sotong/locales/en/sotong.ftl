@@ -56,13 +56,14 @@ about-chargen = Send lines of characters without end (RFC 864)
 about-daytime = Tell the date and the time as text (RFC 867)
 about-time = Tell the time as seconds since 1900 in four bytes (RFC 868)
 about-room = Run a line chat for people with nc: everybody sees each line, in one order
-about-chat = Run a chat: IRC clients and people with nc in the same rooms, on one port
+about-chat = Run a chat: IRC, WebSocket and people with nc in the same rooms, on one port
 details-chat =
-    The first bytes of a connection tell what is spoken: IRC, HTTP (answered with a page of text that says how to join), or a
-    person with a terminal, who is asked for a name. With --tls or --cert, TLS is told by its first byte too.
+    The first bytes of a connection tell what is spoken: IRC, HTTP (WebSocket where it is asked for; else a page of text that
+    says how to join), or a person with a terminal, who is asked for a name. With --tls or --cert, TLS is told by its first
+    byte too.
 
-    Everything is in memory: rooms and what was said are gone with the server. There are no accounts and no operators of the
-    server yet; who makes a room is its operator.
+    Accounts and registered rooms are kept in a folder (--data-dir); what was said is kept in memory and gone with the server. Who makes a
+    room is its operator. Operators of the server, and all that can be set, stand in a file: --example-config prints one.
 about-web = Serve a folder over HTTP and HTTPS, or a small page
 details-web =
     DIR is the folder. An argument with a scheme or one that ends with :PORT is an address; a folder of such a name is
@@ -218,6 +219,7 @@ arg-data-dir = Keep accounts and registered rooms in this folder
 arg-config = Read everything from this file; --example-config prints one
 arg-check-config = Check the file of --config, and do nothing else
 arg-example-config = Print a commented file with every setting and its default, and do nothing else
+arg-chat-addresses = Where to listen, one or several: HOST:PORT, tcp://…, unix:PATH, with TLS alone tls://… and tls+unix:PATH; WebSocket is spoken at each of them; port 0 picks one
 arg-chat-tls = Take TLS at plain addresses, too, told by the first byte; --cert does as well
 arg-no-flood-control = Neither slow commands down nor limit the connections of one address: for load tests
 arg-line-bytes-max = A longer line ends its sender's connection
@@ -323,6 +325,7 @@ usage-limits-marks = the output limits must rise: --output-low { $low } < --outp
 usage-limits-zero = '{ $flag }' must be at least 1.
 usage-needs-tls = '{ $flag }' is for TLS, which no address here speaks; write tls://HOST:PORT or tls+unix:PATH.
 usage-needs-ws = '{ $flag }' is for WebSocket, which no address here speaks; write ws://HOST:PORT or wss://HOST:PORT.
+usage-ws-in-file = '{ $flag }' is not for the chat, which speaks WebSocket at every address; what it allows there stands in its configuration file (--config).
 usage-ws-request = '{ $text }' cannot stand in a request for a WebSocket.
 usage-needs = '{ $flag }' needs '{ $other }'.
 usage-keys = there { $certs ->
@@ -423,6 +426,7 @@ passed-missing = descriptor { $fd } is not open
 passed-wrong-kind = descriptor { $fd } is no listening TCP or Unix socket and no UDP socket
 passed-system = descriptor { $fd }: { $why }
 error-streams-only = { $service } needs connections: it cannot listen on { $address }. Use tcp:// or unix:.
+error-speaks-ws = the chat speaks WebSocket at every address, beside the rest, so { $address } is not written as one. Write { $instead }.
 error-no-messages = { $command } speaks no WebSocket, so { $address } is no address for it. Use tcp:// or tls://.
 error-sts = [sts] cannot be used: { $why }
 error-read = { $path } cannot be used: { $why }.
@@ -746,8 +750,8 @@ config-history-keep-days = Days that messages are kept. 0: for ever.
 config-history-keep-messages = Messages of a room that are kept, in memory, too. 0: all.
 config-metadata = What people say of themselves and of their rooms, key by key.
 config-metadata-enabled = Whether they can.
-config-metadata-max-subs = Keys whose changes a client may ask to be told of.
-config-metadata-max-keys = Keys of one person or room.
+config-metadata-max-subs = Keys whose changes a client may ask to be told of. 0: no limit.
+config-metadata-max-keys = Keys of one person or room. 0: no limit but 64 KiB of them.
 config-metadata-before-connect = They may before they have entered.
 config-sts = Tells clients to come by TLS alone (IRCv3 STS). They remember it, and come by nothing else as long as they do: switch it on once TLS works for everybody.
 config-sts-enabled = Whether they are told.

@@ -54,13 +54,13 @@ about-chargen = 문자로 된 줄을 끝없이 보냅니다 (RFC 864)
 about-daytime = 날짜와 시각을 텍스트로 알려 줍니다 (RFC 867)
 about-time = 1900년부터 센 초를 4바이트로 알려 줍니다 (RFC 868)
 about-room = nc로 쓰는 줄 단위 채팅방을 엽니다. 모두가 같은 순서로 모든 줄을 봅니다
-about-chat = 대화 서버를 엽니다. IRC 클라이언트와 nc 사용자가 한 포트, 같은 방에서 만납니다
+about-chat = 대화 서버를 엽니다. IRC, 웹소켓, nc 사용자가 한 포트, 같은 방에서 만납니다
 details-chat =
-    연결의 첫 바이트로 무엇을 쓰는지 알아봅니다. IRC이거나, HTTP(들어오는 방법을 적은 글로 답합니다)이거나, 터미널 앞의 사람
-    (이름을 묻습니다)입니다. --tls나 --cert를 주면 TLS도 첫 바이트로 알아봅니다.
+    연결의 첫 바이트로 무엇을 쓰는지 알아봅니다. IRC이거나, HTTP(요청하면 웹소켓을 쓰고, 아니면 들어오는 방법을 적은 글로
+    답합니다)이거나, 터미널 앞의 사람(이름을 묻습니다)입니다. --tls나 --cert를 주면 TLS도 첫 바이트로 알아봅니다.
 
-    모든 것은 메모리에만 있습니다. 서버가 끝나면 방과 대화도 사라집니다. 계정과 서버 운영자는 아직 없으며, 방을 만든 사람이 그
-    방의 운영자입니다.
+    계정과 등록된 방은 디렉터리(--data-dir)에 보관하고, 대화는 메모리에 두므로 서버가 끝나면 사라집니다. 방을 만든 사람이 그 방의
+    운영자입니다. 서버 운영자와 그 밖의 모든 설정은 파일에 적습니다. --example-config로 예시 파일을 볼 수 있습니다.
 about-web = 디렉터리를 HTTP와 HTTPS로 제공하거나 작은 안내 페이지를 띄웁니다
 details-web =
     DIR은 제공할 디렉터리입니다. 스킴이 있거나 :PORT로 끝나는 인수는 주소로 봅니다. 이름이 그런 디렉터리는 ./이름으로 씁니다.
@@ -215,6 +215,7 @@ arg-data-dir = 계정과 등록된 방을 이 디렉터리에 보관합니다
 arg-config = 모든 설정을 이 파일에서 읽습니다. 예는 --example-config가 출력합니다
 arg-check-config = --config 파일을 검사하고 끝냅니다
 arg-example-config = 모든 설정이 기본값으로 들어 있고 설명이 달린 파일을 출력하고 끝냅니다
+arg-chat-addresses = 수신 대기할 주소, 여러 개 가능: HOST:PORT, tcp://…, unix:경로, TLS만 쓰려면 tls://…와 tls+unix:경로. 웹소켓은 모든 주소에서 씁니다. 포트 0은 빈 포트를 고릅니다
 arg-chat-tls = 평문 주소에서도 첫 바이트로 알아보고 TLS를 받습니다. --cert를 주어도 같습니다
 arg-no-flood-control = 명령을 늦추지 않고 한 주소의 연결 수도 제한하지 않습니다. 부하 시험에 씁니다
 arg-line-bytes-max = 한 줄의 최대 크기. 더 긴 줄을 보낸 연결은 끊습니다
@@ -320,6 +321,7 @@ usage-limits-marks = 출력 제한값은 차례로 커져야 합니다: --output
 usage-limits-zero = '{ $flag }' 값은 1 이상이어야 합니다.
 usage-needs-tls = '{ $flag }'{ PARTICLE($flag, "은/는") } TLS용인데, TLS를 쓰는 주소가 없습니다. tls://HOST:PORT나 tls+unix:경로처럼 쓰십시오.
 usage-needs-ws = '{ $flag }'{ PARTICLE($flag, "은/는") } 웹소켓용인데, 웹소켓을 쓰는 주소가 없습니다. ws://HOST:PORT나 wss://HOST:PORT처럼 쓰십시오.
+usage-ws-in-file = 대화 서버는 모든 주소에서 웹소켓을 쓰므로 '{ $flag }'{ PARTICLE($flag, "을/를") } 쓰지 않습니다. 웹소켓 설정은 설정 파일(--config)에 적습니다.
 usage-ws-request = '{ $text }'{ PARTICLE($text, "은/는") } 웹소켓 요청에 쓸 수 없습니다.
 usage-needs = '{ $flag }'{ PARTICLE($flag, "은/는") } '{ $other }'{ PARTICLE($other, "와/과") } 함께 써야 합니다.
 usage-keys = --cert가 { $certs }개인데 --key가 { $keys }개입니다. 인증서마다 같은 순서로 키를 주거나, 인증서 파일에 키가 들어 있으면 --key를 쓰지 마십시오.
@@ -408,6 +410,7 @@ passed-missing = 디스크립터 { $fd }번이 열려 있지 않습니다
 passed-wrong-kind = 디스크립터 { $fd }번은 수신 대기 중인 TCP·유닉스 소켓도, UDP 소켓도 아닙니다
 passed-system = 디스크립터 { $fd }번: { $why }
 error-streams-only = { $service }에는 연결이 필요하므로 { $address }에서 수신 대기할 수 없습니다. tcp://나 unix:를 쓰십시오.
+error-speaks-ws = 대화 서버는 모든 주소에서 웹소켓도 함께 쓰므로 { $address } 같은 주소는 쓰지 않습니다. { $instead }{ PARTICLE($instead, "으로/로") } 쓰십시오.
 error-no-messages = { $command } 명령은 웹소켓을 쓰지 않으므로 { $address } 주소를 쓸 수 없습니다. tcp://나 tls://를 쓰십시오.
 error-sts = [sts] 설정을 쓸 수 없습니다. { $why }
 error-read = { $path } 파일을 쓸 수 없습니다: { $why }.
@@ -722,8 +725,8 @@ config-history-keep-days = 메시지를 보관하는 날 수입니다. 0이면 �
 config-history-keep-messages = 방마다 보관하는 메시지 수입니다. 지금도 메모리에 이만큼까지 둡니다. 0이면 모두 보관합니다.
 config-metadata = 사람과 방에 대해 키별로 적어 두는 것입니다.
 config-metadata-enabled = 적을 수 있습니다.
-config-metadata-max-subs = 클라이언트가 변경을 알려 달라고 할 수 있는 키의 수입니다.
-config-metadata-max-keys = 한 사람이나 방의 키 수입니다.
+config-metadata-max-subs = 클라이언트가 변경을 알려 달라고 할 수 있는 키의 수입니다. 0이면 제한하지 않습니다.
+config-metadata-max-keys = 한 사람이나 방의 키 수입니다. 0이면 64 KiB까지라는 것 말고는 제한하지 않습니다.
 config-metadata-before-connect = 들어오기 전에도 적을 수 있습니다.
 config-sts = 클라이언트에게 TLS로만 오라고 알립니다(IRCv3 STS). 클라이언트는 이를 기억하고 그동안 다른 길로 오지 않으므로, 모두에게 TLS가 잘 되는 것을 보고 나서 켭니다.
 config-sts-enabled = 알립니다.

@@ -27,8 +27,8 @@ impl Config {
             accounts: self.account_options(),
             metadata: MetadataOptions {
                 enabled: self.metadata.enabled,
-                max_subs: self.metadata.max_subs.size(),
-                max_keys: self.metadata.max_keys.size(),
+                max_subs: self.metadata.max_subs.or_none(),
+                max_keys: self.metadata.max_keys.or_none(),
                 before_connect: self.metadata.before_connect,
             },
             sts: self.sts_options(),

@@ -35,6 +35,22 @@ pub(super) fn check_flags(flags: &ChatFlags, serve: &Serve) -> Result<(), Failur
     }
 }
 
+/// WebSocket is spoken at every address: none asks for it alone, and its settings are the file's.
+fn check_ws(serve: &Serve, given: &[Endpoint]) -> Result<(), Failure> {
+    if let Some(flag) = serve.ws.given() {
+        return Err(Failure::Usage(Usage::WsInFile { flag }));
+    }
+    let instead = |at: &Endpoint| match at {
+        Endpoint::Ws(at, _) => Some(Endpoint::Tcp(at.clone())),
+        Endpoint::Wss(at, _) => Some(Endpoint::Tls(at.clone())),
+        Endpoint::Tcp(_) | Endpoint::Tls(_) | Endpoint::Udp(_) | Endpoint::Unix(_) | Endpoint::TlsUnix(_) => None,
+    };
+    match given.iter().find_map(|at| Some((at, instead(at)?))) {
+        Some((at, instead)) => Err(Failure::SpeaksWs { address: at.to_string(), instead: instead.to_string() }),
+        None => Ok(()),
+    }
+}
+
 impl Entrances {
     /// Reads the certificates; nothing listens yet.
     pub(super) fn new(config: &Config, flags: &ChatFlags, serve: &Serve) -> Result<Self, Failure> {
@@ -46,6 +62,7 @@ impl Entrances {
     fn read(config: &Config, flags: &ChatFlags, serve: &Serve) -> Result<Self, Failure> {
         let text = |text: &String| text.parse().map_err(|why| Failure::Address { text: text.clone(), why });
         let given: Vec<Endpoint> = serve.addresses.iter().map(text).collect::<Result<_, _>>()?;
+        check_ws(serve, &given)?;
         if !given.is_empty() {
             return Self::of_command_line(given, flags, serve);
         }
