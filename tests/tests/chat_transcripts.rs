@@ -88,6 +88,7 @@ impl World {
                 "register" => options.accounts.register = is_on,
                 "before_connect" => options.accounts.register_before_connect = is_on,
                 "metadata" => options.metadata.enabled = is_on,
+                "password" => options.password = Some(value.to_owned()).filter(|value| !value.is_empty()),
                 "nick_len" => options.limits.nick_chars_max = value.parse().expect("a number"),
                 "sts" => {
                     let duration = Duration::from_secs(86_400);
@@ -317,7 +318,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -329,6 +330,7 @@ transcripts! {
     several_clients always_on nicks_of_accounts account_tags
     account_registration sasl_plain sasl_external nickserv log_in_limits desks
     extended_monitor pre_away cap_notify
+    silenced rooms_alike
 }
 
 /// What transcripts run with, if nothing else is said.
@@ -436,6 +438,12 @@ fn server_bans() {
 #[test]
 fn user_modes() {
     check("user_modes", &ChatOptions { default_user_modes: "+iw".to_owned(), ..with_opers() });
+}
+
+#[test]
+fn password_hashed() {
+    // As the desk of these tests has it: the password is behind the sign.
+    check("password_hashed", &ChatOptions { password: Some("$argon2test$sesame".to_owned()), ..options() });
 }
 
 #[test]

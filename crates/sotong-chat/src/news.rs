@@ -241,6 +241,19 @@ impl News {
             forms: OnceLock::new(),
         }
     }
+    /// The same, told otherwise.
+    pub(crate) fn with(&self, what: What) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            relayed: self.relayed.clone(),
+            account: self.account.clone(),
+            msgid: self.msgid.clone(),
+            tags: self.tags.clone(),
+            what,
+            forms: OnceLock::new(),
+            ..*self
+        }
+    }
     /// What a client must have asked for to be told of this; `own` tells whether it is about what the client itself did.
     pub(crate) fn is_for(&self, caps: Caps, own: bool) -> bool {
         match &self.what {

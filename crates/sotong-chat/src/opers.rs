@@ -90,6 +90,9 @@ pub(crate) enum Privilege {
     Accounts,
 }
 
+/// What a password in the options begins with where it is a hash.
+pub(crate) const HASHED: &str = "$argon2";
+
 /// Whether two texts are the same, in a time that does not tell where they differ.
 pub(crate) fn is_same_secret(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());

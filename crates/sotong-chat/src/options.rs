@@ -281,9 +281,9 @@ pub struct ChatLimits {
     pub multiline_lines_max: usize,
     /// Commands whose answers wait for something that is under way: 64. Then no more is read.
     pub held_answers_max: usize,
-    /// A person with a terminal gives a name within 60 s.
+    /// A person with a terminal gives the server's password, where it has one, and a name within 60 s.
     pub name_time: Duration,
-    /// Bad or taken names a person with a terminal may try: 5.
+    /// Bad or taken names a person with a terminal may try, and wrong passwords of the server: 5 of each.
     pub name_tries_max: u32,
 }
 

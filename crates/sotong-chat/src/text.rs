@@ -1,11 +1,13 @@
 //! A person with a terminal: `nc`, and nothing more.
 use crate::{
     Chat,
+    books::{Answer, Ask, PASSWORDS, Secret, Ticket},
     client::{Answers, Client, reason},
     flood::Bucket,
     hall::{Attention, Left, Refusal, Taken, Teller, User, Who, Words},
     ip_of,
     news::{Letter, Mail, News, Told, Verb, What},
+    opers::{HASHED, is_same_secret},
     seats::Seats,
 };
 use sotong_irc::names::{self, NameError};
@@ -39,7 +41,18 @@ pub(crate) struct Person {
 
 #[derive(Debug)]
 enum Stage {
-    Asked { tries_left: u32, until: Moment },
+    /// For the server's password, where it has one, before anything else; `waits` for the desk that checks it.
+    Locked {
+        tries_left: u32,
+        until: Moment,
+        waits: Option<Ticket>,
+    },
+    /// For a name; `is_open` if he has said the password.
+    Asked {
+        tries_left: u32,
+        until: Moment,
+        is_open: bool,
+    },
     Here,
     Over,
 }
@@ -53,6 +66,7 @@ enum Leaving {
     End,
 }
 
+const PASSWORD_QUESTION: &str = "What is the password of this server?";
 const QUESTION: &str = "What is your name?";
 const HELP: [&str; 6] = [
     "/who lists who is here",
@@ -96,8 +110,13 @@ impl Person {
         self.host = self.chat.cloak(way).into();
         self.is_secure = way.tls.is_some();
         self.ip = ip_of(way);
-        self.stage = Stage::Asked { tries_left: limits.name_tries_max, until: cx.now + limits.name_time };
+        let (tries_left, until) = (limits.name_tries_max, cx.now + limits.name_time);
         self.chat.hall().newcomers.insert(cx.me);
+        if self.chat.options().password.is_some() {
+            self.stage = Stage::Locked { tries_left, until, waits: None };
+            return self.tell(PASSWORD_QUESTION, cx);
+        }
+        self.stage = Stage::Asked { tries_left, until, is_open: false };
         self.tell(QUESTION, cx);
     }
     /// A line of the server's to him alone, in its turn among the answers.
@@ -111,7 +130,7 @@ impl Person {
     fn input(&mut self, input: &mut Input<'_>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         // Whoever speaks these was slow to begin, and has been greeted. It has nothing to do with what it is told here, and
         // a form that a page has it send is nobody's name and nobody's words.
-        if matches!(self.stage, Stage::Asked { .. }) && is_of_a_machine(input.bytes()) {
+        if self.is_new() && is_of_a_machine(input.bytes()) {
             input.take_all();
             return Err(Close::Protocol("TLS or HTTP after the greeting".into()));
         }
@@ -124,7 +143,7 @@ impl Person {
                 return Ok(());
             };
             let line = &input.bytes()[..end];
-            if matches!(self.stage, Stage::Asked { .. }) && is_of_a_client(line) {
+            if self.is_new() && is_of_a_client(line) {
                 self.is_client = true;
                 return Ok(());
             }
@@ -137,6 +156,10 @@ impl Person {
         }
         Ok(())
     }
+    /// Whether he has not come in yet.
+    fn is_new(&self) -> bool {
+        matches!(self.stage, Stage::Locked { .. } | Stage::Asked { .. })
+    }
     fn line(&mut self, line: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         let text = match std::str::from_utf8(line) {
             Ok(text) if line.len() <= LINE_BYTES_MAX => without_controls(text),
@@ -146,8 +169,10 @@ impl Person {
                 return Ok(());
             }
         };
-        if let Stage::Asked { .. } = self.stage {
-            return self.answer(text.trim(), cx);
+        match self.stage {
+            Stage::Locked { .. } => return self.unlock(&text, cx),
+            Stage::Asked { .. } => return self.answer(text.trim(), cx),
+            Stage::Here | Stage::Over => {}
         }
         let limits = &self.chat.options().limits;
         if limits.flood_control {
@@ -171,9 +196,59 @@ impl Person {
         Teller { me: self.who, from: cx.me, at: cx.wall, host: &mut *cx.host }
     }
 
+    // The password.
+
+    /// What is typed is compared as it is, as that of a client is (RFC 2812, section 3.1.1).
+    fn unlock(&mut self, typed: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if typed == "/quit" {
+            self.leaving = Some(Leaving::Quit);
+            return Ok(());
+        }
+        let password = self.chat.options().password.clone();
+        let Some(hash) = password.as_deref().filter(|password| password.starts_with(HASHED)) else {
+            return self.unlocked(password.is_none_or(|password| is_same_secret(&password, typed)), cx);
+        };
+        let ticket = self.chat.hall().books.ticket();
+        let ask = Ask::Verify(ticket, Secret::new(typed), Some(hash.into()));
+        if cx.host.ask(PASSWORDS, Mail::ask(ask)).is_err() {
+            self.tell("* The server has too much to do; try again.", cx);
+        } else if let Stage::Locked { waits, .. } = &mut self.stage {
+            *waits = Some(ticket);
+        }
+        Ok(())
+    }
+    /// What he has typed has been compared with the password.
+    fn unlocked(&mut self, is_right: bool, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let Stage::Locked { tries_left, until, waits } = &mut self.stage else { return Ok(()) };
+        *waits = None;
+        if is_right {
+            let (tries_left, until) = (self.chat.options().limits.name_tries_max, *until);
+            self.stage = Stage::Asked { tries_left, until, is_open: true };
+            self.tell(QUESTION, cx);
+            return Ok(());
+        }
+        self.chat.counters.hit("password");
+        *tries_left = tries_left.saturating_sub(1);
+        if *tries_left == 0 {
+            self.tell("* That is not the password. Too many tries. Goodbye.", cx);
+            return Err(Close::Limit("name_tries_max"));
+        }
+        self.tell("* That is not the password.", cx);
+        self.tell(PASSWORD_QUESTION, cx);
+        Ok(())
+    }
+
     // The name.
 
     fn answer(&mut self, text: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if let Stage::Asked { tries_left, until, is_open: false } = self.stage
+            && self.chat.options().password.is_some()
+        {
+            // There has been one since he was asked for his name.
+            self.stage = Stage::Locked { tries_left, until, waits: None };
+            self.tell(PASSWORD_QUESTION, cx);
+            return Ok(());
+        }
         match text {
             "/quit" => {
                 self.leaving = Some(Leaving::Quit);
@@ -268,10 +343,11 @@ impl Person {
     fn roll(&self, room: &str) -> String {
         let hall = self.chat.hall();
         let Some(room) = hall.room(room) else { return String::new() };
-        let others = room.seats.keys().filter(|who| **who != self.who);
-        let mut names: Vec<&str> =
-            others.filter_map(|who| Some(&*hall.user(*who)?.nick)).take(ROLL_NAMES_MAX).collect();
-        let more = (room.seats.len() - 1).saturating_sub(names.len());
+        // In an auditorium those without rank do not see each other.
+        let others = room.seats.keys().filter(|who| **who != self.who && room.shows(self.who, **who));
+        let mut others = others.filter_map(|who| Some(&*hall.user(*who)?.nick));
+        let mut names: Vec<&str> = others.by_ref().take(ROLL_NAMES_MAX).collect();
+        let more = others.count();
         names.sort_unstable();
         match (names.is_empty(), more) {
             (true, _) => format!("* Nobody else is in {}.", room.name),
@@ -289,6 +365,11 @@ impl Person {
         if hall.ban_against_nick(self.who, &name, cx.wall).is_some() {
             drop(hall);
             return self.tell("* That name is banned from this server.", cx);
+        }
+        let kept = hall.keeps_nick(self.who, &name, cx.wall).map(|room| Arc::clone(&room.name));
+        if let Some(room) = kept {
+            drop(hall);
+            return self.tell(&format!("* You cannot change your name while you are silenced in {room}."), cx);
         }
         let renamed = hall.rename(&name, &mut self.teller(cx));
         drop(hall);
@@ -340,6 +421,7 @@ impl Person {
                     Refusal::InviteOnly => "only those who are asked may come in",
                     Refusal::Banned => "you are kept out",
                     Refusal::Full => "it is full",
+                    Refusal::LooksTaken => "its name looks like that of another room",
                     _ => "there is no such room",
                 };
                 self.tell(&format!("* You cannot go to {name}: {why}."), cx);
@@ -425,7 +507,7 @@ impl Person {
     fn go(&mut self, why: &str, cx: &mut Cx<'_, Mail>) {
         self.looks_at = None;
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Asked { .. } => {
+            Stage::Locked { .. } | Stage::Asked { .. } => {
                 self.chat.hall().newcomers.remove(&cx.me);
             }
             Stage::Here => {
@@ -465,6 +547,10 @@ impl Session for Person {
                 let mut hall = self.chat.hall();
                 hall.books.answered(answer);
                 hall.books.flush(cx.host);
+                drop(hall);
+                if matches!(self.stage, Stage::Locked { waits: Some(ticket), .. } if ticket == answer.ticket()) {
+                    return self.unlocked(matches!(**answer, Answer::Verified(_, true)), cx);
+                }
             }
             Event::Mail(Mail(Letter::Time)) => self.keep_time(cx),
             Event::Deadline => {
@@ -474,12 +560,15 @@ impl Session for Person {
                 if self.resume.is_some_and(|at| at <= cx.now) {
                     self.resume = None;
                 }
-                if matches!(self.stage, Stage::Asked { until, .. } if until <= cx.now) {
-                    self.chat.counters.hit("name_time");
-                    let seconds = self.chat.options().limits.name_time.as_secs_f64();
-                    cx.out.put(format!("* No name within {seconds} s. Goodbye.\n").as_bytes());
-                    return Err(Close::Idle);
-                }
+                let missing = match self.stage {
+                    Stage::Locked { until, .. } if until <= cx.now => "password",
+                    Stage::Asked { until, .. } if until <= cx.now => "name",
+                    _ => return Ok(()),
+                };
+                self.chat.counters.hit("name_time");
+                let seconds = self.chat.options().limits.name_time.as_secs_f64();
+                cx.out.put(format!("* No {missing} within {seconds} s. Goodbye.\n").as_bytes());
+                return Err(Close::Idle);
             }
             Event::End => {
                 self.go("Connection closed", cx);
@@ -500,8 +589,12 @@ impl Session for Person {
     fn wants(&self) -> Wants {
         let waits = self.resume.is_some()
             || self.leaving.is_some()
+            || matches!(self.stage, Stage::Locked { waits: Some(_), .. })
             || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max;
-        let until = if let Stage::Asked { until, .. } = self.stage { Some(until) } else { None };
+        let until = match self.stage {
+            Stage::Locked { until, .. } | Stage::Asked { until, .. } => Some(until),
+            Stage::Here | Stage::Over => None,
+        };
         Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }
             .by(self.resume)
             .by(self.looks_at)

@@ -24,6 +24,7 @@ use crate::{ChatLimits, Mail, Table};
 use sotong_irc::names;
 use sotong_session::{Host, Map};
 use std::{
+    borrow::Borrow,
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -37,6 +38,8 @@ pub struct Books {
     /// Which account a certificate opens.
     certs: Map<CertPrint, String>,
     rooms: Map<String, Arc<RoomRecord>>,
+    /// Rooms by how their names look, by their folds.
+    room_looks: Map<String, BTreeSet<String>>,
     bans: Map<Box<str>, Arc<BanRecord>>,
     /// What has changed and waits for a place in the desk's queue.
     dirty: BTreeSet<Key>,
@@ -141,6 +144,14 @@ impl Books {
     /// The registered room of this name.
     pub fn room(&self, name: &str) -> Option<&Arc<RoomRecord>> {
         self.rooms.get(&names::fold(name))
+    }
+    /// Registered rooms whose names are not this, and cannot be told from it by those who see them.
+    pub fn rooms_like(&self, name: &str) -> impl Iterator<Item = &Arc<RoomRecord>> {
+        let (fold, is_ascii) = (names::fold(name), name.is_ascii());
+        let alike = self.room_looks.get(&names::looks(name)).into_iter().flatten();
+        // As with accounts.
+        let alike = alike.filter(move |other| **other != fold && !(is_ascii && other.is_ascii()));
+        alike.filter_map(|other| self.rooms.get(other))
     }
     /// All registered rooms, by the order of their folds.
     pub fn rooms(&self) -> impl Iterator<Item = &Arc<RoomRecord>> {
@@ -302,10 +313,16 @@ impl Books {
             }
             Change::NoAccount(fold) => self.strike_account(fold),
             Change::Room(room) => {
-                self.rooms.insert(names::fold(&room.name), Arc::clone(room));
+                let fold = names::fold(&room.name);
+                // One fold always looks the same.
+                if self.rooms.insert(fold.clone(), Arc::clone(room)).is_none() {
+                    self.room_looks.entry(names::looks(&fold)).or_default().insert(fold);
+                }
             }
             Change::NoRoom(fold) => {
-                self.rooms.remove(&**fold);
+                if self.rooms.remove(&**fold).is_some() {
+                    strike(&mut self.room_looks, fold, &**fold);
+                }
             }
             Change::Ban(ban) => {
                 self.bans.insert(ban.mask.clone(), Arc::clone(ban));
@@ -317,13 +334,7 @@ impl Books {
     }
     fn strike_account(&mut self, fold: &str) {
         let Some(account) = self.accounts.remove(fold) else { return };
-        let looks = names::looks(&account.name);
-        if let Some(alike) = self.looks.get_mut(&looks) {
-            alike.remove(fold);
-            if alike.is_empty() {
-                self.looks.remove(&looks);
-            }
-        }
+        strike(&mut self.looks, &account.name, fold);
         self.certs.retain(|_, whose| whose != fold);
     }
     /// A record as it is, as a change to that.
@@ -341,6 +352,17 @@ impl Books {
                 let known = self.bans.get(mask);
                 known.map_or_else(|| Change::NoBan(mask.clone()), |known| Change::Ban(Arc::clone(known)))
             }
+        }
+    }
+}
+
+/// Takes one out of those who look like `name`.
+pub(crate) fn strike<T: Ord + Borrow<Q>, Q: Ord + ?Sized>(looks: &mut Map<String, BTreeSet<T>>, name: &str, which: &Q) {
+    let key = names::looks(name);
+    if let Some(alike) = looks.get_mut(&key) {
+        alike.remove(which);
+        if alike.is_empty() {
+            looks.remove(&key);
         }
     }
 }

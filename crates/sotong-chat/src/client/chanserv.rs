@@ -2,7 +2,7 @@
 use super::{Talk, services::Servant};
 use crate::{
     books::{Change, RoomRecord},
-    hall::{By, CHANSERV, List, Rank, Refusal, SLOW_SECONDS_MAX, Who},
+    hall::{By, CHANSERV, Flag, List, Rank, Refusal, SLOW_SECONDS_MAX, Who},
     news::time_tag,
     opers::Privilege,
     options::cut,
@@ -128,13 +128,26 @@ impl Talk<'_, '_> {
             _ => "You may not do that",
         });
     }
-    /// What is kept of a registered room.
+    /// What is kept of a registered room; a secret one is not registered as far as strangers are told.
     fn cs_record(&mut self, room: &str) -> Option<Arc<RoomRecord>> {
-        let record = self.hall.record(room).cloned();
+        let record = self.hall.record(room).filter(|record| self.cs_sees(record)).cloned();
         if record.is_none() {
             self.cs("That channel is not registered");
         }
         record
+    }
+    /// Whether who asks may know of a registered room: he sees it, is something there by his account, or is offered it.
+    fn cs_sees(&self, record: &RoomRecord) -> bool {
+        let me = self.me();
+        let is_seen = match self.hall.room(&record.name) {
+            Some(room) => self.hall.sees_room(me, room),
+            None => !record.modes.contains_key(&Flag::Secret.letter()) || self.hall.may(me, Privilege::See),
+        };
+        is_seen || self.cs_right(record) != Rank::NONE || self.cs_is_offered(record)
+    }
+    fn cs_is_offered(&self, record: &RoomRecord) -> bool {
+        let account = self.hall.user(self.me()).and_then(|user| user.account.as_deref());
+        record.settings.get(OFFERED).is_some_and(|to| account.is_some_and(|account| **to == *names::fold(account)))
     }
     /// The same, where who asks is at least this there by his account, or an operator of the server who sees to rooms.
     fn cs_as(&mut self, room: &str, least: Rank) -> Option<Arc<RoomRecord>> {
@@ -181,7 +194,7 @@ impl Talk<'_, '_> {
         let (me, Some(account)) = (self.me(), self.account()) else {
             return self.cs("You must be logged in to register a channel");
         };
-        if self.hall.record(name).is_some() {
+        if self.hall.record(name).is_some_and(|record| self.cs_sees(record)) {
             return self.cs("That channel is registered already");
         }
         let Some(room) =
@@ -239,9 +252,7 @@ impl Talk<'_, '_> {
     }
     fn cs_accept(&mut self, room: &str) {
         let Some(record) = self.cs_record(room) else { return };
-        let offered = record.settings.get(OFFERED).cloned();
-        let Some(account) = self.account().filter(|account| offered.is_some_and(|to| *to == *names::fold(account)))
-        else {
+        let Some(account) = self.account().filter(|_| self.cs_is_offered(&record)) else {
             return self.cs("That channel has not been offered to you");
         };
         let mut record = RoomRecord::clone(&record);

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Bytes of names of rooms in one line.
 const NAMES_BYTES_MAX: usize = 300;
 
+/// Why a room cannot be called so.
+pub(super) const LOOKS_TAKEN: &str = "That name looks like the name of another channel";
+
 impl Talk<'_, '_> {
     pub(super) fn join(&mut self, message: &Message<'_>) {
         let Some(rooms) = message.param(0) else { return self.needs_more("JOIN") };
@@ -75,6 +78,7 @@ impl Talk<'_, '_> {
             Refusal::NeedsAccount => {
                 (numeric::ERR_NEEDREGGEDNICK, "Cannot join channel (+R): log in to an account first")
             }
+            Refusal::LooksTaken => (numeric::ERR_NOSUCHCHANNEL, LOOKS_TAKEN),
             _ => (numeric::ERR_NOSUCHCHANNEL, "No such channel"),
         };
         self.reply(number, &[&room], text);
@@ -229,6 +233,7 @@ impl Talk<'_, '_> {
             | Refusal::Banned
             | Refusal::BadKey
             | Refusal::NeedsAccount
+            | Refusal::LooksTaken
             | Refusal::TooManyRooms => return self.refuse_join(room, why),
             Refusal::ListFull => (numeric::ERR_BANLISTFULL, "Channel list is full"),
         };

@@ -2,14 +2,11 @@
 use super::Talk;
 use crate::{
     hall::{By, Left, PersonModes, Refusal, User},
-    opers::{Oper, Privilege, is_same_secret},
+    opers::{HASHED, Oper, Privilege, is_same_secret},
     options::cut,
 };
 use sotong_irc::{Encoder, Message, modes, names, numeric};
 use std::sync::Arc;
-
-/// What the password of an operator begins with where it is a hash.
-const HASHED: &str = "$argon2";
 
 impl Talk<'_, '_> {
     /// A command that operators alone give.
@@ -79,6 +76,8 @@ impl Talk<'_, '_> {
         // Operators and accounts are counted apart: a name of the one may be a name of the other.
         let counted = format!("\0oper {}", cut(name, 64));
         if !self.hall.books.throttle.tries(&counted, ip, now, most) {
+            self.client.chat.counters.hit("login_attempts");
+            self.tell_of_try("has tried too often", name);
             return self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Too many tries; wait a minute");
         }
         let Some(oper) = known.filter(|oper| self.has_certificate(oper)) else { return self.refuse_oper(name) };
@@ -112,10 +111,14 @@ impl Talk<'_, '_> {
     }
     fn refuse_oper(&mut self, name: &str) {
         self.client.chat.counters.hit("oper");
-        let (nick, name) = (self.nick(), cut(name, 64).to_owned());
-        let (hall, mut tell) = self.teller();
-        hall.notify(&format!("{nick} has tried to become an operator as {name}"), &mut tell);
+        self.tell_of_try("has tried", name);
         self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Password incorrect");
+    }
+    /// Operators hear of those who try to become one.
+    fn tell_of_try(&mut self, what: &str, name: &str) {
+        let (nick, name) = (self.nick(), cut(name, 64));
+        let (hall, mut tell) = self.teller();
+        hall.notify(&format!("{nick} {what} to become an operator as {name}"), &mut tell);
     }
     fn oper_up(&mut self, oper: Arc<Oper>, counted: &str) {
         let ip = self.client.ip;

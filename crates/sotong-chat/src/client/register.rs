@@ -2,7 +2,8 @@
 use super::{Client, Leaving, Stage, Talk, sasl, services::Servant};
 use crate::{
     caps::Caps,
-    hall::{Attention, Entered, Keys, PersonModes, Taken, Teller, User, Who},
+    hall::{Attention, Entered, GONE, Keys, PersonModes, SAID, Taken, Teller, User, Who},
+    opers::HASHED,
     options::cut,
 };
 use sotong_irc::{Encoder, LINE_BYTES_MAX, Message, names, numeric};
@@ -137,7 +138,7 @@ impl Talk<'_, '_> {
     }
     fn quit(&mut self, message: &Message<'_>) {
         let said = message.param(0).map(|said| cut(said, self.client.chat.options().limits.reason_bytes_max));
-        let why = said.map_or_else(|| "Client quit".to_owned(), |said| format!("Quit: {said}"));
+        let why = said.map_or_else(|| GONE.to_owned(), |said| format!("{SAID}{said}"));
         if let Stage::Here = self.client.stage {
             // It is told as the others are, whether or not its owner has other clients.
             let source = self.hall.user(self.client.who).map(|user| Arc::clone(&user.source)).unwrap_or_default();
@@ -174,6 +175,10 @@ impl Talk<'_, '_> {
         if self.hall.ban_against_nick(self.me(), &nick, self.cx.wall).is_some() {
             return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&nick], "That nick is banned from this server");
         }
+        if let Some(room) = self.hall.keeps_nick(self.me(), &nick, self.cx.wall).map(|room| Arc::clone(&room.name)) {
+            let text = "You cannot change your nick while you are banned in that channel";
+            return self.reply(numeric::ERR_BANONCHAN, &[&nick, &room], text);
+        }
         let (hall, mut tell) = self.teller();
         match hall.rename(&nick, &mut tell) {
             Ok(()) => self.client.answers.wait(1),
@@ -192,7 +197,7 @@ impl Talk<'_, '_> {
     fn pass(&mut self, message: &Message<'_>) {
         let Stage::New(newcomer) = &mut self.client.stage else { return };
         let Some(password) = message.param(0) else { return self.needs_more("PASS") };
-        let hash = self.client.chat.options().password.clone().filter(|hash| hash.starts_with("$argon2"));
+        let hash = self.client.chat.options().password.clone().filter(|hash| hash.starts_with(HASHED));
         let Some(hash) = hash else {
             newcomer.password = Some(password.to_owned());
             return;
@@ -306,6 +311,7 @@ impl Talk<'_, '_> {
         let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
         let options = self.client.chat.options();
         if options.password.is_some() && options.password != newcomer.password {
+            self.client.chat.counters.hit("password");
             self.reply(numeric::ERR_PASSWDMISMATCH, &[], "Password incorrect");
             self.hall.newcomers.remove(&self.cx.me);
             self.client.stage = Stage::Over;

@@ -1,5 +1,5 @@
 //! RELAYMSG, NPC, NPCA, SCENE and RENAME.
-use super::{Client, Talk};
+use super::{Client, Talk, joining::LOOKS_TAKEN};
 use crate::{
     hall::{Refusal, Words},
     news::{Mail, News, Told, Verb, What},
@@ -97,6 +97,10 @@ impl Talk<'_, '_> {
             Err(Refusal::NameInUse) => {
                 let about: [&dyn std::fmt::Display; 2] = [&room, &name];
                 self.fail_with("RENAME", "CHANNEL_NAME_IN_USE", &about, "There is a channel of that name");
+            }
+            Err(Refusal::LooksTaken) => {
+                let about: [&dyn std::fmt::Display; 2] = [&room, &name];
+                self.fail_with("RENAME", "CHANNEL_NAME_IN_USE", &about, LOOKS_TAKEN);
             }
             Err(why) => self.refuse(why, room, ""),
         }

@@ -43,7 +43,7 @@ pub(crate) use user::{Attention, Past, User};
 
 use crate::{
     AccountOptions, ChatLimits, ChatOptions, MetadataOptions,
-    books::Books,
+    books::{Books, strike},
     client::services,
     log::Log,
     news::{Mail, News, What},
@@ -84,6 +84,8 @@ pub(crate) struct Hall {
     looks: Map<String, BTreeSet<Who>>,
     rooms: Map<Topic, Room>,
     room_names: Map<String, Topic>,
+    /// Rooms by how their names look.
+    room_looks: Map<String, BTreeSet<Topic>>,
     /// Who watches a nick, by its fold.
     watchers: Map<String, BTreeSet<Who>>,
     /// Where connections are really from.
@@ -123,6 +125,10 @@ pub(crate) struct Teller<'a> {
     pub(crate) host: &'a mut dyn Host<Mail>,
 }
 
+/// What somebody's own words begin with who goes, and what is told where there are none.
+pub(crate) const SAID: &str = "Quit: ";
+pub(crate) const GONE: &str = "Client quit";
+
 /// No connection.
 const NOWHERE: Address = Address { shard: u16::MAX, slot: u32::MAX, turn: u32::MAX };
 
@@ -154,6 +160,7 @@ impl Hall {
             looks: Map::new(),
             rooms: Map::new(),
             room_names: Map::new(),
+            room_looks: Map::new(),
             watchers: Map::new(),
             origins: Map::new(),
             bans: bans::Bans::default(),
@@ -217,6 +224,15 @@ impl Hall {
     }
     pub(crate) fn room(&self, name: &str) -> Option<&Room> {
         self.rooms.get(self.room_names.get(&names::fold(name))?)
+    }
+    /// Whether there is, or is registered, another room than `own` whose name cannot be told from this one.
+    pub(crate) fn is_room_alike(&self, name: &str, own: Option<&Room>) -> bool {
+        let is_own = |other: &str| own.is_some_and(|own| names::fold(&own.name) == names::fold(other));
+        let alike = self.room_looks.get(&names::looks(name)).into_iter().flatten();
+        let mut alike = alike.filter_map(|id| self.rooms.get(id)).filter(|room| !is_own(&room.name));
+        // Names of ASCII alone are told apart by everybody.
+        alike.any(|room| !(name.is_ascii() && room.name.is_ascii()))
+            || self.books.rooms_like(name).any(|room| !is_own(&room.name))
     }
     pub(crate) fn room_by(&self, id: Topic) -> Option<&Room> {
         self.rooms.get(&id)
@@ -290,6 +306,11 @@ impl Hall {
         self.call_keeper(tell.host);
         Ok(tell.me)
     }
+    /// The room that keeps somebody from taking another nick: he is banned there, and another nick could undo that.
+    pub(crate) fn keeps_nick(&self, who: Who, nick: &str, at: Wall) -> Option<&Room> {
+        let user = self.users.get(&who).filter(|user| names::fold(&user.nick) != names::fold(nick))?;
+        user.rooms.iter().filter_map(|id| self.rooms.get(id)).find(|room| room.silences(who, user, at))
+    }
     /// Somebody takes another nick. Told to all who are in a room with him, and to himself.
     pub(crate) fn rename(&mut self, nick: &str, tell: &mut Teller<'_>) -> Result<(), Taken> {
         let Some(user) = self.users.get(&tell.me) else { return Ok(()) };
@@ -338,8 +359,7 @@ impl Hall {
     pub(crate) fn remove(&mut self, reason: &str, tell: &mut Teller<'_>) {
         let Some(user) = self.users.get(&tell.me) else { return };
         let (nick, source) = (Arc::clone(&user.nick), Arc::clone(&user.source));
-        let news = self.news(source, What::Quit { reason: reason.into() }, tell);
-        self.publish_to_rooms(&news, tell);
+        self.tell_of_going(&source, reason, tell);
         self.remember(tell.me, tell.at);
         self.disclaim(tell.me, &nick);
         self.unwatch_all(tell.me);
@@ -354,6 +374,22 @@ impl Hall {
             self.unseat(id, tell.me);
         }
         self.tell_watchers(&nick, None, tell);
+    }
+    /// Tells those in his rooms why somebody goes: his own words not where a ban keeps him silent. Both have one place in the
+    /// order, so that nobody who shares several rooms with him is told twice; they who may hear the words are told first.
+    fn tell_of_going(&mut self, source: &Arc<str>, reason: &str, tell: &mut Teller<'_>) {
+        let news = self.news(Arc::clone(source), What::Quit { reason: reason.into() }, tell);
+        let Some(user) = self.users.get(&tell.me) else { return };
+        let is_silent = |id: &Topic| self.rooms.get(id).is_some_and(|room| room.silences(tell.me, user, tell.at));
+        let (silent, open): (Vec<Topic>, Vec<Topic>) = user.rooms.iter().copied().partition(is_silent);
+        for id in open {
+            self.tell_of_member(id, tell.me, Some(tell.from), &news, tell);
+        }
+        let bare = if reason.starts_with(SAID) { GONE } else { reason };
+        let bare = Arc::new(news.with(What::Quit { reason: bare.into() }));
+        for id in silent {
+            self.tell_of_member(id, tell.me, Some(tell.from), &bare, tell);
+        }
     }
     /// Somebody says at a connection of his whether he is there.
     pub(crate) fn set_attention(&mut self, attention: Attention, tell: &mut Teller<'_>) {
@@ -393,13 +429,7 @@ impl Hall {
     }
     fn disclaim(&mut self, who: Who, nick: &str) {
         self.log.release(&names::fold(nick));
-        let looks = names::looks(nick);
-        if let Some(alike) = self.looks.get_mut(&looks) {
-            alike.remove(&who);
-            if alike.is_empty() {
-                self.looks.remove(&looks);
-            }
-        }
+        strike(&mut self.looks, nick, &who);
     }
     fn remember(&mut self, who: Who, at: Wall) {
         let Some(user) = self.users.get(&who) else { return };

@@ -99,6 +99,7 @@ impl Hall {
         let id = Topic(self.next_room);
         self.next_room += 1;
         self.room_names.insert(folded, id);
+        self.room_looks.entry(names::looks(name)).or_default().insert(id);
         self.rooms.insert(id, Room::new(id, name.into(), at));
         self.restore_room(id, at);
         id

@@ -190,9 +190,13 @@ impl Room {
     pub(crate) fn bans(&self, user: &User, act: Act, at: Wall) -> bool {
         self.covers(List::Ban, user, act, at) && !self.covers(List::Except, user, act, at)
     }
+    /// Whether he sits here and a ban keeps him silent; not who has a rank.
+    pub(super) fn silences(&self, who: Who, user: &User, at: Wall) -> bool {
+        self.rank(who).is_some_and(|rank| !rank.is_at_least(Rank::VOICE)) && self.bans(user, Act::Speak, at)
+    }
     /// Whether he may come in.
     pub(super) fn lets_in(&self, user: &User, key: &str, at: Wall) -> Result<(), Refusal> {
-        // Whoever was asked in comes in.
+        // Whoever was asked in by somebody of rank comes in.
         if user.invites.contains(&self.id) {
             return Ok(());
         }

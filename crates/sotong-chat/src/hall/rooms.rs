@@ -4,6 +4,7 @@ use super::{
     room::{Said, Seat, Speech, is_ctcp},
 };
 use crate::{
+    books::strike,
     log::Shelf,
     news::{Mail, News, Row, Verb, What},
     options::cut,
@@ -44,6 +45,8 @@ pub(crate) enum Refusal {
     TheyTakeNoCtcp,
     /// There is a room of that name already.
     NameInUse,
+    /// There is a room whose name looks the same.
+    LooksTaken,
     /// A parameter of a mode is none, and why.
     BadParam(&'static str),
 }
@@ -91,6 +94,11 @@ impl Hall {
         let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
         if self.room(name).is_some_and(|room| room.seats.contains_key(&me)) {
             return Err(Refusal::TheyAreIn);
+        }
+        // A room that is there, or is registered, is come into by its own name whatever looks like it.
+        let is_new = self.room(name).is_none() && self.record(name).is_none();
+        if is_new && self.is_room_alike(name, None) {
+            return Err(Refusal::LooksTaken);
         }
         if user.rooms.len() >= self.limits.rooms_max {
             return Err(Refusal::TooManyRooms);
@@ -145,6 +153,9 @@ impl Hall {
         let most = self.limits.reason_bytes_max;
         let (whom, what) = match how {
             Left::Parts(reason) => {
+                // Who may not speak here does not speak by leaving.
+                let is_silent = self.users.get(&tell.me).is_some_and(|user| room.silences(tell.me, user, tell.at));
+                let reason = reason.filter(|_| !is_silent);
                 let stay = room.seats.get(&tell.me).map_or(0, |seat| seat.stay);
                 (tell.me, What::Parted { room: shown, reason: reason.map(|reason| cut(reason, most).into()), stay })
             }
@@ -207,6 +218,7 @@ impl Hall {
     fn close_if_empty(&mut self, id: Topic) {
         let Some(room) = self.rooms.get(&id).filter(|room| room.seats.is_empty()) else { return };
         self.room_names.remove(&names::fold(&room.name));
+        strike(&mut self.room_looks, &room.name, &id);
         self.rooms.remove(&id);
         self.note_ends(id);
     }
@@ -327,7 +339,11 @@ impl Hall {
             return Err(Refusal::NeedsOp);
         }
         let (id, shown) = (room.id, Arc::clone(&room.name));
-        let source = self.users.get(&tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
+        let user = self.users.get(&tell.me).ok_or(Refusal::NoSuchNick)?;
+        if room.silences(tell.me, user, tell.at) {
+            return Err(Refusal::CannotSpeak);
+        }
+        let source = Arc::clone(&user.source);
         if let Some(room) = self.rooms.get_mut(&id) {
             let said = Said { text: text.into(), by: Arc::clone(&source), at: tell.at };
             room.topic = (!text.is_empty()).then_some(said);
@@ -356,6 +372,10 @@ impl Hall {
         }
     }
     /// Asks somebody in. Told to him, and to those of rank who want to hear of it.
+    ///
+    /// Only who could open the room to him as well (half-operators and above set keys, limits, `+i`, `+R` and bans) opens it by
+    /// asking; what a member without rank says is told, and changes nothing for who is kept out. Modern IRC asks for a rank
+    /// with `+i` alone; elsewhere an invitation of anybody's would undo bans.
     pub(crate) fn invite(
         &mut self,
         nick: &str,
@@ -380,7 +400,9 @@ impl Hall {
             .filter(|(who, seat)| seat.rank.is_at_least(Rank::HALF) && **who != tell.me)
             .map(|(who, _)| *who)
             .collect();
-        self.note_invite(whom, id);
+        if rank.is_at_least(Rank::HALF) {
+            self.note_invite(whom, id);
+        }
         let news = self.news(source, What::Invited { whom: nick, room: shown }, tell);
         for who in heard.into_iter().chain([whom]) {
             self.post(who, &news, tell);

@@ -1,7 +1,7 @@
 //! Speaking for somebody who is not here (RELAYMSG, NPC, SCENE), and calling a room otherwise (RENAME).
 use super::{Flag, Hall, Rank, Refusal, Teller, Who, Words, publish, room::Speech};
 use crate::{
-    books::{Change, RoomRecord},
+    books::{Change, RoomRecord, strike},
     log::Shelf,
     news::What,
     options::cut,
@@ -58,10 +58,15 @@ impl Hall {
         if old != new && (self.room_names.contains_key(&new) || self.record(to).is_some()) {
             return Err(Refusal::NameInUse);
         }
+        if self.is_room_alike(to, Some(room)) {
+            return Err(Refusal::LooksTaken);
+        }
         let source = self.user(tell.me).map(|user| Arc::clone(&user.source)).ok_or(Refusal::NoSuchNick)?;
         let to: Arc<str> = to.into();
         self.room_names.remove(&old);
         self.room_names.insert(new, id);
+        strike(&mut self.room_looks, &before, &id);
+        self.room_looks.entry(names::looks(&to)).or_default().insert(id);
         let Some(room) = self.rooms.get_mut(&id) else { return Err(Refusal::NoSuchRoom) };
         room.name = Arc::clone(&to);
         let here: Vec<Who> = room.seats.keys().copied().collect();
