@@ -5,8 +5,8 @@
 //! comes with a terminal; `s name` comes by TLS with a certificate; `~ 5` lets so many seconds pass, `^ 5`
 //! and `^ -5` let the clock jump; `- name` ends its direction; `! name` resets it; `name#` tells why a
 //! connection ended. `* held` makes the desks take their time, and so `* busy`, `* failing`, `* ready`; `* held store`
-//! that of the store alone. `* reload relaymsg=on` reads the options anew, with these changed since the start; `i name` is a connection over TLS without
-//! a certificate. `SOTONG_BLESS=1` writes down what is said by now.
+//! that of the store alone, `* held passwords` that of passwords. `* reload relaymsg=on` reads the options anew, with these changed since the start; `i name` is a connection over TLS without
+//! a certificate, `c name 203.0.113.1:4000` one from there, `t name 203.0.113.1:4000` the same with a terminal. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
 use sotong_chat::{ChatLimits, ChatOptions, ChatService, Herald, MetadataOptions, Oper, OperClass, Sts};
@@ -26,8 +26,8 @@ struct World {
     options: ChatOptions,
     shard: Shard<ChatService, ()>,
     exchange: Arc<Exchange<sotong_chat::Mail>>,
-    /// That of the store, and that of passwords.
-    desks: [Arc<ChatDesk>; 2],
+    /// Those of the store, of passwords, of names and of users.
+    desks: [Arc<ChatDesk>; 4],
     people: BTreeMap<String, Person>,
     now: Moment,
     wall: i64,
@@ -47,7 +47,7 @@ impl World {
     fn new(options: &ChatOptions, by_bytes: bool) -> Self {
         let exchange = Exchange::new(1);
         exchange.enter(0, Arc::new(Nobody));
-        let desks = [Arc::<ChatDesk>::default(), Arc::<ChatDesk>::default()];
+        let desks: [Arc<ChatDesk>; 4] = Default::default();
         exchange
             .set_desks(desks.iter().map(|desk| Arc::new(Queue(Arc::clone(desk))) as Arc<dyn DeskQueue<_>>).collect());
         let service = ChatService::new(options.clone());
@@ -85,6 +85,7 @@ impl World {
             match key {
                 "relaymsg" => options.relaymsg = is_on,
                 "roleplay" => options.roleplay = is_on,
+                "cloak" => options.cloak_addresses = is_on,
                 "register" => options.accounts.register = is_on,
                 "before_connect" => options.accounts.register_before_connect = is_on,
                 "metadata" => options.metadata.enabled = is_on,
@@ -100,7 +101,7 @@ impl World {
         self.service.reload(options);
         self.turn();
     }
-    fn desks_are(&mut self, mood: &str, only_store: bool) {
+    fn desks_are(&mut self, mood: &str, only: Option<&str>) {
         let mood = match mood {
             "ready" => Mood::Ready,
             "held" => Mood::Held,
@@ -108,17 +109,31 @@ impl World {
             "failing" => Mood::Failing,
             mood => panic!("what is {mood:?}?"),
         };
-        for desk in &self.desks[..if only_store { 1 } else { 2 }] {
+        let which = match only {
+            None => 0..self.desks.len(),
+            Some("store") => 0..1,
+            Some("passwords") => 1..2,
+            Some(which) => panic!("what is {which:?}?"),
+        };
+        for desk in &self.desks[which] {
             desk.set(mood);
         }
         self.turn();
     }
     fn come_with(&mut self, name: &str, tls: Option<TlsFacts>) {
-        self.shard.begin_turn(self.now, Wall(self.wall));
         let number = self.people.len() as u32 + 1;
         let mut way = Way::new(End::Simulated(0), End::Simulated(number), Wire::Stream);
         way.tls = tls.map(Arc::new);
-        let slot = self.shard.open(&way, (), Kind::Socket).map_err(|(why, ())| why).expect("it is let in");
+        self.come_by(name, &way);
+    }
+    fn come_from(&mut self, name: &str, address: Option<&str>) {
+        let Some(address) = address else { return self.come(name) };
+        let end = |address: &str| End::Net(address.parse().expect("an address"));
+        self.come_by(name, &Way::new(end("192.0.2.1:6667"), end(address), Wire::Stream));
+    }
+    fn come_by(&mut self, name: &str, way: &Way) {
+        self.shard.begin_turn(self.now, Wall(self.wall));
+        let slot = self.shard.open(way, (), Kind::Socket).map_err(|(why, ())| why).expect("it is let in");
         self.people.insert(name.to_owned(), Person { slot, heard: Vec::new(), closed: None });
         self.turn();
     }
@@ -255,13 +270,13 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
                     person.heard.clear();
                 }
             }
-            "c" => world.come(first),
+            "c" => world.come_from(first, words.next()),
             "s" => world.come_with_a_certificate(first),
             "*" if first == "reload" => world.reload(words),
             "i" => world.come_with(first, Some(TlsFacts { version: "TLSv1.3", ..TlsFacts::default() })),
-            "*" => world.desks_are(first, words.next() == Some("store")),
+            "*" => world.desks_are(first, words.next()),
             "t" => {
-                world.come(first);
+                world.come_from(first, words.next());
                 world.pass(Duration::from_secs(1));
             }
             "~" => world.pass(Duration::from_secs_f64(first.parse().expect("seconds"))),
@@ -318,7 +333,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata", "lookups", "lookups_shown", "lookups_password"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -337,6 +352,23 @@ transcripts! {
 fn options() -> ChatOptions {
     let limits = ChatLimits { flood_control: false, ..ChatLimits::default() };
     ChatOptions { limits, created: Wall(BEGIN), motd: vec!["안녕".to_owned()], ..ChatOptions::default() }
+}
+
+#[test]
+fn lookups() {
+    check("lookups", &ChatOptions { resolve_hostnames: true, check_ident: true, ..with_opers() });
+}
+
+#[test]
+fn lookups_shown() {
+    let options = ChatOptions { cloak_addresses: false, resolve_hostnames: true, ..with_opers() };
+    check("lookups_shown", &options);
+}
+
+#[test]
+fn lookups_password() {
+    let password = Some("$argon2test$sesame".to_owned());
+    check("lookups_password", &ChatOptions { resolve_hostnames: true, password, motd: Vec::new(), ..options() });
 }
 
 #[test]

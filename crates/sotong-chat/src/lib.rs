@@ -39,6 +39,7 @@ mod hall;
 mod line;
 mod listener;
 mod log;
+pub mod lookups;
 mod news;
 mod opers;
 mod options;
@@ -97,26 +98,37 @@ impl Chat {
     fn doors(&self) -> MutexGuard<'_, Doors> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Where somebody is from, as others are shown it: the same for the same address, and no way back to it.
-    pub(crate) fn cloak(&self, way: &Way) -> String {
+    /// Where somebody is from, as others are shown it before he has been looked up.
+    pub(crate) fn shown(&self, way: &Way) -> String {
         match way.peer() {
-            End::Net(address) if way.through.is_none() && address.ip().is_loopback() => "localhost".to_owned(),
-            End::Net(address) => {
-                let ip = address.ip().to_canonical();
-                let mut hash = Blake2s256::new();
-                hash.update(self.options().cloak_key);
-                match ip {
-                    IpAddr::V4(ip) => hash.update(ip.octets()),
-                    // A network, which is what one household has.
-                    IpAddr::V6(ip) => hash.update(&ip.octets()[..8]),
-                }
-                let hash = hash.finalize();
-                hash[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".cloak"
-            }
+            End::Net(address) => self.shown_ip(address.ip(), way.through.is_some()),
             End::Unix { .. } => "unix".to_owned(),
             End::Pipe => "pipe".to_owned(),
             End::Simulated(number) => format!("sim-{number}"),
         }
+    }
+    /// An address as it is shown: hidden, the same for the same address, and no way back to it; or as it is, where nothing is
+    /// hidden. Who `is_brought` by somebody else is never from this machine.
+    pub(crate) fn shown_ip(&self, ip: IpAddr, is_brought: bool) -> String {
+        let ip = ip.to_canonical();
+        let options = self.options();
+        if !options.cloak_addresses {
+            let text = ip.to_string();
+            // What begins with a colon would be the rest of a line.
+            return if text.starts_with(':') { format!("0{text}") } else { text };
+        }
+        if ip.is_loopback() && !is_brought {
+            return "localhost".to_owned();
+        }
+        let mut hash = Blake2s256::new();
+        hash.update(options.cloak_key);
+        match ip {
+            IpAddr::V4(ip) => hash.update(ip.octets()),
+            // A network, which is what one household has.
+            IpAddr::V6(ip) => hash.update(&ip.octets()[..8]),
+        }
+        let hash = hash.finalize();
+        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>() + ".cloak"
     }
 }
 

@@ -27,6 +27,15 @@ pub struct ChatOptions {
     pub created: Wall,
     /// Addresses are shown as what this key makes of them.
     pub cloak_key: [u8; 32],
+    /// Whether they are: true. Else others see where somebody is from: the name of his address where that is looked up, or
+    /// the address.
+    pub cloak_addresses: bool,
+    /// Whether names of addresses are looked up: false. A name counts only if it has the address itself. It is shown where
+    /// addresses are not hidden; operators see it, and the server's bans cover it, in any case.
+    pub resolve_hostnames: bool,
+    /// Whether the machines that clients come from are asked for their users (ident, RFC 1413): false. Who has been named so
+    /// has no `~` before it.
+    pub check_ident: bool,
     /// How long a newcomer may be silent before it is taken for a person with a terminal, and greeted: 1 s.
     pub silence: Duration,
     /// Whose pages may connect by WebSocket, beside those of the host that was asked for: each as a browser writes it
@@ -69,6 +78,9 @@ impl Default for ChatOptions {
             room: "#lobby".to_owned(),
             created: Wall(0),
             cloak_key: [0; 32],
+            cloak_addresses: true,
+            resolve_hostnames: false,
+            check_ident: false,
             silence: Duration::from_secs(1),
             allowed_origins: Vec::new(),
             proxy_allowed_from: LOOPBACK.iter().filter_map(|ip| ip.parse().ok()).collect(),
@@ -227,6 +239,8 @@ pub struct ChatLimits {
     pub new_connections_per_address: usize,
     /// A newcomer registers within 20 s.
     pub registration: Duration,
+    /// How long it waits for what is looked up of it, and then goes on without: 5 s.
+    pub lookup: Duration,
     /// Lines before registration: 64.
     pub registration_lines_max: u32,
     /// Somebody silent for so long is asked whether he is there: 90 s.
@@ -296,6 +310,7 @@ impl Default for ChatLimits {
             connections_per_address: 16,
             new_connections_per_address: 32,
             registration: Duration::from_secs(20),
+            lookup: Duration::from_secs(5),
             registration_lines_max: 64,
             ping_after: Duration::from_secs(90),
             cut_after: Duration::from_secs(150),

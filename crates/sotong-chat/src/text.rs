@@ -4,8 +4,9 @@ use crate::{
     books::{Answer, Ask, PASSWORDS, Secret, Ticket},
     client::{Answers, Client, reason},
     flood::Bucket,
-    hall::{Attention, Left, Refusal, Taken, Teller, User, Who, Words},
+    hall::{Attention, Left, Origin, Refusal, Taken, Teller, User, Who, Words},
     ip_of,
+    lookups::{Lookups, Source},
     news::{Letter, Mail, News, Told, Verb, What},
     opers::{HASHED, is_same_secret},
     seats::Seats,
@@ -35,6 +36,9 @@ pub(crate) struct Person {
     leaving: Option<Leaving>,
     /// The connection speaks IRC after all.
     is_client: bool,
+    /// What is looked up of him before he is let in, and the name that he has given meanwhile.
+    lookups: Option<Box<Lookups>>,
+    named: Option<Box<str>>,
     /// When it looks at what has ended in rooms, if it does so for all.
     looks_at: Option<Moment>,
 }
@@ -102,16 +106,23 @@ impl Person {
             room: None,
             leaving: None,
             is_client: false,
+            lookups: None,
+            named: None,
             looks_at: None,
         }
     }
     fn open(&mut self, way: &Way, cx: &mut Cx<'_, Mail>) {
         let limits = &self.chat.options().limits;
-        self.host = self.chat.cloak(way).into();
+        self.host = self.chat.shown(way).into();
         self.is_secure = way.tls.is_some();
         self.ip = ip_of(way);
         let (tries_left, until) = (limits.name_tries_max, cx.now + limits.name_time);
-        self.chat.hall().newcomers.insert(cx.me);
+        let mut hall = self.chat.hall();
+        hall.newcomers.insert(cx.me);
+        // What is looked up of him he is not told: he has asked for nothing. Nobody asks for his user, who is `text`.
+        let begun = Source::of(way).and_then(|source| Lookups::begin(&self.chat, source.without_user(), &mut hall, cx));
+        drop(hall);
+        self.lookups = begun.map(|(lookups, _)| Box::new(lookups));
         if self.chat.options().password.is_some() {
             self.stage = Stage::Locked { tries_left, until, waits: None };
             return self.tell(PASSWORD_QUESTION, cx);
@@ -265,11 +276,16 @@ impl Person {
             Ok(name) => name,
             Err(why) => return self.ask_again(&say_why(why), cx),
         };
+        if self.lookups.as_ref().is_some_and(|lookups| lookups.deadline().is_some()) {
+            self.named = Some(text.into());
+            return Ok(());
+        }
+        let origin = self.origin();
         let mut user = User::new(&name, "text", &self.host, &name, (cx.now, cx.wall));
         user.is_secure = self.is_secure;
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
-        let ban = hall.ban_against(&user.source, self.ip, cx.wall).map(|ban| ban.record.reason.clone());
+        let ban = hall.ban_against(&user.source, origin.as_ref(), cx.wall).map(|ban| ban.record.reason.clone());
         if let Some(reason) = ban {
             drop(hall);
             self.chat.counters.hit("bans");
@@ -278,7 +294,7 @@ impl Person {
         }
         let entered = hall.enter(user, Attention::Here, &mut self.teller(cx));
         if entered.is_ok() {
-            hall.came_from(cx.me, self.ip);
+            hall.came_from(cx.me, origin);
         }
         drop(hall);
         match entered {
@@ -286,10 +302,38 @@ impl Person {
             Err(Taken) => return self.ask_again("That name is taken.", cx),
         }
         self.stage = Stage::Here;
+        self.lookups = None;
         self.tell(&format!("* Welcome, {name}. /help lists the commands."), cx);
         let room = self.chat.options().room.clone();
         self.join(&room, cx);
         Ok(())
+    }
+    /// Where he is really from.
+    fn origin(&self) -> Option<Origin> {
+        let name = self.lookups.as_ref().and_then(|lookups| lookups.name());
+        Some(Origin { ip: self.ip?, name: name.map(Into::into) })
+    }
+    /// A desk has looked him up, or has had its time.
+    fn looked_up(&mut self, answer: Option<&Answer>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let Some(lookups) = &mut self.lookups else { return Ok(()) };
+        match answer {
+            Some(answer) => drop(lookups.answered(answer)),
+            None => drop(lookups.expire(&self.chat, cx.now)),
+        }
+        if lookups.deadline().is_some() {
+            return Ok(());
+        }
+        let named = self.named.take();
+        if let Some(name) = lookups.name().filter(|_| !self.chat.options().cloak_addresses) {
+            self.host = name.into();
+        }
+        // He may have gone meanwhile.
+        let Some(named) = named.filter(|_| matches!(self.stage, Stage::Asked { .. })) else { return Ok(()) };
+        self.answers.begin(None);
+        let result = self.answer(&named, cx);
+        self.answers.end(cx.out);
+        result?;
+        self.leave_if_done(cx)
     }
     fn ask_again(&mut self, why: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         let Stage::Asked { tries_left, .. } = &mut self.stage else { return Ok(()) };
@@ -544,6 +588,9 @@ impl Session for Person {
             Event::Input(mut input) => return self.input(&mut input, cx),
             Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
             Event::Mail(Mail(Letter::Answer(answer))) => {
+                if let Answer::Found(..) = **answer {
+                    return self.looked_up(Some(answer), cx);
+                }
                 let mut hall = self.chat.hall();
                 hall.books.answered(answer);
                 hall.books.flush(cx.host);
@@ -560,6 +607,7 @@ impl Session for Person {
                 if self.resume.is_some_and(|at| at <= cx.now) {
                     self.resume = None;
                 }
+                self.looked_up(None, cx)?;
                 let missing = match self.stage {
                     Stage::Locked { until, .. } if until <= cx.now => "password",
                     Stage::Asked { until, .. } if until <= cx.now => "name",
@@ -590,6 +638,7 @@ impl Session for Person {
         let waits = self.resume.is_some()
             || self.leaving.is_some()
             || matches!(self.stage, Stage::Locked { waits: Some(_), .. })
+            || self.named.is_some()
             || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max;
         let until = match self.stage {
             Stage::Locked { until, .. } | Stage::Asked { until, .. } => Some(until),
@@ -598,6 +647,7 @@ impl Session for Person {
         Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline: until }
             .by(self.resume)
             .by(self.looks_at)
+            .by(self.lookups.as_ref().and_then(|lookups| lookups.deadline()))
     }
 }
 impl Stream for Person {}

@@ -168,7 +168,7 @@ impl DeskWork<ChatMail> for ChatPasswords {
             Some(chat::Ask::Verify(ticket, password, hash)) => {
                 ChatMail::answer(chat::Answer::Verified(*ticket, self.is_right(password, hash.as_deref())))
             }
-            Some(chat::Ask::Store(..)) | None => self.failed(asked),
+            Some(chat::Ask::Store(..) | chat::Ask::Look(..)) | None => self.failed(asked),
         }
     }
     fn failed(&mut self, asked: &ChatMail) -> ChatMail {
@@ -179,6 +179,7 @@ impl DeskWork<ChatMail> for ChatPasswords {
                 let why = "that is not done at this desk".into();
                 chat::Answer::Stored(*ticket, Err(chat::StoreFault { why, since: *ticket }))
             }
+            Some(chat::Ask::Look(ticket, _)) => chat::Answer::Found(*ticket, None),
             None => chat::Answer::Verified(chat::Ticket(0), false),
         })
     }

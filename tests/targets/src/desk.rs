@@ -1,5 +1,8 @@
 //! The chat's desks, without a disk and without the time that a good hash takes.
-use sotong_chat::books::{Answer, Ask, Hashed, ScramKeys, StoreFault};
+use sotong_chat::{
+    books::{Answer, Ask, Hashed, ScramKeys, StoreFault},
+    lookups::Find,
+};
 
 /// What a desk answers; `fails` where its disk or its memory is at an end.
 pub fn answer(ask: &Ask, fails: bool) -> Answer {
@@ -15,6 +18,13 @@ pub fn answer(ask: &Ask, fails: bool) -> Answer {
         }
         Ask::Verify(ticket, secret, kept) => {
             Answer::Verified(*ticket, !fails && kept.as_deref() == Some(&*hash(secret.bytes())))
+        }
+        Ask::Look(ticket, question) => {
+            let found = match question.find() {
+                Find::Name(_) => "host.example",
+                Find::User { .. } => "user",
+            };
+            Answer::Found(*ticket, (!fails).then(|| found.into()))
         }
     }
 }

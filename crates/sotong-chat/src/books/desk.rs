@@ -1,5 +1,6 @@
 //! What desks are asked: to store what has changed, to hash passwords and to check them.
 use super::{Account, BanRecord, RoomRecord, ScramKeys};
+use crate::lookups::Question;
 use sotong_session::Desk;
 use std::{fmt, sync::Arc};
 
@@ -25,6 +26,8 @@ pub enum Ask {
     Hash(Ticket, Secret),
     /// Check a password against its hash; against none it takes the same time, and is wrong.
     Verify(Ticket, Secret, Option<Box<str>>),
+    /// Look somebody up who comes.
+    Look(Ticket, Question),
 }
 
 /// What a desk answers.
@@ -36,13 +39,28 @@ pub enum Answer {
     Hashed(Ticket, Option<Hashed>),
     /// Whether it is right.
     Verified(Ticket, bool),
+    /// What was found; nothing where there is nothing, or nobody wants to know it any more.
+    Found(Ticket, Option<Box<str>>),
+}
+
+impl Ask {
+    /// Which question this is.
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            Self::Store(ticket, _) | Self::Hash(ticket, _) | Self::Verify(ticket, ..) | Self::Look(ticket, _) => {
+                *ticket
+            }
+        }
+    }
 }
 
 impl Answer {
     /// Which question this answers.
     pub fn ticket(&self) -> Ticket {
         match self {
-            Self::Stored(ticket, _) | Self::Hashed(ticket, _) | Self::Verified(ticket, _) => *ticket,
+            Self::Stored(ticket, _) | Self::Hashed(ticket, _) | Self::Verified(ticket, _) | Self::Found(ticket, _) => {
+                *ticket
+            }
         }
     }
 }

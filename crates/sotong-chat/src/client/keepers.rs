@@ -57,7 +57,7 @@ impl Talk<'_, '_> {
         let Some((nick, links)) = self.ns_links(whom) else { return };
         self.told_by(Servant::NickServ, format_args!("Nickname {nick} has {} attached client(s)", links.len()));
         for (number, at) in (1..).zip(links) {
-            let from = self.hall.origin(at).map_or_else(|| "here".to_owned(), |ip| ip.to_string());
+            let from = self.hall.origin(at).map_or_else(|| "here".to_owned(), |origin| origin.ip.to_string());
             let mark = if at == self.cx.me { " (this client)" } else { "" };
             self.told_by(Servant::NickServ, format_args!("Client {number}{mark}: from {from}"));
         }

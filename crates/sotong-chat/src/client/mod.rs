@@ -8,6 +8,7 @@ mod enrol;
 mod hosts;
 mod joining;
 mod keepers;
+mod looked_up;
 mod metadata;
 mod modes;
 mod monitor;
@@ -32,6 +33,7 @@ use crate::{
     flood::Bucket,
     hall::{Hall, Teller, Who},
     ip_of,
+    lookups::Source,
     news::{Letter, Mail, Told, What},
     options::cut,
     seats::Seats,
@@ -149,14 +151,15 @@ impl Client {
     }
 
     fn open(&mut self, way: &Way, cx: &Cx<'_, Mail>) {
-        self.host = self.chat.cloak(way).into();
+        self.host = self.chat.shown(way).into();
         self.is_secure = way.tls.is_some();
         self.is_framed = way.wire == Wire::Records;
         self.ip = ip_of(way);
         let shown = way.tls.as_ref().and_then(|tls| tls.peer_chain.first());
         self.cert = shown.map(|der| Box::new(Sha256::digest(der).into()));
         self.chat.hall().newcomers.insert(cx.me);
-        self.stage = Stage::New(Box::new(Newcomer::new(cx.now + self.chat.options().limits.registration)));
+        let until = cx.now + self.chat.options().limits.registration;
+        self.stage = Stage::New(Box::new(Newcomer::new(until, Source::of(way))));
     }
 
     // Input.
@@ -232,7 +235,10 @@ impl Client {
             }
         }
         match message {
-            Ok(message) => self.command(&message, cx),
+            Ok(message) => {
+                self.look_up(&message, cx);
+                self.command(&message, cx)
+            }
             Err(why) => {
                 self.complain(line, why, cx);
                 Ok(())
@@ -440,6 +446,7 @@ impl Client {
         if self.looks_at.is_some_and(|at| at <= cx.now) {
             self.keep_time(cx);
         }
+        self.go_without(cx)?;
         let limits = self.chat.options().limits;
         match &self.stage {
             Stage::New(newcomer) if newcomer.until <= cx.now => {
@@ -494,10 +501,11 @@ impl Session for Client {
         let waits = self.resume.is_some()
             || self.leaving.is_some()
             || self.waiting.is_some()
+            || matches!(&self.stage, Stage::New(newcomer) if newcomer.waits_for_lookups())
             || !self.answers.is_empty() && self.answers.len() >= self.chat.options().limits.held_answers_max
             || self.answers.held_bytes() > HELD_BYTES_MAX;
         let deadline = match &self.stage {
-            Stage::New(newcomer) => Some(newcomer.until),
+            Stage::New(newcomer) => Some(newcomer.deadline()),
             Stage::Here => Some(self.due),
             Stage::Over => None,
         };

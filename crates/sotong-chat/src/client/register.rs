@@ -3,6 +3,7 @@ use super::{Client, Leaving, Stage, Talk, sasl, services::Servant};
 use crate::{
     caps::Caps,
     hall::{Attention, Entered, GONE, Keys, PersonModes, SAID, Taken, Teller, User, Who},
+    lookups::{Lookups, Source},
     opers::HASHED,
     options::cut,
 };
@@ -28,10 +29,14 @@ pub(super) struct Newcomer {
     pub(super) account: Option<Arc<str>>,
     /// Whether it agrees on capabilities first.
     negotiates: bool,
+    /// Where it comes from, until it is looked up.
+    pub(super) source: Option<Source>,
+    /// What is looked up of it.
+    pub(super) lookups: Option<Lookups>,
 }
 
 impl Newcomer {
-    pub(super) fn new(until: Moment) -> Self {
+    pub(super) fn new(until: Moment, source: Option<Source>) -> Self {
         let (keys, negotiates) = (Keys::default(), false);
         Self {
             until,
@@ -44,7 +49,22 @@ impl Newcomer {
             wanted: None,
             account: None,
             negotiates,
+            source,
+            lookups: None,
         }
+    }
+    /// Whether it has said all that is needed, and only what is looked up of it has not come: what it says next is read then.
+    pub(super) fn waits_for_lookups(&self) -> bool {
+        !self.negotiates && self.user.is_some() && self.nick.is_some() && self.is_looked_up()
+    }
+    /// Whether it is being looked up.
+    fn is_looked_up(&self) -> bool {
+        self.lookups.as_ref().is_some_and(|lookups| lookups.deadline().is_some())
+    }
+    /// When something is to be done about it.
+    pub(super) fn deadline(&self) -> Moment {
+        let lookups = self.lookups.as_ref().and_then(Lookups::deadline);
+        lookups.map_or(self.until, |until| until.min(self.until))
     }
 }
 
@@ -299,10 +319,12 @@ impl Talk<'_, '_> {
     /// Lets somebody in who has said all that is needed.
     pub(super) fn register(&mut self) -> Result<(), Close> {
         let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
-        if newcomer.negotiates || newcomer.user.is_none() || self.client.leaving.is_some() {
+        if newcomer.negotiates || newcomer.user.is_none() || newcomer.is_looked_up() || self.client.leaving.is_some() {
             return Ok(());
         }
         let (Some(nick), Some((user, real))) = (newcomer.nick.clone(), newcomer.user.clone()) else { return Ok(()) };
+        let named = newcomer.lookups.as_ref().and_then(Lookups::user);
+        let user = named.map_or(user, |named| names::user(named, USER_CHARS_MAX));
         if self.client.sasl.take().is_some() {
             // Who registers in the midst of it goes on without (IRCv3 SASL 3.1).
             let (number, text) = sasl::ABORTED;
@@ -324,7 +346,8 @@ impl Talk<'_, '_> {
         let modes = PersonModes::read(&options.default_user_modes);
         drop(options);
         let source = format!("{nick}!{user}@{}", self.client.host);
-        if let Some(ban) = self.hall.ban_against(&source, self.client.ip, self.cx.wall) {
+        let origin = self.client.origin();
+        if let Some(ban) = self.hall.ban_against(&source, origin.as_ref(), self.cx.wall) {
             let why = format!("You are banned from this server ({})", ban.record.reason);
             return Err(self.keep_out(&why));
         }
@@ -348,7 +371,7 @@ impl Talk<'_, '_> {
         self.client.who = who;
         self.client.stage = Stage::Here;
         self.hall.counts.registered += 1;
-        self.hall.came_from(self.cx.me, self.client.ip);
+        self.hall.came_from(self.cx.me, origin);
         self.welcome();
         self.tell_own_host();
         self.own_keys(&keys);

@@ -32,6 +32,9 @@ pub(crate) struct NotNow;
 impl Client {
     /// A desk has answered. What was asked by somebody who has left it to itself is noted in the books all the same.
     pub(super) fn answered(&mut self, answer: &Answer, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        if let Answer::Found(..) = answer {
+            return self.found(answer, cx);
+        }
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
         hall.books.answered(answer);
@@ -81,7 +84,9 @@ impl Talk<'_, '_> {
             Err(why) => then(self, Err(why)),
             Ok(()) => self.wait_for(ticket, |talk, answer| match answer {
                 Answer::Hashed(_, Some(hashed)) => then(talk, Ok(hashed.clone())),
-                Answer::Hashed(_, None) | Answer::Stored(..) | Answer::Verified(..) => then(talk, Err(NotNow)),
+                Answer::Hashed(_, None) | Answer::Stored(..) | Answer::Verified(..) | Answer::Found(..) => {
+                    then(talk, Err(NotNow));
+                }
             }),
         }
     }

@@ -119,7 +119,7 @@ impl Talk<'_, '_> {
         let (nick, name, host, real) = (user.nick.clone(), user.user.clone(), user.host.clone(), user.real.clone());
         let (oper, is_bot) = (user.oper.clone(), user.modes.has(PersonModes::BOT));
         let sees = who == me || self.hall.may(me, Privilege::See);
-        let origins: Vec<_> = self.hall.origins_of(who).filter(|_| sees).collect();
+        let origins: Vec<_> = self.hall.origins_of(who).filter(|_| sees).cloned().collect();
         let letters = format!("+{}{}", user.modes.letters(), if oper.is_some() { "o" } else { "" });
         let (away, is_secure, account) = (user.away.clone(), user.is_secure, user.account.clone());
         let idle = self.cx.now.since(user.spoke).as_secs();
@@ -150,9 +150,9 @@ impl Talk<'_, '_> {
         if is_bot {
             self.reply(numeric::RPL_WHOISBOT, &[&nick], "is a bot");
         }
-        for ip in origins {
-            let place = format!("{name}@{host}");
-            self.reply(numeric::RPL_WHOISACTUALLY, &[&nick, &place, &ip], "Actual user@host, Actual IP");
+        for origin in origins {
+            let place = format!("{name}@{}", origin.name.as_deref().unwrap_or(&host));
+            self.reply(numeric::RPL_WHOISACTUALLY, &[&nick, &place, &origin.ip], "Actual user@host, Actual IP");
         }
         if sees && who != me {
             self.reply(numeric::RPL_WHOISMODES, &[&nick], format_args!("is using modes {letters}"));

@@ -103,7 +103,8 @@ impl Hall {
         }
         let kept = room.seats.keys().filter_map(seated).filter(|user| user.is_kept).count();
         same("who keep their seats", &kept, &room.kept)?;
-        let is_bounded = super::List::ALL.iter().all(|(list, _)| room.all_of(*list).len() <= self.limits.list_modes_max);
+        let is_bounded =
+            super::List::ALL.iter().all(|(list, _)| room.all_of(*list).len() <= self.limits.list_modes_max);
         if is_bounded { Ok(()) } else { Err("a list of it is too long".into()) }
     }
 }

@@ -75,9 +75,12 @@ impl Ban {
     }
     pub(crate) fn covers(&self, who: &Candidate<'_>) -> bool {
         match &self.target {
-            Target::Network(network) => who.ip.is_some_and(|ip| network.contains(ip)),
+            Target::Network(network) => who.origin.is_some_and(|origin| network.contains(origin.ip)),
             Target::Mask(mask) => {
-                mask::covers(mask, who.source) || who.ip.is_some_and(|ip| mask::covers(mask, &with_ip(who.source, ip)))
+                let by = |host: &dyn fmt::Display| mask::covers(mask, &with_host(who.source, host));
+                let origin = who.origin;
+                mask::covers(mask, who.source)
+                    || origin.is_some_and(|origin| by(&origin.ip) || origin.name.as_ref().is_some_and(|name| by(name)))
             }
         }
     }
@@ -87,13 +90,21 @@ impl Ban {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'c> {
     pub(crate) source: &'c str,
-    pub(crate) ip: Option<IpAddr>,
+    pub(crate) origin: Option<&'c Origin>,
 }
 
-/// The source with the real address for a host: operators ban by either.
-fn with_ip(source: &str, ip: IpAddr) -> String {
+/// Where a connection is really from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) ip: IpAddr,
+    /// The name of that address, where it has been looked up.
+    pub(crate) name: Option<Box<str>>,
+}
+
+/// The source with the real host: operators ban by either.
+fn with_host(source: &str, host: &dyn fmt::Display) -> String {
     let name = source.rsplit_once('@').map_or(source, |(name, _)| name);
-    names::fold(&format!("{name}@{ip}"))
+    names::fold(&format!("{name}@{host}"))
 }
 
 /// All bans of the server, as the books have them, ready to be compared with whoever comes.
@@ -132,7 +143,11 @@ mod tests {
         bans
     }
     fn from(source: &'static str, ip: &str) -> Candidate<'static> {
-        Candidate { source, ip: ip.parse().ok() }
+        from_name(source, ip, None)
+    }
+    fn from_name(source: &'static str, ip: &str, name: Option<&str>) -> Candidate<'static> {
+        let origin = ip.parse().ok().map(|ip| &*Box::leak(Box::new(Origin { ip, name: name.map(Into::into) })));
+        Candidate { source, origin }
     }
 
     #[test]
@@ -170,6 +185,15 @@ mod tests {
         assert!(bans.against(&from("bob!~b@hidden.cloak", "192.0.2.9"), Wall(0)).is_some());
         assert!(bans.against(&from("bob!~b@hidden.cloak", "192.0.3.9"), Wall(0)).is_none());
         assert!(bans.against(&from("bob!~b@192.0.2.x", "?"), Wall(0)).is_some());
+    }
+
+    #[test]
+    fn a_mask_covers_the_name_of_the_address_as_well() {
+        let bans = bans(&[("*@*.provider.example", None)]);
+        let hidden = "bob!~b@hidden.cloak";
+        assert!(bans.against(&from_name(hidden, "192.0.2.9", Some("a.provider.example")), Wall(0)).is_some());
+        assert!(bans.against(&from_name(hidden, "192.0.2.9", Some("a.other.example")), Wall(0)).is_none());
+        assert!(bans.against(&from_name(hidden, "192.0.2.9", None), Wall(0)).is_none());
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod watch;
 
 pub(crate) use accepting::NotAccepted;
 pub(crate) use accounts::{Again, Entered};
-pub(crate) use bans::{Ban, Target, network};
+pub(crate) use bans::{Ban, Origin, Target, network};
 pub(crate) use counts::Tally;
 pub(crate) use metadata::{Denied, Keys, Owner, PAIR_BYTES_MAX, key};
 pub(crate) use moding::{By, Moded, SLOW_SECONDS_MAX};
@@ -53,7 +53,6 @@ use sotong_irc::names;
 use sotong_session::{Address, Host, Map, Moment, Topic, Wall};
 use std::{
     collections::{BTreeSet, VecDeque},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -89,7 +88,7 @@ pub(crate) struct Hall {
     /// Who watches a nick, by its fold.
     watchers: Map<String, BTreeSet<Who>>,
     /// Where connections are really from.
-    origins: Map<Address, IpAddr>,
+    origins: Map<Address, Origin>,
     /// Who is kept out of the server.
     pub(crate) bans: bans::Bans,
     /// What ends by itself.

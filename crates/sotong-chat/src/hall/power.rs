@@ -1,7 +1,7 @@
 //! What operators of the server do, and whom it keeps out.
 use super::{
     Hall, Refusal, Teller, Who,
-    bans::{Ban, Candidate},
+    bans::{Ban, Candidate, Origin},
     personal::PersonModes,
 };
 use crate::{
@@ -11,23 +11,23 @@ use crate::{
 };
 use sotong_irc::names;
 use sotong_session::{Address, Wall};
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 impl Hall {
     /// Where connections are really from.
-    pub(crate) fn came_from(&mut self, from: Address, ip: Option<IpAddr>) {
-        if let Some(ip) = ip {
-            self.origins.insert(from, ip);
+    pub(crate) fn came_from(&mut self, from: Address, origin: Option<Origin>) {
+        if let Some(origin) = origin {
+            self.origins.insert(from, origin);
         }
     }
     /// Where somebody's connections are really from.
-    pub(crate) fn origins_of(&self, who: Who) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn origins_of(&self, who: Who) -> impl Iterator<Item = &Origin> {
         let links = self.user(who).into_iter().flat_map(|user| &user.clients);
-        links.filter_map(|link| self.origins.get(&link.at).copied())
+        links.filter_map(|link| self.origins.get(&link.at))
     }
     /// Where one connection is really from.
-    pub(crate) fn origin(&self, at: Address) -> Option<IpAddr> {
-        self.origins.get(&at).copied()
+    pub(crate) fn origin(&self, at: Address) -> Option<&Origin> {
+        self.origins.get(&at)
     }
     /// Whether somebody is an operator who may do this.
     pub(crate) fn may(&self, who: Who, what: Privilege) -> bool {
@@ -130,8 +130,8 @@ impl Hall {
         bans.read(books.bans());
     }
     /// The ban that keeps out who calls himself so and comes from there.
-    pub(crate) fn ban_against(&self, source: &str, ip: Option<IpAddr>, at: Wall) -> Option<&Ban> {
-        self.bans.against(&Candidate { source: &names::fold(source), ip }, at)
+    pub(crate) fn ban_against(&self, source: &str, origin: Option<&Origin>, at: Wall) -> Option<&Ban> {
+        self.bans.against(&Candidate { source: &names::fold(source), origin }, at)
     }
     /// The ban that keeps somebody who is here from being called so.
     pub(crate) fn ban_against_nick(&self, who: Who, nick: &str, at: Wall) -> Option<&Ban> {
@@ -140,7 +140,7 @@ impl Hall {
         [&user.host, &user.cloak].into_iter().find_map(|host| {
             let source = format!("{nick}!{}@{host}", user.user);
             let by_name = self.ban_against(&source, None, at);
-            by_name.or_else(|| self.origins_of(who).find_map(|ip| self.ban_against(&source, Some(ip), at)))
+            by_name.or_else(|| self.origins_of(who).find_map(|origin| self.ban_against(&source, Some(origin), at)))
         })
     }
     /// Puts out whoever a ban covers that has been set; how many that were.
@@ -159,8 +159,9 @@ impl Hall {
         let Some(user) = self.user(who) else { return false };
         let sources = [Some(&user.folded), user.behind.as_ref()];
         let mut sources = sources.into_iter().flatten();
-        let by_name = sources.any(|source| ban.covers(&Candidate { source, ip: None }));
-        by_name || self.origins_of(who).any(|ip| ban.covers(&Candidate { source: &user.folded, ip: Some(ip) }))
+        let by_name = sources.any(|source| ban.covers(&Candidate { source, origin: None }));
+        let by_origin = |origin| ban.covers(&Candidate { source: &user.folded, origin: Some(origin) });
+        by_name || self.origins_of(who).any(by_origin)
     }
 
     // What operators make others do.

@@ -186,10 +186,7 @@ fn ticket(asked: &Mail) -> Ticket {
 }
 /// The first of those that were asked at once.
 fn first(asked: &[&Ask]) -> Ticket {
-    match asked.first() {
-        Some(Ask::Store(ticket, _) | Ask::Hash(ticket, _) | Ask::Verify(ticket, ..)) => *ticket,
-        None => Ticket(0),
-    }
+    asked.first().map_or(Ticket(0), |ask| ask.ticket())
 }
 
 impl DeskWork<Mail> for Store {

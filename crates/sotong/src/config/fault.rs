@@ -96,8 +96,6 @@ pub(crate) enum Why {
     },
     /// A text with something in it that cannot be said on the wire.
     Control,
-    /// What this version cannot do.
-    NotYet,
     /// A word is expected.
     Word,
     /// What no host is shown as.
@@ -219,7 +217,6 @@ impl Why {
             Self::Needs { other } => text!(catalogue, "config-needs", other = *other),
             Self::Twice { value } => text!(catalogue, "config-twice", value = value.clone()),
             Self::Control => text!(catalogue, "config-control"),
-            Self::NotYet => text!(catalogue, "config-not-yet"),
             Self::Word => text!(catalogue, "config-word"),
             Self::Vhost => text!(catalogue, "config-vhost"),
             Self::Origin => text!(catalogue, "config-origin"),

@@ -150,17 +150,7 @@ impl Config {
             return reader.fault(at, Why::NoSection { written });
         };
         match name {
-            "server" => {
-                self.server = section::read(name, table, at, reader);
-                // What is looked up of clients nowhere yet must not be believed to be.
-                for (key, is_on) in
-                    [("resolve_hostnames", self.server.resolve_hostnames), ("check_ident", self.server.check_ident)]
-                {
-                    if is_on {
-                        reader.fault(place(table, key).unwrap_or(0..0), Why::NotYet);
-                    }
-                }
-            }
+            "server" => self.server = section::read(name, table, at, reader),
             "accounts" => self.accounts = section::read(name, table, at, reader),
             "history" => {
                 self.says_history = true;

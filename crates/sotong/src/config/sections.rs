@@ -32,6 +32,7 @@ section! {
         casemapping: OneOf<CaseMapping> = OneOf(CaseMapping::Ascii);
         motd: Lines = Lines::default();
         motd_file: Located = Located::default();
+        cloak_addresses: bool = true;
         resolve_hostnames: bool = false;
         check_ident: bool = false;
         allowed_origins: Vec<Origin> = Vec::new();
@@ -149,6 +150,7 @@ section! {
         new_connections_per_address: Count<0, 100_000> = Count(32);
         new_accounts_per_address: Count<0, 100_000> = Count(30);
         registration_time: Time<false> = Time(ChatLimits::default().registration);
+        lookup_time: Time<false> = Time(ChatLimits::default().lookup);
         registration_lines: Count<4, 10_000> = Count(64);
         ping_after: Time<false> = Time::seconds(90);
         cut_after: Time<false> = Time::seconds(150);

@@ -147,7 +147,6 @@ fn each_mistake_is_told_where_it_is() {
             "[accounts]\nalways_on = 'opt_in'\n",
             "2:13 'opt_in' is none of: off, opt-in, opt-out, mandatory. Did you mean 'opt-in'?",
         ),
-        ("[server]\ncheck_ident = true\n", "2:1 this version cannot do that; write false."),
         ("[[oper]]\nname = 'a b'\npassword = 'x'\n", "2:8 it takes one word without blanks."),
         ("[[oper]]\nname = 'a'\n", "1:1 [[oper]] needs 'password'."),
         ("[[oper]]\nname = 'a'\npassword = 'x'\nclass = 'boss'\n", "4:9 'boss' is none of: admin, moderator, helper."),

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sotong_certs::data_folder;
 use sotong_chat::books::{Answer, Ask, PASSWORDS_QUEUE_MAX, Records, STORE_QUEUE_MAX, StoreFault, Ticket};
+use sotong_chat::lookups::LOOKUPS_QUEUE_MAX;
 use sotong_chat::{HashCost, Mail};
-use sotong_desks::{ChatPasswords, DataFolder, Store, StoreError};
+use sotong_desks::{ChatPasswords, DataFolder, IDENT_PORT, IDENT_TIME_MAX, Idents, Names, Store, StoreError};
 use sotong_drivers::{DeskWork, Plan, desk};
 use sotong_net::endpoint::Endpoint;
 
@@ -19,6 +20,18 @@ use crate::failure::{Failure, ReadProblem};
 
 /// Threads that hash passwords: 19 MiB and a core each.
 const PASSWORD_THREADS: usize = 2;
+
+/// Threads that look up names, and as many that ask for users: each waits for somebody else.
+const LOOKUP_THREADS: usize = 4;
+
+/// The desks that find out who comes, behind those that keep.
+pub(super) fn lookups() -> [Plan<Mail>; 2] {
+    let names = || -> Box<dyn DeskWork<Mail>> { Box::new(Names) };
+    let idents = || -> Box<dyn DeskWork<Mail>> { Box::new(Idents::new(IDENT_PORT, IDENT_TIME_MAX)) };
+    let names = std::iter::repeat_with(names).take(LOOKUP_THREADS).collect();
+    let idents = std::iter::repeat_with(idents).take(LOOKUP_THREADS).collect();
+    [names, idents].map(|workers| desk(LOOKUPS_QUEUE_MAX, workers).left_at_end())
+}
 
 /// Where it is kept.
 pub(super) enum Keeping {
@@ -104,10 +117,7 @@ impl DeskWork<Mail> for Memory {
         }
     }
     fn failed(&mut self, asked: &Mail) -> Mail {
-        let ticket = match asked.asked() {
-            Some(Ask::Store(ticket, _) | Ask::Hash(ticket, _) | Ask::Verify(ticket, ..)) => *ticket,
-            None => Ticket(0),
-        };
+        let ticket = asked.asked().map_or(Ticket(0), Ask::ticket);
         Mail::answer(Answer::Stored(
             ticket,
             Err(StoreFault { why: "that is not done at this desk".into(), since: ticket }),

@@ -68,7 +68,7 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     let ways = ways::spoken(said, &entrances, has_file, console);
     let listening = Listening { at, tls, reload: Arc::new(move || reloader.reload()), ways };
     let chat = service.clone().with_entrances(entrances);
-    let desks = told_of_reloads(&service, desks);
+    let desks = told_of_reloads(&service, desks.into_iter().chain(keeping::lookups()).collect());
     let result = serve::run_whole("chat", &serve, listening, chat, desks, console);
     for (limit, count) in service.counters() {
         tracing::info!(service = "chat", limit, count, "limit reached");
