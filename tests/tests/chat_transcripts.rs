@@ -9,7 +9,7 @@
 //! a certificate, `c name 203.0.113.1:4000` one from there, `t name 203.0.113.1:4000` the same with a terminal. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
-use sotong_chat::{ChatLimits, ChatOptions, ChatService, Herald, MetadataOptions, Oper, OperClass, Sts};
+use sotong_chat::{ChatLimits, ChatOptions, ChatService, Gateway, Herald, MetadataOptions, Oper, OperClass, Sts};
 use sotong_session::{Close, End, Kind, Limits, Moment, TlsFacts, Wall, Way, Wire};
 use sotong_shard::{DeskQueue, Exchange, Shard, Silent, Step, Wake};
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -71,10 +71,14 @@ impl World {
     fn come(&mut self, name: &str) {
         self.come_with(name, None);
     }
-    fn come_with_a_certificate(&mut self, name: &str) {
+    fn come_with_a_certificate(&mut self, name: &str, address: Option<&str>) {
         // What it is made of does not matter here.
         let peer_chain = vec![name.as_bytes().into()];
-        self.come_with(name, Some(TlsFacts { peer_chain, version: "TLSv1.3", ..TlsFacts::default() }));
+        let facts = TlsFacts { peer_chain, version: "TLSv1.3", ..TlsFacts::default() };
+        let Some(address) = address else { return self.come_with(name, Some(facts)) };
+        let mut way = Self::way_from(address);
+        way.tls = Some(Arc::new(facts));
+        self.come_by(name, &way);
     }
     /// Reads the options anew: as they were at the start, but for these.
     fn reload<'w>(&mut self, changes: impl Iterator<Item = &'w str>) {
@@ -128,8 +132,11 @@ impl World {
     }
     fn come_from(&mut self, name: &str, address: Option<&str>) {
         let Some(address) = address else { return self.come(name) };
+        self.come_by(name, &Self::way_from(address));
+    }
+    fn way_from(address: &str) -> Way {
         let end = |address: &str| End::Net(address.parse().expect("an address"));
-        self.come_by(name, &Way::new(end("192.0.2.1:6667"), end(address), Wire::Stream));
+        Way::new(end("192.0.2.1:6667"), end(address), Wire::Stream)
     }
     fn come_by(&mut self, name: &str, way: &Way) {
         self.shard.begin_turn(self.now, Wall(self.wall));
@@ -271,7 +278,7 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
                 }
             }
             "c" => world.come_from(first, words.next()),
-            "s" => world.come_with_a_certificate(first),
+            "s" => world.come_with_a_certificate(first, words.next()),
             "*" if first == "reload" => world.reload(words),
             "i" => world.come_with(first, Some(TlsFacts { version: "TLSv1.3", ..TlsFacts::default() })),
             "*" => world.desks_are(first, words.next()),
@@ -333,7 +340,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata", "lookups", "lookups_shown", "lookups_password"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata", "lookups", "lookups_shown", "lookups_password", "webirc", "webirc_limits"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -369,6 +376,34 @@ fn lookups_shown() {
 fn lookups_password() {
     let password = Some("$argon2test$sesame".to_owned());
     check("lookups_password", &ChatOptions { resolve_hostnames: true, password, motd: Vec::new(), ..options() });
+}
+
+/// A gateway with a hash, one from this machine with a password, and one with a certificate alone, which is called `gate`.
+fn with_gateways() -> ChatOptions {
+    let gateway = |from: &str, password: &str, certificate: &str| Gateway {
+        allowed_from: vec![from.parse().expect("a network")],
+        password: password.to_owned(),
+        certificate: certificate.to_owned(),
+    };
+    let gate = "c974e17b8e7321ce8c12983de3d0ed4a289821f579bbe0925b0181a4bc8e8d80";
+    let gateways = vec![
+        gateway("203.0.113.0/24", "$argon2test$other", ""),
+        gateway("203.0.113.0/24", "$argon2test$sesame", ""),
+        gateway("127.0.0.1", "plain", ""),
+        gateway("203.0.113.0/24", "", gate),
+    ];
+    ChatOptions { gateways, motd: Vec::new(), ..with_opers() }
+}
+
+#[test]
+fn webirc() {
+    check("webirc", &with_gateways());
+}
+
+#[test]
+fn webirc_limits() {
+    let limits = ChatLimits { connections_per_address: 2, new_connections_per_address: 3, ..ChatLimits::default() };
+    check("webirc_limits", &ChatOptions { limits, ..with_gateways() });
 }
 
 #[test]

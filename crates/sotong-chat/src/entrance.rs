@@ -209,13 +209,18 @@ impl Drop for Place {
     }
 }
 
+/// The address among whose connections one counts.
+pub(crate) fn counted_ip(way: &Way) -> Option<IpAddr> {
+    // What a proxy brings is never from this machine, whatever it says.
+    ip_of(way).filter(|ip| way.through.is_some() || !ip.is_loopback())
+}
+
 impl Counted {
     fn not_yet(voice: Voice) -> Self {
         Self { voice, place: None }
     }
     fn new(entry: &Entry, way: &Way, voice: Voice, refusal: Refusal) -> Self {
-        // What a proxy brings is never from this machine, whatever it says.
-        let ip = ip_of(way).filter(|ip| way.through.is_some() || !ip.is_loopback());
+        let ip = counted_ip(way);
         let counts = entry.chat.options().limits.flood_control;
         let chat = || Arc::clone(&entry.chat);
         let place = ip.filter(|_| counts).map(|ip| Place { chat: chat(), ip, is_taken: false, refusal });

@@ -79,6 +79,17 @@ impl Doors {
             from.open = from.open.saturating_sub(1);
         }
     }
+    /// One that has come from `ip` is somebody else's, and counts there no more. False if there is none.
+    pub(crate) fn take_back(&mut self, ip: IpAddr) -> bool {
+        let Some(from) = self.from.get_mut(&household(ip)).filter(|from| from.open > 0) else { return false };
+        from.open -= 1;
+        from.came.pop_back();
+        true
+    }
+    /// The same one counts again, just before it leaves.
+    pub(crate) fn put_back(&mut self, ip: IpAddr) {
+        self.from.entry(household(ip)).or_default().open += 1;
+    }
 }
 
 /// The least of these.

@@ -51,7 +51,7 @@ pub use entrance::{Entrance, TlsEntrance};
 pub use listener::{Herald, ListenerKind, Rehash};
 pub use news::Mail;
 pub use opers::{Oper, OperClass};
-pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, HashCost, MetadataOptions, Sts};
+pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, Gateway, HashCost, MetadataOptions, Sts};
 
 use arc_swap::{ArcSwap, Guard};
 use blake2::{Blake2s256, Digest};

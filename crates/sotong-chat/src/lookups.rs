@@ -87,6 +87,10 @@ impl Source {
         };
         Some(Self { ip, ends, asks_user: true })
     }
+    /// Somebody whom a gateway brings.
+    pub(crate) fn brought(ip: IpAddr) -> Self {
+        Self { ip, ends: None, asks_user: true }
+    }
     /// Nobody asks for his user.
     pub(crate) fn without_user(self) -> Self {
         Self { asks_user: false, ..self }

@@ -2,7 +2,7 @@
 use crate::{hall::PersonModes, opers::Oper};
 use sotong_irc::names;
 use sotong_session::{Wall, cidr::Cidr};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// What a server says of itself, and whom it lets in.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct ChatOptions {
     pub allowed_origins: Vec<Box<str>>,
     /// From where a connection may say whom it brings (the PROXY protocol): this machine.
     pub proxy_allowed_from: Vec<Cidr>,
+    /// Gateways that say whom they bring (WEBIRC): none.
+    pub gateways: Vec<Gateway>,
     /// Operators of the server.
     pub opers: Vec<Oper>,
     /// Whether operators of rooms may speak for others (RELAYMSG), as bridges to other networks do: false.
@@ -84,6 +86,7 @@ impl Default for ChatOptions {
             silence: Duration::from_secs(1),
             allowed_origins: Vec::new(),
             proxy_allowed_from: LOOPBACK.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            gateways: Vec::new(),
             opers: Vec::new(),
             relaymsg: false,
             roleplay: false,
@@ -112,6 +115,24 @@ pub struct MetadataOptions {
 impl Default for MetadataOptions {
     fn default() -> Self {
         Self { enabled: true, max_subs: 100, max_keys: 1000, before_connect: true }
+    }
+}
+
+/// A gateway, such as that of a page, that brings clients and says by WEBIRC where they are from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// From where it comes.
+    pub allowed_from: Vec<Cidr>,
+    /// How it proves itself: `$argon2…`, or the password itself, which is for tests; nothing: its certificate alone does it.
+    pub password: String,
+    /// The SHA-256 fingerprint of its certificate, in hexadecimal; nothing: any or none will do.
+    pub certificate: String,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No password gets into a log.
+        f.debug_struct("Gateway").field("allowed_from", &self.allowed_from).finish_non_exhaustive()
     }
 }
 

@@ -24,12 +24,14 @@ pub(crate) mod services;
 mod speaking_for;
 mod talk;
 mod waits;
+mod webirc;
 mod who;
 
 use crate::{
     Chat,
     books::CertPrint,
     caps::Caps,
+    entrance,
     flood::Bucket,
     hall::{Hall, Teller, Who},
     ip_of,
@@ -45,8 +47,13 @@ pub(crate) use sasl::MECHANISMS as SASL_MECHANISMS;
 use sasl::Sasl;
 use sha2::{Digest, Sha256};
 use sotong_irc::{CLIENT_TAG_BYTES_MAX, Encoder, LINE_BYTES_MAX, Message, Numeric, ParseError, numeric};
-use sotong_session::{Close, Cx, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
-use std::{collections::BTreeSet, fmt::Display, net::IpAddr, sync::Arc};
+use sotong_session::{Close, Cx, End, Event, Input, Moment, Pace, Records, Session, Stream, Topic, Wants, Way, Wire};
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 use waits::Waiting;
 
 /// One client: parses lines, asks the hall, renders what is told.
@@ -94,6 +101,8 @@ pub(crate) struct Client {
     ip: Option<IpAddr>,
     /// The certificate that it has shown.
     cert: Option<Box<CertPrint>>,
+    /// A gateway has brought it: it counts among those of its own address.
+    brought: Option<Box<webirc::Brought>>,
 }
 
 #[derive(Debug)]
@@ -147,6 +156,7 @@ impl Client {
             sasl: None,
             ip: None,
             cert: None,
+            brought: None,
         }
     }
 
@@ -159,7 +169,14 @@ impl Client {
         self.cert = shown.map(|der| Box::new(Sha256::digest(der).into()));
         self.chat.hall().newcomers.insert(cx.me);
         let until = cx.now + self.chat.options().limits.registration;
-        self.stage = Stage::New(Box::new(Newcomer::new(until, Source::of(way))));
+        let mut newcomer = Box::new(Newcomer::new(until, Source::of(way)));
+        newcomer.gateway = match way.peer() {
+            // Whoever comes by a Unix socket is on this machine.
+            End::Unix { .. } => Some(Ipv4Addr::LOCALHOST.into()),
+            End::Net(_) | End::Pipe | End::Simulated(_) => self.ip,
+        };
+        newcomer.counted = entrance::counted_ip(way);
+        self.stage = Stage::New(newcomer);
     }
 
     // Input.

@@ -101,10 +101,14 @@ impl Talk<'_, '_> {
     }
     /// Whether the client has shown the certificate that the operator must have, if he must.
     fn has_certificate(&self, oper: &Oper) -> bool {
-        if oper.certificate.is_empty() {
-            return !oper.password.is_empty();
+        self.shows(&oper.certificate, &oper.password)
+    }
+    /// The same for everybody who proves himself by a certificate, a password, or both: one of them there is.
+    pub(super) fn shows(&self, certificate: &str, password: &str) -> bool {
+        if certificate.is_empty() {
+            return !password.is_empty();
         }
-        let wanted = oper.certificate.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect::<String>();
+        let wanted = certificate.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect::<String>();
         let shown = self.client.cert.as_ref();
         let shown = shown.map(|print| print.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         shown.is_some_and(|shown| is_same_secret(&shown, &wanted))

@@ -9,7 +9,7 @@ use crate::{
 };
 use sotong_irc::{Encoder, LINE_BYTES_MAX, Message, names, numeric};
 use sotong_session::{Close, Moment};
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 /// What somebody has said of himself before he is let in.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ pub(super) struct Newcomer {
     pub(super) source: Option<Source>,
     /// What is looked up of it.
     pub(super) lookups: Option<Lookups>,
+    /// Where it comes from, if it should be a gateway.
+    pub(super) gateway: Option<IpAddr>,
+    /// The address among whose connections it has been counted when it came, if it has.
+    pub(super) counted: Option<IpAddr>,
 }
 
 impl Newcomer {
@@ -51,6 +55,8 @@ impl Newcomer {
             negotiates,
             source,
             lookups: None,
+            gateway: None,
+            counted: None,
         }
     }
     /// Whether it has said all that is needed, and only what is looked up of it has not come: what it says next is read then.
@@ -92,6 +98,7 @@ impl Talk<'_, '_> {
             }
             "USER" => self.user(message),
             "PASS" => self.pass(message),
+            "WEBIRC" => self.webirc(message),
             "AUTHENTICATE" => self.authenticate(message),
             "REGISTER" => self.register_account(message),
             "VERIFY" => self.verify_account(message),

@@ -1,7 +1,7 @@
 //! The commented example: every setting with its default, from the sections themselves.
 
 use super::section::Section;
-use super::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server, Sts, Top};
+use super::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server, Sts, Top, Webirc};
 use super::setting::{Located, Place};
 use crate::catalogue::Catalogue;
 
@@ -23,7 +23,8 @@ pub(crate) fn example(catalogue: &Catalogue) -> String {
     out.section("[metadata]", "metadata", &Metadata::default(), false);
     out.section("[sts]", "sts", &Sts::default(), false);
     out.section("[limits]", "limits", &Limits::default(), false);
-    // Nobody is an operator unless the file says so.
+    // Nobody is a gateway, or an operator, unless the file says so.
+    out.section("[[webirc]]", "webirc", &Webirc::default(), true);
     out.section("[[oper]]", "oper", &Oper::default(), true);
     out.text
 }
@@ -37,11 +38,12 @@ pub(crate) fn messages() -> Vec<String> {
     let keys = of::<Top>("top").chain(of::<Server>("server")).chain(of::<Listen>("listen"));
     let keys = keys.chain(of::<Accounts>("accounts")).chain(of::<History>("history"));
     let keys = keys
+        .chain(of::<Webirc>("webirc"))
         .chain(of::<Sts>("sts"))
         .chain(of::<Metadata>("metadata"))
         .chain(of::<Limits>("limits"))
         .chain(of::<Oper>("oper"));
-    let headings = ["server", "listen", "accounts", "history", "metadata", "sts", "limits", "oper"];
+    let headings = ["server", "listen", "accounts", "history", "metadata", "sts", "limits", "webirc", "oper"];
     let headings = headings.iter().map(|name| format!("config-{name}"));
     keys.chain(headings).chain(["config-about".to_owned()]).collect()
 }

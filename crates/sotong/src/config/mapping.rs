@@ -1,8 +1,8 @@
 //! What of a configuration becomes which option.
 
-use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, MetadataOptions, OperClass, Sts};
+use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, Gateway, MetadataOptions, OperClass, Sts};
 
-use super::{Config, Oper, setting::Choice};
+use super::{Config, Oper, Webirc, setting::Choice};
 
 /// Modes that people can have from the beginning.
 pub(super) const USER_MODES: &str = "BRTiw";
@@ -18,6 +18,7 @@ impl Config {
             password: Some(server.password.0.clone()).filter(|password| !password.is_empty()),
             motd: self.motd.clone(),
             room: server.lobby.0.clone(),
+            gateways: self.webirc.iter().map(Webirc::of_chat).collect(),
             opers: self.oper.iter().map(Oper::of_chat).collect(),
             cloak_addresses: server.cloak_addresses,
             resolve_hostnames: server.resolve_hostnames,
@@ -98,6 +99,16 @@ impl Config {
             name_time: limits.name_time.0,
             name_tries_max: limits.name_tries.small(),
             ..ChatLimits::default()
+        }
+    }
+}
+
+impl Webirc {
+    fn of_chat(&self) -> Gateway {
+        Gateway {
+            allowed_from: self.allowed_from.clone(),
+            password: self.password.0.clone(),
+            certificate: self.certificate.0.map(|pin| pin.to_string()).unwrap_or_default(),
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use self::example::example;
 pub(crate) use self::example::messages;
 use self::fault::{Fault, Faults, Why};
 use self::section::{Section, Table, Value, has, likest, place};
-pub(crate) use self::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server, Sts};
+pub(crate) use self::sections::{Accounts, History, Limits, Listen, Metadata, Oper, Server, Sts, Webirc};
 use self::sections::{AlwaysOnChoice, HashCostChoice, Top};
 use self::setting::{Located, Reader};
 use crate::failure::{Failure, ReadProblem};
@@ -33,6 +33,8 @@ use crate::failure::{Failure, ReadProblem};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Listeners of a file; each takes a descriptor, or two.
 const LISTENERS_MAX: usize = 64;
+/// Gateways of a file; a client that comes by one is compared with all from there.
+const GATEWAYS_MAX: usize = 16;
 /// Operators of a file.
 const OPERATORS_MAX: usize = 256;
 /// Bytes of a message of the day, from whichever source.
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) metadata: Metadata,
     pub(crate) sts: Sts,
     pub(crate) limits: Limits,
+    pub(crate) webirc: Vec<Webirc>,
     pub(crate) oper: Vec<Oper>,
     /// The message of the day, by lines, from the file that is named or the text.
     pub(crate) motd: Vec<String>,
@@ -58,7 +61,7 @@ pub(crate) struct Config {
 
 /// The headings of a file: tables, and those that may stand several times.
 const TABLES: [&str; 6] = ["server", "accounts", "history", "metadata", "sts", "limits"];
-const LISTS: [&str; 2] = ["listen", "oper"];
+const LISTS: [&str; 3] = ["listen", "webirc", "oper"];
 
 impl Config {
     /// Reads a file.
@@ -170,7 +173,11 @@ impl Config {
         let DeValue::Array(items) = value.get_ref() else {
             return reader.fault(at, Why::NoSection { written: format!("[[{name}]]") });
         };
-        let most = if name == "listen" { LISTENERS_MAX } else { OPERATORS_MAX };
+        let (most, key) = match name {
+            "listen" => (LISTENERS_MAX, "address"),
+            "webirc" => (GATEWAYS_MAX, "allowed_from"),
+            _ => (OPERATORS_MAX, "name"),
+        };
         let mut seen = BTreeMap::new();
         for (number, item) in items.iter().enumerate() {
             let DeValue::Table(table) = item.get_ref() else {
@@ -181,7 +188,6 @@ impl Config {
                 reader.fault(item.span(), Why::TooMany { name, most });
                 return;
             }
-            let key = if name == "listen" { "address" } else { "name" };
             let says = match name {
                 "listen" => {
                     let listen: Listen = section::read(name, table, item.span(), reader);
@@ -191,14 +197,20 @@ impl Config {
                     self.listen.push(listen);
                     says
                 }
+                "webirc" => {
+                    let faults = reader.faults.len();
+                    let gateway: Webirc = section::read(name, table, item.span(), reader);
+                    let is_open = gateway.password.0.is_empty() && gateway.certificate.0.is_none();
+                    check_proof(is_open && reader.faults.len() == faults, name, table, item.span(), reader);
+                    self.webirc.push(gateway);
+                    // Two of them may come from one place.
+                    None
+                }
                 _ => {
                     let faults = reader.faults.len();
                     let oper: Oper = section::read(name, table, item.span(), reader);
                     let is_open = oper.password.0.is_empty() && oper.certificate.0.is_none();
-                    if is_open && reader.faults.len() == faults {
-                        let at = place(table, "password").unwrap_or(item.span());
-                        reader.fault(at, Why::Missing { section: name, key: "password" });
-                    }
+                    check_proof(is_open && reader.faults.len() == faults, name, table, item.span(), reader);
                     let says = section::Section::written(&oper, key);
                     self.oper.push(oper);
                     says
@@ -254,6 +266,14 @@ pub(crate) fn motd(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MOTD_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     if text.len() > MOTD_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+}
+
+/// Whoever may do more than others proves who he is, by a password or by a certificate.
+fn check_proof(is_open: bool, name: &'static str, table: &Table<'_>, at: Range<usize>, reader: &mut Reader<'_>) {
+    if is_open {
+        let at = place(table, "password").unwrap_or(at);
+        reader.fault(at, Why::Missing { section: name, key: "password" });
+    }
 }
 
 /// A certificate and its key come together, and what is heard on it is one thing.

@@ -161,6 +161,15 @@ section! {
     }
 }
 
+section! {
+    /// `[[webirc]]`
+    Webirc must [allowed_from] {
+        allowed_from: Vec<Cidr> = own_machine();
+        password: Secret = Secret::default();
+        certificate: Pin = Pin::default();
+    }
+}
+
 choice! {
     /// What an operator may do.
     OperClassChoice { Admin = "admin", Moderator = "moderator", Helper = "helper" }
