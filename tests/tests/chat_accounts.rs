@@ -162,6 +162,51 @@ fn what_was_acknowledged_is_there_after_a_kill() {
     server.stop();
 }
 
+/// What its operator has been told of a registered room is there though the server is killed at once.
+#[test]
+fn what_is_echoed_of_a_registered_room_is_there_after_a_kill() {
+    let folder = Folder::new();
+    let path = configured(&folder, "");
+    let mut server = start(&path);
+    let mut client = enter(&server, "minsu");
+    client.say("NS REGISTER secret");
+    client.hear_until("Account created");
+    client.say("JOIN #a\r\nCS REGISTER #a");
+    client.hear_until(" MODE #a +q minsu");
+    let again = |server: Server| {
+        server.signal(Signal::KILL);
+        server.end();
+        let server = start(&path);
+        let mut client = enter(&server, "minsu");
+        log_in(&mut client, "minsu", "secret");
+        client.say("JOIN #a");
+        client.hear_until(" MODE #a +q minsu");
+        (server, client)
+    };
+    for round in 0..3 {
+        client.say(&format!("MODE #a +b user{round}!*@*"));
+        client.wait_for(&format!(" MODE #a +b user{round}!*@*"));
+        (server, client) = again(server);
+        client.say("MODE #a b");
+        let bans = client.hear_until(" 368 ").into_iter().filter(|line| line.contains(" 367 "));
+        assert_eq!(bans.count(), round + 1);
+        client.say(&format!("TOPIC #a :topic {round}"));
+        client.wait_for(&format!(" TOPIC #a :topic {round}"));
+        (server, client) = again(server);
+        client.say("TOPIC #a");
+        client.wait_for(&format!(" 332 minsu #a :topic {round}"));
+    }
+    client.say("RENAME #a #b");
+    client.wait_for(" JOIN #b");
+    server.signal(Signal::KILL);
+    server.end();
+    let server = start(&path);
+    let mut client = enter(&server, "minsu");
+    client.say("JOIN #b");
+    client.wait_for(" 332 minsu #b :topic 2");
+    server.stop();
+}
+
 /// Makes one account after the other until the server is gone; notes what was acknowledged.
 fn make_accounts(client: &mut Client, prefix: &str, made: &Mutex<Vec<String>>) {
     for number in 0.. {

@@ -25,6 +25,8 @@ pub(crate) enum Letter {
     Ask(Arc<Ask>),
     /// A desk's answer.
     Answer(Arc<Answer>),
+    /// Somebody who has asked the store something has gone: to be asked anew, so that the answer is heard.
+    Heed,
     /// The options have been read anew.
     Reloaded(Arc<Reloaded>),
     /// To look at the clock: something ends soon in a room.
@@ -53,7 +55,7 @@ impl Mail {
     pub fn asked(&self) -> Option<&Ask> {
         match &self.0 {
             Letter::Ask(ask) => Some(ask),
-            Letter::Told(_) | Letter::Answer(_) | Letter::Reloaded(_) | Letter::Time => None,
+            Letter::Told(_) | Letter::Answer(_) | Letter::Heed | Letter::Reloaded(_) | Letter::Time => None,
         }
     }
     /// A desk's answer.

@@ -591,15 +591,13 @@ impl Session for Person {
                 if let Answer::Found(..) = **answer {
                     return self.looked_up(Some(answer), cx);
                 }
-                let mut hall = self.chat.hall();
-                hall.books.answered(answer);
-                hall.books.flush(cx.host);
-                drop(hall);
+                self.chat.hall().answered(answer, cx.wall, cx.host);
                 if matches!(self.stage, Stage::Locked { waits: Some(ticket), .. } if ticket == answer.ticket()) {
                     return self.unlocked(matches!(**answer, Answer::Verified(_, true)), cx);
                 }
             }
             Event::Mail(Mail(Letter::Time)) => self.keep_time(cx),
+            Event::Mail(Mail(Letter::Heed)) => self.chat.hall().heed(cx.host),
             Event::Deadline => {
                 if self.looks_at.is_some_and(|at| at <= cx.now) {
                     self.keep_time(cx);

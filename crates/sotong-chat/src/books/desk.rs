@@ -14,7 +14,7 @@ pub const STORE_QUEUE_MAX: usize = 1024;
 pub const PASSWORDS_QUEUE_MAX: usize = 64;
 
 /// Names a question, so that its answer is known: never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
 /// What a desk is asked.

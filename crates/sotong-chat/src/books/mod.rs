@@ -49,6 +49,8 @@ pub struct Books {
     keys_bytes: usize,
     is_broken: bool,
     last_ticket: u64,
+    /// Changes up to this one are on disk.
+    stored: Ticket,
     /// How often passwords are tried.
     pub throttle: Throttle,
 }
@@ -87,7 +89,7 @@ impl Refused {
 const FLUSH_MAX: usize = 64;
 /// Changes that may be under way: those that wait at the desk, and those that it is writing. The desk answers in order, so
 /// those before have been answered.
-const PENDING_MAX: usize = 2 * STORE_QUEUE_MAX;
+pub(crate) const PENDING_MAX: usize = 2 * STORE_QUEUE_MAX;
 /// Bytes of the keys of all accounts and rooms, with their names: what one of them may have is bounded beside.
 const KEYS_BYTES_MAX: usize = 64 << 20;
 /// Bans from the server.
@@ -181,6 +183,10 @@ impl Books {
             Table { name: "throttle", len: self.throttle.len(), max: throttle::KEPT_MAX },
         ]
     }
+    /// Whether the change with this ticket is on disk, as far as the desk has told.
+    pub fn is_on_disk(&self, ticket: Ticket) -> bool {
+        ticket <= self.stored
+    }
     /// Whether the store has failed.
     pub fn is_broken(&self) -> bool {
         self.is_broken
@@ -256,11 +262,12 @@ impl Books {
     pub fn answered(&mut self, answer: &Answer) {
         let Answer::Stored(ticket, done) = answer else { return };
         // The answers to those who have gone were not heard, but the desk answers in order.
-        let is_stored = |pending: &Ticket| match done {
-            Ok(()) => pending <= ticket,
-            Err(fault) => *pending < fault.since,
+        let stored = match done {
+            Ok(()) => *ticket,
+            Err(fault) => Ticket(fault.since.0.saturating_sub(1)),
         };
-        while self.pending.front().is_some_and(|(pending, _)| is_stored(pending)) {
+        self.stored = self.stored.max(stored);
+        while self.pending.front().is_some_and(|(pending, _)| *pending <= stored) {
             self.pending.pop_front();
         }
         if done.is_ok() {

@@ -38,11 +38,6 @@ impl Talk<'_, '_> {
     pub(super) fn may_log_in(&self) -> bool {
         self.hall.may_log_in(self.client.who)
     }
-    /// The settings of the client's account have changed.
-    pub(super) fn settle(&mut self) {
-        let (hall, mut tell) = self.teller();
-        hall.settle(&mut tell);
-    }
     /// The client has proved that this account is its owner's; with none it has left it. Whoever is not here yet takes it in
     /// with him. The news of it come to the client, too, after what has been answered until now.
     pub(super) fn log_in(&mut self, account: Option<&Arc<str>>) {

@@ -19,6 +19,9 @@ pub(crate) struct Answers {
     is_current: bool,
     /// Where the job belongs that is last while it is carried on with.
     resumed: Option<usize>,
+    /// Lines of the command that waits for a desk which have come before the desk's answer: another has heard before of what
+    /// is on disk.
+    early: usize,
     batches: u64,
 }
 
@@ -54,7 +57,15 @@ enum Piece {
 
 impl Answers {
     pub(crate) fn new(server: &str) -> Self {
-        Self { server: server.into(), jobs: VecDeque::new(), held: 0, is_current: false, resumed: None, batches: 0 }
+        Self {
+            server: server.into(),
+            jobs: VecDeque::new(),
+            held: 0,
+            is_current: false,
+            resumed: None,
+            early: 0,
+            batches: 0,
+        }
     }
     /// Begins to answer a command.
     pub(crate) fn begin(&mut self, label: Option<String>) {
@@ -105,7 +116,9 @@ impl Answers {
     }
     /// The next `count` lines of the answer come by mail.
     pub(crate) fn wait(&mut self, count: usize) {
-        for _ in 0..count {
+        let early = self.early.min(count);
+        self.early -= early;
+        for _ in early..count {
             self.add(Piece::Awaited);
         }
     }
@@ -121,7 +134,6 @@ impl Answers {
     }
     /// The desk has answered: what is written now belongs to the command that has waited for it.
     pub(crate) fn resume(&mut self) {
-        let is_held = |job: &Job| job.pieces.iter().any(|piece| matches!(piece, Piece::Desk));
         let Some(at) = self.jobs.iter().position(is_held) else { return };
         let Some(mut job) = self.jobs.remove(at) else { return };
         job.pieces.retain(|piece| !matches!(piece, Piece::Desk));
@@ -134,6 +146,7 @@ impl Answers {
         if let (Some(at), Some(job)) = (self.resumed.take(), self.jobs.pop_back()) {
             self.jobs.insert(at, job);
         }
+        self.early = 0;
         self.end(out);
     }
     /// A list follows, to be written as there is room.
@@ -147,7 +160,7 @@ impl Answers {
     pub(crate) fn came(&mut self, line: &[u8], is_batch: bool, out: &mut Output) {
         let awaited = |job: &Job| job.pieces.iter().position(is_awaited);
         let found = self.jobs.iter().enumerate().find_map(|(number, job)| Some((number, awaited(job)?)));
-        let Some((number, at)) = found else { return out.put(line) };
+        let Some((number, at)) = found else { return self.came_early(line, is_batch, out) };
         let job = &mut self.jobs[number];
         if matches!(job.pieces[at], Piece::AwaitedBare) {
             job.pieces.remove(at);
@@ -184,6 +197,21 @@ impl Answers {
             }
         }
         self.flush(out);
+    }
+    /// A line has come that nobody waits for: if a command waits for a desk, it is that one's.
+    fn came_early(&mut self, line: &[u8], is_batch: bool, out: &mut Output) {
+        let Some(job) = self.jobs.iter_mut().find(|job| is_held(job)) else { return out.put(line) };
+        self.early += 1;
+        if let Label::Asked(label) = &job.label
+            && !line.is_empty()
+        {
+            self.batches += 1;
+            job.label = open_batch(label, self.batches, &self.server, out);
+        }
+        match &job.label {
+            Label::Batch(name) if is_batch => put_batch(line, &format!("batch={name}"), true, out),
+            label => put(line, label, out),
+        }
     }
     /// The list whose turn it is.
     pub(crate) fn open_page(&mut self) -> Option<&mut Page> {
@@ -301,6 +329,10 @@ fn is_undecided(job: &Job) -> bool {
     let is_open = |piece: &Piece| matches!(piece, Piece::Awaited | Piece::Desk);
     matches!(job.label, Label::Asked(_)) && job.pieces.iter().any(is_open)
 }
+/// It waits for a desk.
+fn is_held(job: &Job) -> bool {
+    job.pieces.iter().any(|piece| matches!(piece, Piece::Desk))
+}
 fn is_awaited(piece: &Piece) -> bool {
     matches!(piece, Piece::Awaited | Piece::AwaitedBare)
 }
@@ -353,5 +385,45 @@ fn put_tagged(lines: &[u8], tag: &str, out: &mut Output) {
                 out.put(line);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sotong_session::{Kind, Marks};
+
+    const MARKS: Marks = Marks { low: 0, high: 1000, hard: 1000 };
+
+    /// What was put out since the last time.
+    fn put_out(out: &mut Output) -> String {
+        let mut bytes = Vec::new();
+        while let Some(piece) = out.front() {
+            bytes.extend_from_slice(piece);
+            let length = piece.len();
+            out.advance(length);
+        }
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    /// Another session hears of the desk's answer first, and tells: the line comes before the one that asked knows of it.
+    #[test]
+    fn a_line_that_comes_before_the_desks_answer_is_part_of_the_answer() {
+        let (mut answers, mut out) = (Answers::new("s"), Output::new(Kind::Stream, MARKS));
+        answers.begin(Some("one".to_owned()));
+        answers.hold();
+        answers.end(&mut out);
+        answers.came(b":a MODE #a +b x\r\n", false, &mut out);
+        assert_eq!(put_out(&mut out), "@label=one :s BATCH +l1 labeled-response\r\n@batch=l1 :a MODE #a +b x\r\n");
+        answers.resume();
+        answers.wait(2);
+        answers.end_resumed(&mut out);
+        assert!(!answers.is_empty(), "the other is awaited");
+        answers.came(b":a MODE #a +b y\r\n", false, &mut out);
+        assert_eq!(put_out(&mut out), "@batch=l1 :a MODE #a +b y\r\n:s BATCH -l1\r\n");
+        assert!(answers.is_empty());
+        // It counts for that command alone.
+        answers.wait(1);
+        assert!(!answers.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 use super::{Client, Talk};
 use crate::{
     books::{BanRecord, Change, Refused},
-    hall::{Target, duration, for_people, network},
+    hall::{Plan, Target, duration, for_people, network},
     opers::Privilege,
     options::cut,
 };
@@ -60,14 +60,21 @@ impl Talk<'_, '_> {
         }
         let time = time.map_or_else(|| "for good".to_owned(), |seconds| format!("for {}", for_people(seconds)));
         let (command, mask) = (command.to_owned(), record.mask.clone());
-        self.store(&[Change::Ban(record)], move |talk, stored| {
-            talk.hall.read_bans();
-            if let Err(why) = stored {
-                return talk.cannot_store(&command, why);
+        let whom = mask.clone();
+        let plan = Plan::new(vec![Change::Ban(record)], move |hall, tell| {
+            hall.read_bans();
+            hall.enforce(&whom, Some(tell.me), tell);
+        });
+        self.accomplish(plan, move |talk, stored| match stored {
+            Ok(()) => {
+                talk.done(&format!("{mask} is banned {time}"));
+                let (hall, mut tell) = talk.teller();
+                hall.enforce(&mask, None, &mut tell);
             }
-            talk.done(&format!("{mask} is banned {time}"));
-            let (hall, mut tell) = talk.teller();
-            hall.enforce(&mask, &mut tell);
+            Err(why) => {
+                talk.hall.read_bans();
+                talk.cannot_store(&command, why);
+            }
         });
     }
     pub(super) fn unban(&mut self, command: &str, message: &Message<'_>) {
@@ -78,11 +85,12 @@ impl Talk<'_, '_> {
             return self.fail_with(command, "NO_SUCH_BAN", &[&cut(written, 64)], "There is no such ban");
         };
         let command = command.to_owned();
-        self.store(&[Change::NoBan(mask.as_str().into())], move |talk, stored| {
-            talk.hall.read_bans();
-            match stored {
-                Ok(()) => talk.done(&format!("{mask} is banned no longer")),
-                Err(why) => talk.cannot_store(&command, why),
+        let plan = Plan::new(vec![Change::NoBan(mask.as_str().into())], |hall, _| hall.read_bans());
+        self.accomplish(plan, move |talk, stored| match stored {
+            Ok(()) => talk.done(&format!("{mask} is banned no longer")),
+            Err(why) => {
+                talk.hall.read_bans();
+                talk.cannot_store(&command, why);
             }
         });
     }

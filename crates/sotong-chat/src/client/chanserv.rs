@@ -2,7 +2,7 @@
 use super::{Talk, services::Servant};
 use crate::{
     books::{Change, RoomRecord},
-    hall::{By, CHANSERV, Flag, List, Rank, Refusal, SLOW_SECONDS_MAX, Who},
+    hall::{By, CHANSERV, Flag, List, Plan, Rank, Refusal, SLOW_SECONDS_MAX},
     news::time_tag,
     opers::Privilege,
     options::cut,
@@ -169,23 +169,23 @@ impl Talk<'_, '_> {
             Err(why) => talk.cs(why.text()),
         });
     }
-    /// Changes modes of a room that is there, as the service.
-    fn cs_mode(&mut self, room: &str, changes: &[modes::Change<'_>]) -> bool {
+    /// Changes modes of a room that is there, as the service, and says so once it is done.
+    fn cs_mode(&mut self, room: &str, changes: &[modes::Change<'_>], done: String) {
         let (hall, mut tell) = self.teller();
-        match hall.change_modes(room, changes, &By::Power(CHANSERV.into()), &mut tell) {
+        let plan = match hall.change_modes(room, changes, &By::Power(CHANSERV.into()), &mut tell) {
+            Ok(plan) => plan,
+            Err(why) => return self.cs_refuse(why),
+        };
+        self.accomplish(plan, move |talk, moded| match moded {
             Ok(moded) => {
-                self.client.answers.wait(moded.lines);
-                let refused = moded.refused.first().map(|(_, _, why)| *why);
-                if let Some(why) = refused {
-                    self.cs_refuse(why);
+                talk.client.answers.wait(moded.lines);
+                match moded.refused.first() {
+                    Some((_, _, why)) => talk.cs_refuse(*why),
+                    None => talk.cs(&done),
                 }
-                refused.is_none()
             }
-            Err(why) => {
-                self.cs_refuse(why);
-                false
-            }
-        }
+            Err(why) => talk.cs(why.text()),
+        });
     }
 
     // Registering.
@@ -206,12 +206,13 @@ impl Talk<'_, '_> {
         let fresh = RoomRecord::new(&room.name, &account, at.0);
         let record = RoomRecord { keys: room.keys.kept(), ..self.hall.record_of(room, &fresh, at) };
         let name = room.name.to_string();
-        self.store(&[Change::Room(Arc::new(record))], move |talk, stored| match stored {
-            Ok(()) => {
+        let room = name.clone();
+        let plan = Plan::new(vec![Change::Room(Arc::new(record))], move |hall, tell| {
+            hall.grant(&room, me, Rank::FOUNDER, tell)
+        });
+        self.accomplish(plan, move |talk, stored| match stored {
+            Ok(lines) => {
                 talk.cs(&format!("Channel {name} successfully registered"));
-                let me = talk.me();
-                let (hall, mut tell) = talk.teller();
-                let lines = hall.grant(&name, me, Rank::FOUNDER, &mut tell);
                 talk.client.answers.wait(lines);
             }
             Err(why) => talk.cs(why.text()),
@@ -339,40 +340,26 @@ impl Talk<'_, '_> {
             return self.cs("That list is full");
         }
         let (name, owner) = (record.name.clone(), account.name.clone());
-        self.store(&[Change::Room(Arc::new(record))], move |talk, stored| match stored {
-            Ok(()) => {
+        let (room, account) = (name.clone(), owner.clone());
+        let plan = Plan::new(vec![Change::Room(Arc::new(record))], move |hall, tell| {
+            hall.grant_account(&room, &account, (sets, letter), tell)
+        });
+        self.accomplish(plan, move |talk, stored| match stored {
+            Ok(lines) => {
                 let sign = if sets { '+' } else { '-' };
                 talk.cs(&format!("{owner} has {sign}{letter} in {name} now"));
-                talk.cs_apply(&name, &owner, sets, letter);
+                talk.client.answers.wait(lines);
             }
             Err(why) => talk.cs(why.text()),
         });
-    }
-    /// Gives or takes a rank of those who are there by an account.
-    fn cs_apply(&mut self, room: &str, account: &str, sets: bool, letter: char) {
-        let key = names::fold(account);
-        let Some(room) = self.hall.room(room) else { return };
-        let is_theirs = |who: &Who| {
-            let account = self.hall.user(*who).and_then(|user| user.account.as_deref());
-            account.is_some_and(|account| names::fold(account) == key)
-        };
-        let here = room.seats.keys().filter(|who| is_theirs(who)).filter_map(|who| self.hall.user(*who));
-        let nicks: Vec<String> = here.map(|user| user.nick.to_string()).collect();
-        let name = room.name.to_string();
-        let changes: Vec<_> =
-            nicks.iter().map(|nick| modes::Change { sets, letter, param: Some(nick.as_str()) }).collect();
-        if !changes.is_empty() {
-            self.cs_mode(&name, &changes);
-        }
     }
     /// Gives somebody the rank that his account has.
     fn cs_own_rank(&mut self, room: &str) {
         let Some(record) = self.cs_as(room, Rank::VOICE) else { return };
         let rank = self.cs_right(&record).highest();
         let (Some(letter), nick) = (rank.letter(), self.nick()) else { return };
-        if self.cs_mode(&record.name, &[modes::Change { sets: true, letter, param: Some(&nick) }]) {
-            self.cs(&format!("You have +{letter} in {}", record.name));
-        }
+        let change = modes::Change { sets: true, letter, param: Some(&nick) };
+        self.cs_mode(&record.name, &[change], format!("You have +{letter} in {}", record.name));
     }
     fn cs_rank(&mut self, command: &str, room: &str, nick: &str) {
         let Some(record) = self.cs_as(room, Rank::HALF) else { return };
@@ -388,10 +375,8 @@ impl Talk<'_, '_> {
             return self.cs("You may not do that in this channel");
         }
         let Some(letter) = rank.letter() else { return };
-        if self.cs_mode(&record.name, &[modes::Change { sets, letter, param: Some(nick) }]) {
-            let sign = if sets { '+' } else { '-' };
-            self.cs(&format!("{nick} has {sign}{letter} in {}", record.name));
-        }
+        let (sign, change) = (if sets { '+' } else { '-' }, modes::Change { sets, letter, param: Some(nick) });
+        self.cs_mode(&record.name, &[change], format!("{nick} has {sign}{letter} in {}", record.name));
     }
 
     // Keeping order.
@@ -429,9 +414,8 @@ impl Talk<'_, '_> {
     }
     fn cs_ban(&mut self, room: &str, who: &str, sets: bool) {
         let Some(record) = self.cs_as(room, Rank::HALF) else { return };
-        if self.cs_mode(&record.name, &[modes::Change { sets, letter: 'b', param: Some(who) }]) {
-            self.cs(if sets { "They are kept out now" } else { "They are kept out no longer" });
-        }
+        let done = if sets { "They are kept out now" } else { "They are kept out no longer" };
+        self.cs_mode(&record.name, &[modes::Change { sets, letter: 'b', param: Some(who) }], done.to_owned());
     }
     fn cs_clear(&mut self, room: &str, what: &str) {
         let Some(record) = self.cs_as(room, Rank::FOUNDER) else { return };
@@ -455,9 +439,8 @@ impl Talk<'_, '_> {
                     .iter()
                     .map(|entry| modes::Change { sets: false, letter: 'b', param: Some(&*entry.mask) })
                     .collect();
-                if changes.is_empty() || self.cs_mode(&name, &changes) {
-                    self.cs(&format!("Nobody is kept out of {name} now"));
-                }
+                let done = format!("Nobody is kept out of {name} now");
+                if changes.is_empty() { self.cs(&done) } else { self.cs_mode(&name, &changes, done) }
             }
             "access" => {
                 let record = RoomRecord { ranks: sotong_session::Map::new(), ..RoomRecord::clone(&record) };
@@ -496,10 +479,8 @@ impl Talk<'_, '_> {
                 let param = seconds.map(|seconds| seconds.to_string());
                 if self.hall.room(&name).is_some() {
                     let change = modes::Change { sets: !is_off, letter: 'W', param: param.as_deref() };
-                    if self.cs_mode(&name, &[change]) {
-                        self.cs(&format!("slowmode: {}", param.as_deref().unwrap_or("off")));
-                    }
-                    return;
+                    let done = format!("slowmode: {}", param.as_deref().unwrap_or("off"));
+                    return self.cs_mode(&name, &[change], done);
                 }
                 match &param {
                     Some(seconds) => record.modes.insert('W', Some(seconds.as_str().into())),

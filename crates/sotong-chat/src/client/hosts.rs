@@ -2,6 +2,7 @@
 use super::{Talk, services::Servant};
 use crate::{
     books::{Account, Change},
+    hall::Plan,
     opers::Privilege,
     options::cut,
 };
@@ -56,10 +57,11 @@ impl Talk<'_, '_> {
     ) {
         let name = account.name.clone();
         let account = Account { vhost: host, ..Account::clone(account) };
-        self.store(&[Change::Account(Arc::new(account))], move |talk, stored| match stored {
-            Ok(()) => {
-                let (hall, mut tell) = talk.teller();
-                let is_own = hall.show_host_of(&name, &mut tell);
+        let whose = name.clone();
+        let plan =
+            Plan::new(vec![Change::Account(Arc::new(account))], move |hall, tell| hall.show_host_of(&whose, tell));
+        self.accomplish(plan, move |talk, stored| match stored {
+            Ok(is_own) => {
                 talk.client.answers.wait(usize::from(is_own));
                 then(talk, Ok(&name));
             }

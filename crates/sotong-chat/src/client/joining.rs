@@ -156,9 +156,12 @@ impl Talk<'_, '_> {
             let is_seen = self.hall.room_for(self.me(), room).is_some();
             return if is_seen { self.tell_topic(room, true) } else { self.no_such_room(room) };
         };
-        let (hall, mut tell) = self.teller();
-        match hall.set_topic(room, text, &mut tell) {
-            Ok(()) => self.client.answers.wait(1),
+        let (hall, tell) = self.teller();
+        match hall.set_topic(room, text, &tell) {
+            Ok(plan) => self.accomplish(plan, |talk, done| match done {
+                Ok(lines) => talk.client.answers.wait(lines),
+                Err(why) => talk.cannot_store("TOPIC", why),
+            }),
             Err(why) => self.refuse(why, room, ""),
         }
     }
@@ -236,6 +239,7 @@ impl Talk<'_, '_> {
             | Refusal::LooksTaken
             | Refusal::TooManyRooms => return self.refuse_join(room, why),
             Refusal::ListFull => (numeric::ERR_BANLISTFULL, "Channel list is full"),
+            Refusal::Moves => (numeric::ERR_UNKNOWNERROR, "It is being renamed; try again"),
         };
         self.reply(number, &[&room], text);
     }

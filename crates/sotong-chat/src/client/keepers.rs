@@ -2,8 +2,7 @@
 use super::{Talk, enrol::NoAccount, services::Servant, waits::NotNow};
 use crate::{
     books::{Account, Change, Refused, Suspension, prepared},
-    hall::Who,
-    hall::times,
+    hall::{Plan, Who, times},
     opers::Privilege,
     options::cut,
 };
@@ -162,12 +161,12 @@ impl Talk<'_, '_> {
         let suspended = Suspension { by: (*self.nick()).into(), reason: reason.into(), at, until };
         let (name, why) = (account.name.clone(), format!("Account suspended: {reason}"));
         let changed = Account { suspended: Some(suspended), ..Account::clone(&account) };
-        self.store(&[Change::Account(Arc::new(changed))], move |talk, done| match done {
-            Ok(()) => {
-                let (hall, mut tell) = talk.teller();
-                hall.kill_all_of(&name, &why, &mut tell);
-                talk.told_by(Servant::NickServ, format_args!("Account {name} is suspended"));
-            }
+        let whose = name.clone();
+        let plan = Plan::new(vec![Change::Account(Arc::new(changed))], move |hall, tell| {
+            hall.kill_all_of(&whose, &why, tell);
+        });
+        self.accomplish(plan, move |talk, done| match done {
+            Ok(()) => talk.told_by(Servant::NickServ, format_args!("Account {name} is suspended")),
             Err(why) => talk.told_by(Servant::NickServ, why.text()),
         });
     }

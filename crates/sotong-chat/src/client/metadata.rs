@@ -3,7 +3,7 @@ use super::{Stage, Talk, pages::Page};
 use crate::{
     MetadataOptions,
     caps::Caps,
-    hall::{Denied, Keys, Owner, PAIR_BYTES_MAX, key},
+    hall::{Denied, Keys, Owner, PAIR_BYTES_MAX, Plan, key},
     news::render_key,
     options::cut,
 };
@@ -102,22 +102,18 @@ impl Talk<'_, '_> {
             Err(why) => return self.denied(why, name, about),
         };
         let (owner, name, account) = (owner.clone(), Arc::clone(name), self.hall.keys_account(owner));
-        let done = move |talk: &mut Talk<'_, '_>| {
-            for owner in talk.hall.owners(&owner, account.as_deref()) {
+        let plan = Plan::new(stored.into_iter().collect(), move |hall, tell| {
+            for owner in hall.owners(&owner, account.as_deref()) {
                 for (key, value) in &changes {
-                    let (hall, mut tell) = talk.teller();
-                    hall.set_key(&owner, (key, value.as_deref()), &mut tell);
+                    hall.set_key(&owner, (key, value.as_deref()), tell);
                 }
             }
-            then(talk, &name, &changes);
-        };
-        match stored {
-            None => done(self),
-            Some(change) => self.store(&[change], move |talk, stored| match stored {
-                Ok(()) => done(talk),
-                Err(why) => talk.cannot_store("METADATA", why),
-            }),
-        }
+            changes
+        });
+        self.accomplish(plan, move |talk, done| match done {
+            Ok(changes) => then(talk, &name, &changes),
+            Err(why) => talk.cannot_store("METADATA", why),
+        });
     }
     /// The same for somebody who has not registered: he has no keys but his own, and nobody hears of them.
     fn own_before(&mut self, target: &str, what: &str, rest: &[&str], options: &MetadataOptions) {

@@ -496,6 +496,7 @@ impl Session for Client {
             Event::Mail(Mail(Letter::Told(mail))) => return self.mail(mail, cx),
             Event::Mail(Mail(Letter::Time)) => self.keep_time(cx),
             Event::Mail(Mail(Letter::Answer(answer))) => return self.answered(answer, cx),
+            Event::Mail(Mail(Letter::Heed)) => self.chat.hall().heed(cx.host),
             Event::Mail(Mail(Letter::Reloaded(reloaded))) => self.reloaded(reloaded, cx),
             Event::Deadline => return self.deadline(cx),
             Event::Drained => {

@@ -83,11 +83,27 @@ impl Talk<'_, '_> {
                 }
             }
         }
-        if !changes.is_empty() {
-            self.change_modes(&name, &changes, by);
+        let tell_lists = move |talk: &mut Talk<'_, '_>, name: &str| {
+            for letter in asked {
+                talk.tell_list(name, letter);
+            }
+        };
+        if changes.is_empty() {
+            return tell_lists(self, &name);
         }
-        for letter in asked {
-            self.tell_list(&name, letter);
+        let (hall, mut tell) = self.teller();
+        match hall.change_modes(&name, &changes, by, &mut tell) {
+            Ok(plan) => self.accomplish(plan, move |talk, done| {
+                match done {
+                    Ok(moded) => talk.moded(&name, moded),
+                    Err(why) => talk.cannot_store("MODE", why),
+                }
+                tell_lists(talk, &name);
+            }),
+            Err(why) => {
+                self.refuse(why, &name, "");
+                tell_lists(self, &name);
+            }
         }
     }
     fn wrong_param(&self, change: &Change<'_>) -> Option<&'static str> {
@@ -100,13 +116,6 @@ impl Talk<'_, '_> {
                 Some("That is no number of seconds between 1 and 21600")
             }
             _ => None,
-        }
-    }
-    fn change_modes(&mut self, room: &str, changes: &[Change<'_>], by: &By) {
-        let (hall, mut tell) = self.teller();
-        match hall.change_modes(room, changes, by, &mut tell) {
-            Ok(moded) => self.moded(room, moded),
-            Err(why) => self.refuse(why, room, ""),
         }
     }
     /// What became of a change of modes: lines to wait for, and what was refused.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     books::{Account, CertPrint, Change, prepared},
+    hall::{Hall, Plan},
     news::time_tag,
     opers::Privilege,
     options::cut,
@@ -187,11 +188,9 @@ impl Talk<'_, '_> {
 
     /// Stores an account anew, as `change` makes it of what it is when it is the client's turn.
     fn ns_store(&mut self, account: Account, done: &'static str) {
-        self.store(&[Change::Account(Arc::new(account))], move |talk, stored| match stored {
-            Ok(()) => {
-                talk.ns(done);
-                talk.settle();
-            }
+        let plan = Plan::new(vec![Change::Account(Arc::new(account))], Hall::settle);
+        self.accomplish(plan, move |talk, stored| match stored {
+            Ok(()) => talk.ns(done),
             Err(why) => talk.ns(why.text()),
         });
     }

@@ -91,9 +91,22 @@ impl Talk<'_, '_> {
             let about: [&dyn std::fmt::Display; 2] = [&cut(room, 64), &cut(written, 64)];
             return self.fail_with("RENAME", "CANNOT_RENAME", &about, "That is no name of a channel");
         };
-        let (hall, mut tell) = self.teller();
-        match hall.retitle(room, &name, message.param(2).unwrap_or(""), &mut tell) {
-            Ok(()) => self.client.answers.wait(1),
+        let (hall, tell) = self.teller();
+        match hall.retitle(room, &name, message.param(2).unwrap_or(""), &tell) {
+            Ok(plan) => {
+                let room = (*room).to_owned();
+                self.accomplish(plan, move |talk, done| match done {
+                    Ok(lines) => talk.client.answers.wait(lines),
+                    Err(why) => {
+                        talk.hall.stay(&room);
+                        talk.cannot_store("RENAME", why);
+                    }
+                });
+            }
+            Err(Refusal::Moves) => {
+                let about: [&dyn std::fmt::Display; 2] = [&room, &name];
+                self.fail_with("RENAME", "CANNOT_RENAME", &about, "It is being renamed; try again");
+            }
             Err(Refusal::NameInUse) => {
                 let about: [&dyn std::fmt::Display; 2] = [&room, &name];
                 self.fail_with("RENAME", "CHANNEL_NAME_IN_USE", &about, "There is a channel of that name");

@@ -4,10 +4,14 @@ use super::{Client, Talk};
 use crate::{
     books::{Answer, Ask, Change, Hashed, PASSWORDS, Refused, Secret, Ticket},
     counters::Opened,
+    hall::Plan,
     news::Mail,
 };
 use sotong_session::{Close, Cx, Desk};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 /// What is done when the answer is there.
 type Then = Box<dyn FnOnce(&mut Talk<'_, '_>, &Answer) + Send>;
@@ -37,9 +41,7 @@ impl Client {
         }
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
-        hall.books.answered(answer);
-        // The desk has room again for what had to wait.
-        hall.books.flush(cx.host);
+        hall.answered(answer, cx.wall, cx.host);
         let Some(Waiting { then, .. }) = self.waiting.take_if(|waiting| waiting.ticket == answer.ticket()) else {
             return Ok(());
         };
@@ -72,6 +74,34 @@ impl Talk<'_, '_> {
                 then(talk, if is_done { Ok(()) } else { Err(Refused::Broken) });
             }),
         }
+    }
+    /// Carries a plan out, and goes on with what has come of it: at once where the books keep nothing of it, else once it is
+    /// on disk. What it does in the hall is done then, though the client may have gone.
+    pub(crate) fn accomplish<R: Send + Sync + 'static>(
+        &mut self,
+        plan: Plan<R>,
+        then: impl FnOnce(&mut Talk<'_, '_>, Result<R, Refused>) + Send + 'static,
+    ) {
+        let Plan { changes, effect } = plan;
+        if changes.is_empty() {
+            let (hall, mut tell) = self.teller();
+            let done = effect(hall, &mut tell);
+            return then(self, Ok(done));
+        }
+        let limits = self.hall.limits;
+        let ticket = match self.hall.books.change(&changes, &limits, self.cx.host) {
+            Err(why) => return then(self, Err(why)),
+            Ok(ticket) => ticket,
+        };
+        let result = Arc::new(OnceLock::new());
+        let done = Arc::clone(&result);
+        self.hall.once_stored(ticket, (self.client.who, self.cx.me), move |hall, tell| {
+            let _ = done.set(effect(hall, tell));
+        });
+        self.wait_for(ticket, move |talk, _| {
+            let done = Arc::into_inner(result).and_then(OnceLock::into_inner);
+            then(talk, done.ok_or(Refused::Broken));
+        });
     }
     /// Hashes a password, and goes on with that.
     pub(crate) fn hash(

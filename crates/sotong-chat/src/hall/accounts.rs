@@ -91,6 +91,7 @@ impl Hall {
             })
             .collect();
         self.set_away(away, tell);
+        self.hand_over(tell);
         again
     }
     /// What was said behind a place.

@@ -25,8 +25,10 @@ impl Hall {
             Table { name: "names", len: names, max: people },
             Table { name: "looks", len: self.looks.len(), max: people },
             Table { name: "rooms", len: self.rooms.len(), max: seats },
-            Table { name: "room_names", len: self.room_names.len(), max: seats },
+            Table { name: "room_names", len: self.room_names.len(), max: 2 * seats },
             Table { name: "watchers", len: self.watchers.len(), max: watches },
+            // Each connection waits for one, and the answers for those that have gone come in time.
+            Table { name: "under_way", len: self.under_way.len(), max: crate::books::PENDING_MAX },
             Table { name: "origins", len: self.origins.len(), max: links },
             Table { name: "whowas", len: self.past.len(), max: limits.whowas_max },
             Table {
@@ -62,7 +64,11 @@ impl Hall {
         same("names", &self.users.len(), &self.log.sizes()[0])?;
         let looks: usize = self.looks.values().map(BTreeSet::len).sum();
         same("looks", &self.users.len(), &looks)?;
-        same("names of rooms", &self.rooms.len(), &self.room_names.len())?;
+        // One that is about to be called otherwise has both names.
+        let moves =
+            |room: &&super::Room| room.moves_to.as_ref().is_some_and(|to| names::fold(to) != names::fold(&room.name));
+        let moving = self.rooms.values().filter(moves).count();
+        same("names of rooms", &(self.rooms.len() + moving), &self.room_names.len())?;
         let watches: usize = self.users.values().map(|user| user.watches.len()).sum();
         same("watches", &watches, &self.watchers.values().map(BTreeSet::len).sum())?;
         same("kept", &self.users.values().filter(|user| user.is_kept).count(), &self.kept.len())?;

@@ -88,7 +88,7 @@ impl Hall {
             let server = Arc::clone(&self.server);
             let mut tell = tell.on_behalf_of(Who::NOBODY);
             self.tell_modes(id, &ended, &server, &mut tell);
-            self.note_room(id, &mut tell);
+            self.note_ended(id, &mut tell);
         }
         self.note_ends(id);
     }

@@ -166,7 +166,7 @@ impl Hall {
     /// What is kept of a registered room.
     fn record_of_owner(&self, owner: &Owner) -> Option<&Arc<RoomRecord>> {
         let Owner::Room(room) = owner else { return None };
-        self.books.room(&self.room_by(*room)?.name)
+        self.record(&self.room_by(*room)?.name)
     }
     /// The name of the account whose keys the owner has.
     pub(crate) fn keys_account(&self, owner: &Owner) -> Option<Box<str>> {

@@ -4,6 +4,7 @@
 //! told of them, and each room's order are one.
 mod accepting;
 mod accounts;
+mod after;
 mod audit;
 mod bans;
 mod counts;
@@ -27,6 +28,7 @@ mod watch;
 
 pub(crate) use accepting::NotAccepted;
 pub(crate) use accounts::{Again, Entered};
+pub(crate) use after::Plan;
 pub(crate) use bans::{Ban, Origin, Target, network};
 pub(crate) use counts::Tally;
 pub(crate) use metadata::{Denied, Keys, Owner, PAIR_BYTES_MAX, key};
@@ -76,6 +78,8 @@ pub(crate) struct Hall {
     kept: Map<String, Who>,
     /// Those of them of whom something has changed that the books do not know.
     unsaved: BTreeSet<String>,
+    /// Changes that are in the books, and are done and told once they are on disk.
+    under_way: after::UnderWay,
     /// Gives places in the order of everything, keeps what was said for those who come back, and knows whose each nick is,
     /// by [`names::fold`].
     log: Log<Who>,
@@ -155,6 +159,7 @@ impl Hall {
             clients: Map::new(),
             kept: Map::new(),
             unsaved: BTreeSet::new(),
+            under_way: after::UnderWay::default(),
             log: Log::new(),
             looks: Map::new(),
             rooms: Map::new(),
@@ -303,6 +308,7 @@ impl Hall {
         self.tell_watchers(&nick, Some(&source), tell);
         self.settle(tell);
         self.call_keeper(tell.host);
+        self.hand_over(tell);
         Ok(tell.me)
     }
     /// The room that keeps somebody from taking another nick: he is banned there, and another nick could undo that.
@@ -352,6 +358,7 @@ impl Hall {
             self.remove(reason, tell);
         }
         self.save(tell);
+        self.hand_over(tell);
         place
     }
     /// Somebody is no more, whatever connections he has.

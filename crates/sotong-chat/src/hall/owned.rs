@@ -18,7 +18,9 @@ pub(crate) const CHANSERV: &str = "ChanServ!ChanServ@localhost";
 impl Hall {
     /// What is kept of a room, if it is registered.
     pub(crate) fn record(&self, room: &str) -> Option<&Arc<RoomRecord>> {
-        self.books.room(room)
+        let known = self.books.room(room);
+        // While it is under way that a room is called otherwise, the books have it by its next name.
+        known.or_else(|| self.books.room(self.room(room)?.moves_to.as_deref()?))
     }
     /// What an account is in a registered room.
     pub(crate) fn rank_by_account(&self, room: &str, account: Option<&str>) -> Rank {
@@ -35,11 +37,7 @@ impl Hall {
     }
     /// What a room that is there is like, onto what is known of it; its keys are changed in the books first.
     pub(crate) fn record_of(&self, room: &Room, record: &RoomRecord, at: Wall) -> RoomRecord {
-        let topic = room.topic.as_ref().map(|said| TopicRecord {
-            text: said.text.clone(),
-            by: (*said.by).into(),
-            at: said.at.0,
-        });
+        let topic = room.topic.as_ref().map(Said::kept);
         let mut lists = Vec::new();
         for (list, letter) in List::ALL {
             lists.extend(room.list(list, at).map(|entry| MaskRecord {
@@ -53,37 +51,19 @@ impl Hall {
         let name = (*room.name).into();
         RoomRecord { name, created: room.created.0, topic, modes: room.kept_modes(), lists, ..record.clone() }
     }
-    /// Something of a room has changed: what is kept of it, if it is registered, changes too.
-    pub(super) fn note_room(&mut self, id: Topic, tell: &mut Teller<'_>) {
+    /// What has ended in a room is taken out of what is kept of it. Nobody waits for that: what has ended never comes back.
+    pub(super) fn note_ended(&mut self, id: Topic, tell: &mut Teller<'_>) {
         let Some(room) = self.rooms.get(&id) else { return };
-        let Some(record) = self.books.room(&room.name) else { return };
-        let is_now = self.record_of(room, record, tell.at);
-        if is_now != **record {
-            self.books.note(&[Change::Room(Arc::new(is_now))], tell.host);
-        }
+        let Some(record) = self.record(&room.name) else { return };
+        let mut record = RoomRecord::clone(record);
+        record.lists.retain(|entry| entry.until.is_none_or(|until| tell.at.0 < until));
+        self.books.note(&[Change::Room(Arc::new(record))], tell.host);
     }
     /// A room is there again, as it was.
     pub(super) fn restore_room(&mut self, id: Topic, at: Wall) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        let Some(record) = self.books.room(&room.name) else { return };
-        room.name = (*record.name).into();
-        room.created = Wall(record.created);
-        room.topic = record.topic.as_ref().map(|topic| Said {
-            text: topic.text.clone(),
-            by: (*topic.by).into(),
-            at: Wall(topic.at),
-        });
-        room.restore(&record.modes);
-        room.keys = Keys::new(&record.keys);
-        // Nobody was there who could have been told of those that have ended.
-        for entry in record.lists.iter().filter(|entry| entry.until.is_none_or(|until| at.0 < until)) {
-            let Some(list) = List::of(entry.list) else { continue };
-            room.list_mut(list).push(Masked {
-                mask: entry.mask.clone(),
-                by: (*entry.by).into(),
-                at: Wall(entry.at),
-                until: entry.until.map(Wall),
-            });
+        if let Some(record) = self.books.room(&room.name) {
+            room.read(record, at);
         }
         self.note_ends(id);
     }
@@ -94,7 +74,32 @@ impl Hall {
         };
         let change = sotong_irc::modes::Change { sets: true, letter, param: Some(&nick) };
         let by = By::Power(CHANSERV.into());
-        self.change_modes(room, &[change], &by, tell).map_or(0, |moded| moded.lines)
+        let Ok(plan) = self.change_modes(room, &[change], &by, tell) else { return 0 };
+        debug_assert!(plan.changes.is_empty(), "the books keep no rank that is not an account's");
+        (plan.effect)(self, tell).lines
+    }
+    /// An account has got a rank in a room, or lost it: so have those who are there by it. In how many lines that is told to
+    /// who does it.
+    pub(crate) fn grant_account(
+        &mut self,
+        room: &str,
+        account: &str,
+        (sets, letter): (bool, char),
+        tell: &mut Teller<'_>,
+    ) -> usize {
+        let Some(seats) = self.room(room).map(|room| &room.seats) else { return 0 };
+        let key = names::fold(account);
+        let nick = |who: &Who| {
+            let user = self.user(*who)?;
+            let is_theirs = user.account.as_deref().is_some_and(|account| names::fold(account) == key);
+            is_theirs.then(|| user.nick.to_string())
+        };
+        let nicks: Vec<String> = seats.keys().filter_map(nick).collect();
+        let change = |nick| sotong_irc::modes::Change { sets, letter, param: Some(nick) };
+        let changes: Vec<_> = nicks.iter().map(|nick| change(nick.as_str())).collect();
+        let Ok(plan) = self.change_modes(room, &changes, &By::Power(CHANSERV.into()), tell) else { return 0 };
+        debug_assert!(plan.changes.is_empty(), "the books keep no rank that is not an account's");
+        (plan.effect)(self, tell).lines
     }
     /// Somebody who has logged in gets the ranks that his account has in the rooms he is in.
     pub(super) fn take_ranks(&mut self, tell: &mut Teller<'_>) {
@@ -150,6 +155,16 @@ impl Hall {
     }
 }
 
+impl Said {
+    fn read(topic: &TopicRecord) -> Self {
+        Self { text: topic.text.clone(), by: (*topic.by).into(), at: Wall(topic.at) }
+    }
+    /// As the books keep it.
+    pub(super) fn kept(&self) -> TopicRecord {
+        TopicRecord { text: self.text.clone(), by: (*self.by).into(), at: self.at.0 }
+    }
+}
+
 impl Room {
     /// What is kept of its modes but the lists.
     fn kept_modes(&self) -> sotong_session::Map<char, Option<Box<str>>> {
@@ -169,6 +184,24 @@ impl Room {
             }
         }
         modes
+    }
+    /// What is kept of it.
+    pub(super) fn read(&mut self, record: &RoomRecord, at: Wall) {
+        self.name = (*record.name).into();
+        self.created = Wall(record.created);
+        self.topic = record.topic.as_ref().map(Said::read);
+        self.restore(&record.modes);
+        self.keys = Keys::new(&record.keys);
+        // Nobody was there who could have been told of those that have ended.
+        for entry in record.lists.iter().filter(|entry| entry.until.is_none_or(|until| at.0 < until)) {
+            let Some(list) = List::of(entry.list) else { continue };
+            self.list_mut(list).push(Masked {
+                mask: entry.mask.clone(),
+                by: (*entry.by).into(),
+                at: Wall(entry.at),
+                until: entry.until.map(Wall),
+            });
+        }
     }
     fn restore(&mut self, modes: &sotong_session::Map<char, Option<Box<str>>>) {
         for flag in Flag::ALL {

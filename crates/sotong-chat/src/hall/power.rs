@@ -143,16 +143,15 @@ impl Hall {
             by_name.or_else(|| self.origins_of(who).find_map(|origin| self.ban_against(&source, Some(origin), at)))
         })
     }
-    /// Puts out whoever a ban covers that has been set; how many that were.
-    pub(crate) fn enforce(&mut self, mask: &str, tell: &mut Teller<'_>) -> usize {
-        let Some(ban) = self.bans.all(tell.at).find(|ban| *ban.record.mask == *mask).cloned() else { return 0 };
-        let covered: Vec<Who> =
-            self.users().filter(|(who, _)| self.is_covered(&ban, *who)).map(|(who, _)| who).collect();
+    /// Puts out whoever a ban covers that has been set, but for one who is to be told of it first.
+    pub(crate) fn enforce(&mut self, mask: &str, but: Option<Who>, tell: &mut Teller<'_>) {
+        let Some(ban) = self.bans.all(tell.at).find(|ban| *ban.record.mask == *mask).cloned() else { return };
+        let is_meant = |who: Who| but != Some(who) && self.is_covered(&ban, who);
+        let covered: Vec<Who> = self.users().map(|(who, _)| who).filter(|who| is_meant(*who)).collect();
         let why = format!("You are banned from this server ({})", ban.record.reason);
         for who in &covered {
             self.kill(*who, &why, tell);
         }
-        covered.len()
     }
     /// Whether a ban covers somebody who is here, by any of his connections.
     pub(crate) fn is_covered(&self, ban: &Ban, who: Who) -> bool {

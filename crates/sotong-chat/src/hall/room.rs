@@ -13,6 +13,8 @@ use std::{sync::Arc, time::Duration};
 pub(crate) struct Room {
     pub(crate) id: Topic,
     pub(crate) name: Arc<str>,
+    /// How it will be called, while that is under way.
+    pub(super) moves_to: Option<Arc<str>>,
     pub(crate) seats: Map<Who, Seat>,
     pub(crate) topic: Option<Said>,
     flags: u16,
@@ -157,7 +159,7 @@ impl Room {
         let (seats, lists) = (Map::new(), Default::default());
         let (topic, key, limit, forward, slow) = (None, None, None, None, None);
         let keys = Keys::default();
-        Self { id, name, seats, topic, flags, key, limit, forward, slow, lists, kept: 0, created, keys }
+        Self { id, name, moves_to: None, seats, topic, flags, key, limit, forward, slow, lists, kept: 0, created, keys }
     }
     pub(crate) fn has(&self, flag: Flag) -> bool {
         self.flags & flag.bit() != 0

@@ -1,10 +1,10 @@
 //! What people do in rooms.
 use super::{
-    CHANSERV, Flag, Hall, PersonModes, Rank, Teller, Who,
+    CHANSERV, Flag, Hall, PersonModes, Plan, Rank, Teller, Who,
     room::{Said, Seat, Speech, is_ctcp},
 };
 use crate::{
-    books::strike,
+    books::{Change, RoomRecord, strike},
     log::Shelf,
     news::{Mail, News, Row, Verb, What},
     options::cut,
@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     NameInUse,
     /// There is a room whose name looks the same.
     LooksTaken,
+    /// It is being called otherwise.
+    Moves,
     /// A parameter of a mode is none, and why.
     BadParam(&'static str),
 }
@@ -217,8 +219,10 @@ impl Hall {
     /// A room is there for as long as somebody is in it; what is kept of a registered one is in the books.
     fn close_if_empty(&mut self, id: Topic) {
         let Some(room) = self.rooms.get(&id).filter(|room| room.seats.is_empty()) else { return };
-        self.room_names.remove(&names::fold(&room.name));
-        strike(&mut self.room_looks, &room.name, &id);
+        for name in room.moves_to.iter().chain([&room.name]) {
+            self.room_names.remove(&names::fold(name));
+            strike(&mut self.room_looks, name, &id);
+        }
         self.rooms.remove(&id);
         self.note_ends(id);
     }
@@ -331,27 +335,34 @@ impl Hall {
             _ => Arc::new(make(self.log.next())),
         }
     }
-    pub(crate) fn set_topic(&mut self, name: &str, text: &str, tell: &mut Teller<'_>) -> Result<(), Refusal> {
+    /// Sets a topic, or takes it away: in how many lines that is told to who does it.
+    pub(crate) fn set_topic(&self, name: &str, text: &str, tell: &Teller<'_>) -> Result<Plan<usize>, Refusal> {
         let text = cut(text, self.limits.topic_bytes_max);
         let room = self.room_for(tell.me, name).ok_or(Refusal::NoSuchRoom)?;
         let rank = room.rank(tell.me).ok_or(Refusal::NotIn)?;
         if room.has(Flag::TopicByOps) && !rank.is_at_least(Rank::HALF) {
             return Err(Refusal::NeedsOp);
         }
-        let (id, shown) = (room.id, Arc::clone(&room.name));
+        let id = room.id;
         let user = self.users.get(&tell.me).ok_or(Refusal::NoSuchNick)?;
         if room.silences(tell.me, user, tell.at) {
             return Err(Refusal::CannotSpeak);
         }
         let source = Arc::clone(&user.source);
-        if let Some(room) = self.rooms.get_mut(&id) {
-            let said = Said { text: text.into(), by: Arc::clone(&source), at: tell.at };
+        let said = Said { text: text.into(), by: Arc::clone(&source), at: tell.at };
+        let record = self.record(&room.name).map(|record| {
+            let topic = (!text.is_empty()).then(|| said.kept());
+            Change::Room(Arc::new(RoomRecord { topic, ..RoomRecord::clone(record) }))
+        });
+        Ok(Plan::new(record.into_iter().collect(), move |hall, tell| {
+            let Some(room) = hall.rooms.get_mut(&id) else { return 0 };
+            let (shown, text) = (Arc::clone(&room.name), said.text.clone());
             room.topic = (!text.is_empty()).then_some(said);
-        }
-        let news = self.news(source, What::Topic { room: shown, text: text.into() }, tell);
-        publish(id, None, news, tell);
-        self.note_room(id, tell);
-        Ok(())
+            let hears = room.seats.contains_key(&tell.me);
+            let news = hall.news(source, What::Topic { room: shown, text }, tell);
+            publish(id, None, news, tell);
+            usize::from(hears)
+        }))
     }
     /// Somebody may come into a room.
     pub(super) fn note_invite(&mut self, whom: Who, id: Topic) {

@@ -1,5 +1,6 @@
 use super::*;
-use crate::books::{Account, Change, Records, Settings};
+use crate::books::{Account, Answer, Ask, Change, Records, RoomRecord, Settings, StoreFault, Ticket};
+use crate::news::Letter;
 use sotong_session::Desk;
 
 /// What the hall has told: to whom, through which room but to whom, and what it was.
@@ -8,11 +9,18 @@ struct Told {
     posts: Vec<(Address, String)>,
     published: Vec<(Topic, Option<Address>, String)>,
     members: BTreeSet<(Topic, Address)>,
+    /// Questions for the store.
+    asked: Vec<Ticket>,
+    /// Who is to ask it something for another.
+    heirs: Vec<Address>,
 }
 
 impl Host<Mail> for Told {
     fn post(&mut self, to: Address, mail: Mail) {
-        self.posts.push((to, line(&mail)));
+        match mail.0 {
+            Letter::Heed => self.heirs.push(to),
+            _ => self.posts.push((to, line(&mail))),
+        }
     }
     fn publish(&mut self, topic: Topic, except: Option<Address>, mail: Mail) {
         self.published.push((topic, except, line(&mail)));
@@ -23,7 +31,10 @@ impl Host<Mail> for Told {
     fn leave(&mut self, topic: Topic, who: Address) {
         self.members.remove(&(topic, who));
     }
-    fn ask(&mut self, _: Desk, _: Mail) -> Result<(), Mail> {
+    fn ask(&mut self, _: Desk, mail: Mail) -> Result<(), Mail> {
+        if let Some(Ask::Store(ticket, _)) = mail.asked() {
+            self.asked.push(*ticket);
+        }
         Ok(())
     }
     fn random(&mut self, bytes: &mut [u8]) {
@@ -32,7 +43,7 @@ impl Host<Mail> for Told {
 }
 
 fn line(mail: &Mail) -> String {
-    let crate::news::Letter::Told(told) = &mail.0 else { panic!("news") };
+    let Letter::Told(told) = &mail.0 else { panic!("news") };
     String::from_utf8_lossy(told.news.line(crate::caps::Caps::default())).trim_end().to_owned()
 }
 fn at(slot: u32) -> Address {
@@ -210,4 +221,84 @@ fn an_account_alone_makes_nobody_an_operator() {
     hall.quit("two", &mut tell(minsu, 2, &mut host));
     assert!(come(&mut hall, 3, "minsu", Some("minsu"), &mut host).is_ok());
     assert_eq!(hall.tally().opers, 0);
+}
+
+/// A registered room, whose founder is in it.
+fn registered(host: &mut Told) -> (Hall, Who, Topic) {
+    let mut hall = Hall::new(&ChatOptions::default());
+    let rooms = vec![RoomRecord::new("#a", "minsu", 1)];
+    let accounts = vec![account("minsu", Settings::default())];
+    hall.books = Books::new(Records { accounts, rooms, ..Records::default() });
+    let minsu = new(come(&mut hall, 1, "minsu", Some("minsu"), host));
+    let (room, _) = hall.join("#a", "", &mut tell(minsu, 1, host)).expect("in").expect("it is new");
+    host.published.clear();
+    (hall, minsu, room)
+}
+/// Takes a plan into the books.
+fn take<R: 'static>(hall: &mut Hall, plan: Plan<R>, (who, slot): (Who, u32), host: &mut Told) -> Ticket {
+    let limits = hall.limits;
+    let ticket = hall.books.change(&plan.changes, &limits, host).expect("it is taken");
+    hall.once_stored(ticket, (who, at(slot)), |hall, tell| _ = (plan.effect)(hall, tell));
+    ticket
+}
+fn mode(hall: &mut Hall, who: Who, (sets, letter, param): (bool, char, &str), host: &mut Told) -> Plan<Moded> {
+    let change = sotong_irc::modes::Change { sets, letter, param: Some(param) };
+    hall.change_modes("#a", &[change], &By::Rank, &mut tell(who, 1, host)).expect("he may")
+}
+fn bans(hall: &Hall, room: Topic) -> Vec<&str> {
+    let room = hall.room_by(room).expect("it is there");
+    room.list(List::Ban, Wall(9)).map(|entry| &*entry.mask).collect()
+}
+
+#[test]
+fn changes_of_a_registered_room_are_told_in_their_order_once_they_are_on_disk() {
+    let mut host = Told::default();
+    let (mut hall, minsu, room) = registered(&mut host);
+    let plan = mode(&mut hall, minsu, (true, 'b', "a!*@*"), &mut host);
+    let first = take(&mut hall, plan, (minsu, 1), &mut host);
+    let plan = mode(&mut hall, minsu, (false, 'b', "a!*@*"), &mut host);
+    assert_eq!(plan.changes.len(), 1, "judged by what is under way");
+    let second = take(&mut hall, plan, (minsu, 2), &mut host);
+    let plan = hall.set_topic("#a", "new", &tell(minsu, 1, &mut host)).expect("he may");
+    let third = take(&mut hall, plan, (minsu, 3), &mut host);
+    let topic = |hall: &Hall| hall.room("#a").and_then(|room| Some(room.topic.clone()?.text.to_string()));
+    assert!(host.published.is_empty() && bans(&hall, room).is_empty() && topic(&hall).is_none());
+    // Who has asked for the second hears of it first.
+    hall.answered(&Answer::Stored(second, Ok(())), Wall(9), &mut host);
+    let told = |host: &Told| host.published.iter().map(|(.., line)| line.clone()).collect::<Vec<_>>();
+    let both = [":minsu!~u@h MODE #a +b a!*@*", ":minsu!~u@h MODE #a -b a!*@*"];
+    assert_eq!(told(&host), both);
+    hall.answered(&Answer::Stored(first, Ok(())), Wall(9), &mut host);
+    assert_eq!(told(&host), both);
+    // What is not on disk has not happened.
+    let fault = StoreFault { why: "no disk".into(), since: third };
+    hall.answered(&Answer::Stored(third, Err(fault)), Wall(9), &mut host);
+    assert!(told(&host) == both && topic(&hall).is_none());
+    assert_eq!(hall.record("#a").and_then(|record| record.topic.clone()), None);
+}
+
+#[test]
+fn what_somebody_has_asked_for_who_has_gone_is_heard_of_by_another() {
+    let mut host = Told::default();
+    let (mut hall, minsu, room) = registered(&mut host);
+    let other = new(come(&mut hall, 2, "other", None, &mut host));
+    hall.join("#a", "", &mut tell(other, 2, &mut host)).expect("in");
+    let plan = mode(&mut hall, minsu, (true, 'b', "a!*@*"), &mut host);
+    let ticket = take(&mut hall, plan, (minsu, 1), &mut host);
+    host.heirs.clear();
+    hall.quit("gone", &mut tell(minsu, 1, &mut host));
+    assert_eq!(host.heirs, [at(2)]);
+    hall.heed(&mut host);
+    let asked = host.asked.pop().expect("it asks");
+    assert!(asked > ticket);
+    hall.answered(&Answer::Stored(asked, Ok(())), Wall(9), &mut host);
+    assert_eq!(bans(&hall, room), ["a!*@*"]);
+    // Where nobody is left, whoever comes next does.
+    hall.under_way = Default::default();
+    hall.once_stored(Ticket(u64::MAX), (other, at(2)), |_, _| ());
+    host.heirs.clear();
+    hall.quit("gone", &mut tell(other, 2, &mut host));
+    assert!(host.heirs.is_empty());
+    new(come(&mut hall, 3, "third", None, &mut host));
+    assert_eq!(host.heirs, [at(3)]);
 }
