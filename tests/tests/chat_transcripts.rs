@@ -4,13 +4,13 @@
 //! order of their names. `+ name` comes with a client and registers, `+ name caps` asks for these capabilities before; `t name`
 //! comes with a terminal; `s name` comes by TLS with a certificate; `~ 5` lets so many seconds pass, `^ 5`
 //! and `^ -5` let the clock jump; `- name` ends its direction; `! name` resets it; `name#` tells why a
-//! connection ended. `* held` makes the desks take their time, and so `* busy`, `* failing`, `* ready`; `* held store`
+//! connection ended. `. name` reads nothing until `.. name`. `* held` makes the desks take their time, and so `* busy`, `* failing`, `* ready`; `* held store`
 //! that of the store alone, `* held passwords` that of passwords. `* reload relaymsg=on` reads the options anew, with these changed since the start; `i name` is a connection over TLS without
 //! a certificate, `c name 203.0.113.1:4000` one from there, `t name 203.0.113.1:4000` the same with a terminal. `SOTONG_BLESS=1` writes down what is said by now.
 //!
 //! Each runs whole, and again with every line cut into bytes.
 use sotong_chat::{ChatLimits, ChatOptions, ChatService, Gateway, Herald, MetadataOptions, Oper, OperClass, Sts};
-use sotong_session::{Close, End, Kind, Limits, Moment, TlsFacts, Wall, Way, Wire};
+use sotong_session::{Close, End, Kind, Limits, Marks, Moment, TlsFacts, Wall, Way, Wire};
 use sotong_shard::{DeskQueue, Exchange, Shard, Silent, Step, Wake};
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf, sync::Arc, time::Duration};
 use tests::chat_desk::{ChatDesk, Mood, Queue};
@@ -38,24 +38,27 @@ struct Person {
     slot: u32,
     heard: Vec<u8>,
     closed: Option<Close>,
+    /// Reads nothing now.
+    is_busy: bool,
 }
 
 /// 2026-11-26T00:00:00Z.
 const BEGIN: i64 = 1_795_651_200_000;
 
 impl World {
-    fn new(options: &ChatOptions, by_bytes: bool) -> Self {
+    fn new(options: &ChatOptions, marks: Marks, by_bytes: bool) -> Self {
         let exchange = Exchange::new(1);
         exchange.enter(0, Arc::new(Nobody));
         let desks: [Arc<ChatDesk>; 4] = Default::default();
         exchange
             .set_desks(desks.iter().map(|desk| Arc::new(Queue(Arc::clone(desk))) as Arc<dyn DeskQueue<_>>).collect());
         let service = ChatService::new(options.clone());
+        let limits = Limits { marks, ..Limits::default() };
         let way = Arc::clone(&exchange);
         service.told_by(Herald::new(move |to, mail| {
             way.post(to, mail);
         }));
-        let shard = Shard::new(0, service.clone(), Arc::clone(&exchange), Limits::default(), Arc::new(Silent), 1);
+        let shard = Shard::new(0, service.clone(), Arc::clone(&exchange), limits, Arc::new(Silent), 1);
         Self {
             service,
             options: options.clone(),
@@ -141,7 +144,7 @@ impl World {
     fn come_by(&mut self, name: &str, way: &Way) {
         self.shard.begin_turn(self.now, Wall(self.wall));
         let slot = self.shard.open(way, (), Kind::Socket).map_err(|(why, ())| why).expect("it is let in");
-        self.people.insert(name.to_owned(), Person { slot, heard: Vec::new(), closed: None });
+        self.people.insert(name.to_owned(), Person { slot, heard: Vec::new(), closed: None, is_busy: false });
         self.turn();
     }
     fn say(&mut self, name: &str, bytes: &[u8]) {
@@ -164,6 +167,14 @@ impl World {
         self.now = at;
         self.shard.begin_turn(self.now, Wall(self.wall));
         self.shard.expire();
+        self.turn();
+    }
+    /// Somebody reads nothing for now, or reads on.
+    fn stall(&mut self, name: &str, is_busy: bool) {
+        let Some(person) = self.people.get_mut(name) else { panic!("who is {name}?") };
+        person.is_busy = is_busy;
+        let slot = person.slot;
+        self.act(slot);
         self.turn();
     }
     fn reset(&mut self, name: &str) {
@@ -195,6 +206,7 @@ impl World {
         let mut moved = false;
         loop {
             match self.shard.next(slot) {
+                Step::Send if self.people.values().any(|person| person.slot == slot && person.is_busy) => return moved,
                 Step::Send => {
                     let Some((out, ())) = self.shard.output(slot) else { return moved };
                     let mut slices = Vec::new();
@@ -245,8 +257,8 @@ impl World {
     }
 }
 
-fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
-    let mut world = World::new(options, by_bytes);
+fn run(script: &str, options: &ChatOptions, marks: Marks, by_bytes: bool) -> String {
+    let mut world = World::new(options, marks, by_bytes);
     let mut transcript = String::new();
     for line in script.lines() {
         let is_heard =
@@ -287,6 +299,8 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
                 world.pass(Duration::from_secs(1));
             }
             "~" => world.pass(Duration::from_secs_f64(first.parse().expect("seconds"))),
+            "." => world.stall(first, true),
+            ".." => world.stall(first, false),
             "^" => world.jump(first.parse().expect("seconds")),
             "-" => {
                 let slot = world.people[first].slot;
@@ -314,9 +328,13 @@ fn run(script: &str, options: &ChatOptions, by_bytes: bool) -> String {
 }
 
 fn check(name: &str, options: &ChatOptions) {
+    check_with(name, options, Limits::default().marks);
+}
+/// The same with outputs that are full sooner.
+fn check_with(name: &str, options: &ChatOptions, marks: Marks) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat").join(name).with_extension("txt");
     let script = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let heard = run(&script, options, false);
+    let heard = run(&script, options, marks, false);
     if std::env::var_os("SOTONG_BLESS").is_some() {
         fs::write(&path, &heard).expect("it can be written");
     } else {
@@ -325,7 +343,7 @@ fn check(name: &str, options: &ChatOptions) {
         }
         assert_eq!(heard.lines().count(), script.lines().count(), "{name}");
     }
-    assert_eq!(run(&script, options, true), heard, "{name}, byte by byte");
+    assert_eq!(run(&script, options, marks, true), heard, "{name}, byte by byte");
 }
 
 macro_rules! transcripts {
@@ -340,7 +358,7 @@ macro_rules! transcripts {
             let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("transcripts/chat");
             let names = fs::read_dir(folder).expect("the folder is there").map(|file| file.expect("a file").path());
             let names: std::collections::BTreeSet<String> = names.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "metadata", "lookups", "lookups_shown", "lookups_password", "webirc", "webirc_limits"].map(str::to_owned).into_iter().collect();
+            let run = [$(stringify!($name)),*, "flood", "limits", "password", "password_hashed", "opers", "hosts", "server_bans", "user_modes", "chanserv", "nickserv_opers", "registered_rooms", "relaymsg", "roleplay", "multiline", "read_back", "metadata", "lookups", "lookups_shown", "lookups_password", "webirc", "webirc_limits"].map(str::to_owned).into_iter().collect();
             assert_eq!(names, run);
         }
     };
@@ -410,6 +428,11 @@ fn webirc_limits() {
 fn multiline() {
     let limits = ChatLimits { multiline_lines_max: 5, multiline_bytes_max: 100, ..options().limits };
     check("multiline", &ChatOptions { limits, ..options() });
+}
+
+#[test]
+fn read_back() {
+    check_with("read_back", &options(), Marks { low: 100, high: 300, hard: 4000 });
 }
 
 #[test]

@@ -85,11 +85,10 @@ impl<W: Copy + Ord> Log<W> {
         let begin = kept.map_or(0, |kept| kept.partition_point(|news| news.place <= from));
         kept.into_iter().flat_map(move |kept| kept.range(begin..))
     }
-    /// The place behind which so many messages are the last there.
-    pub(crate) fn before_last(&self, shelf: Shelf<W>, count: usize) -> u64 {
+    /// The place behind which so many messages are the last there, of those that are meant.
+    pub(crate) fn before_last(&self, shelf: Shelf<W>, count: usize, is_meant: impl Fn(&News) -> bool) -> u64 {
         let Some(kept) = self.shelves.get(&shelf) else { return self.place };
-        let first = kept.len().checked_sub(count.saturating_add(1)).and_then(|at| kept.get(at));
-        first.map_or(0, |news| news.place)
+        kept.iter().rev().filter(|news| is_meant(news)).nth(count).map_or(0, |news| news.place)
     }
     /// Nobody comes back to what was said there.
     pub(crate) fn forget(&mut self, shelf: Shelf<W>) {
@@ -153,7 +152,8 @@ pub(crate) const SPARE: usize = 64;
 fn size(news: &News) -> usize {
     let tags = news.tags.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<Box<str>>());
     // Its words, and once more as a line in the form that most have seen.
-    size_of::<News>() + 2 * (news.words() + news.source.len()) + tags.sum::<usize>()
+    let heard = news.only.as_ref().map_or(0, |only| size_of_val(&**only));
+    size_of::<News>() + 2 * (news.words() + news.source.len()) + tags.sum::<usize>() + heard
 }
 
 #[cfg(test)]
@@ -184,7 +184,9 @@ mod tests {
         assert_eq!(said(log.tail(ROOM, 1)), [3, 4]);
         assert_eq!(said(log.tail(ROOM, 2)), [3, 4]);
         assert_eq!(said(log.tail(OTHER, 2)), [0; 0]);
-        assert_eq!((log.before_last(ROOM, 2), log.before_last(ROOM, 3), log.before_last(ROOM, 9)), (1, 0, 0));
+        let before = |count| log.before_last(ROOM, count, |_| true);
+        assert_eq!((before(2), before(3), before(9)), (1, 0, 0));
+        assert_eq!(log.before_last(ROOM, 1, |news| news.place != 3), 1);
         log.forget(ROOM);
         assert_eq!(said(log.tail(ROOM, 0)), [0; 0]);
         log.forget(OTHER);

@@ -93,6 +93,8 @@ pub(crate) struct News {
     pub(crate) at: Wall,
     /// Its name, where others can refer to it.
     pub(crate) msgid: Option<Box<str>>,
+    /// Those of them who have been told it and may come back to it, where it was said to some alone.
+    pub(crate) only: Option<Box<[Who]>>,
     /// Tags of the client that said it: names and values.
     pub(crate) tags: Vec<(Box<str>, Box<str>)>,
     pub(crate) what: What,
@@ -238,6 +240,7 @@ impl News {
             account,
             at,
             msgid,
+            only: None,
             tags,
             what,
             forms: OnceLock::new(),
@@ -250,6 +253,7 @@ impl News {
             relayed: self.relayed.clone(),
             account: self.account.clone(),
             msgid: self.msgid.clone(),
+            only: self.only.clone(),
             tags: self.tags.clone(),
             what,
             forms: OnceLock::new(),
@@ -268,6 +272,10 @@ impl News {
             What::Key { .. } => caps.has_metadata(),
             _ => true,
         }
+    }
+    /// Whether it was for this person, who reads it later.
+    pub(crate) fn was_for(&self, who: Who) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&who))
     }
     /// Bytes of its words.
     pub(crate) fn words(&self) -> usize {

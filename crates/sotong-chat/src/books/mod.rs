@@ -169,7 +169,7 @@ impl Books {
         self.bans.values()
     }
     /// How long each table is, and how long it may be.
-    pub(crate) fn tables(&self, limits: &ChatLimits) -> [Table; 7] {
+    pub(crate) fn tables(&self, limits: &ChatLimits) -> [Table; 8] {
         let keys = limits.accounts_max + limits.registered_rooms_max + BANS_MAX;
         let alike = self.looks.values().map(BTreeSet::len).sum();
         let certs = self.accounts.len().saturating_mul(limits.certs_per_account_max);
@@ -178,6 +178,7 @@ impl Books {
             Table { name: "account_looks", len: alike, max: self.accounts.len() },
             Table { name: "certs", len: self.certs.len(), max: certs },
             Table { name: "registered_rooms", len: self.rooms.len(), max: limits.registered_rooms_max },
+            Table { name: "keys_bytes", len: self.keys_bytes, max: KEYS_BYTES_MAX },
             Table { name: "unwritten", len: self.dirty.len(), max: keys },
             Table { name: "pending", len: self.pending.len(), max: PENDING_MAX },
             Table { name: "throttle", len: self.throttle.len(), max: throttle::KEPT_MAX },

@@ -23,6 +23,10 @@ impl Talk<'_, '_> {
             let page = Page::missed(*shelf, room.map(|room| &*room.name), (*from, again.until), self.nick());
             self.client.answers.page(page);
         }
+        if !again.missed.is_empty() {
+            self.client.answers.live();
+            self.client.unread = again.left;
+        }
     }
     /// Tells a client of a room that its owner is in already, as if it had joined it now.
     fn take_part(&mut self, id: Topic, stay: u64) {

@@ -23,6 +23,8 @@ pub(crate) struct Answers {
     /// is on disk.
     early: usize,
     batches: u64,
+    /// Something was missed, and is read first. That is so once in a connection.
+    reads_back: bool,
 }
 
 /// The answers to one command.
@@ -53,6 +55,8 @@ enum Piece {
     /// The same, for one that is not part of the answer.
     AwaitedBare,
     Page(Page),
+    /// What has come meanwhile is told here.
+    Live,
 }
 
 impl Answers {
@@ -65,6 +69,7 @@ impl Answers {
             resumed: None,
             early: 0,
             batches: 0,
+            reads_back: false,
         }
     }
     /// Begins to answer a command.
@@ -148,6 +153,28 @@ impl Answers {
         }
         self.early = 0;
         self.end(out);
+    }
+    /// What is told from here on, waits until all before it has been written.
+    pub(crate) fn live(&mut self) {
+        self.add(Piece::Live);
+        self.reads_back = true;
+    }
+    /// Whether there is something before what is told.
+    pub(crate) fn reads_back(&self) -> bool {
+        self.reads_back
+    }
+    /// Whether all before it has been written.
+    pub(crate) fn is_at_live(&self) -> bool {
+        self.reads_back && self.jobs.front().is_some_and(|job| matches!(job.pieces.front(), Some(Piece::Live)))
+    }
+    /// All that has waited for that has been told.
+    pub(crate) fn go_live(&mut self, out: &mut Output) {
+        debug_assert!(self.is_at_live());
+        self.reads_back = false;
+        if let Some(job) = self.jobs.front_mut() {
+            job.pieces.pop_front();
+        }
+        self.flush(out);
     }
     /// A list follows, to be written as there is room.
     pub(crate) fn page(&mut self, page: Page) {
@@ -265,7 +292,7 @@ impl Answers {
                 return;
             }
             if let Label::Asked(label) = &job.label {
-                let pages = job.pieces.iter().any(|piece| matches!(piece, Piece::Page(_)));
+                let pages = job.pieces.iter().any(|piece| matches!(piece, Piece::Page(_) | Piece::Live));
                 let count = job.pieces.iter().map(count_lines).sum::<usize>();
                 if count == 0 && !pages {
                     let ack = |line: &mut Vec<u8>| {
@@ -285,7 +312,7 @@ impl Answers {
                                 self.held -= lines.len();
                                 put_batch(&lines, &tag, false, out);
                             }
-                            Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) => {}
+                            Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) | Piece::Live => {}
                         }
                     }
                 } else {
@@ -306,7 +333,9 @@ impl Answers {
                             Label::None | Label::Asked(_) => out.put(lines),
                         }
                     }
-                    Some(Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_)) | None => break,
+                    Some(Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) | Piece::Live) | None => {
+                        break;
+                    }
                 }
                 job.pieces.pop_front();
             }
@@ -340,7 +369,7 @@ fn count_lines(piece: &Piece) -> usize {
     match piece {
         Piece::Lines(lines) => lines.iter().filter(|byte| **byte == b'\n').count(),
         Piece::Batch(_) => 1,
-        Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) => 0,
+        Piece::Awaited | Piece::AwaitedBare | Piece::Desk | Piece::Page(_) | Piece::Live => 0,
     }
 }
 fn open_batch(label: &str, number: u64, server: &str, out: &mut Output) -> Label {

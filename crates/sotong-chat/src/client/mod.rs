@@ -9,6 +9,7 @@ mod hosts;
 mod joining;
 mod keepers;
 mod looked_up;
+mod meanwhile;
 mod metadata;
 mod modes;
 mod monitor;
@@ -41,6 +42,7 @@ use crate::{
     seats::Seats,
 };
 pub(crate) use answers::Answers;
+use meanwhile::Meanwhile;
 use multiline::{Batch, Part};
 use register::Newcomer;
 pub(crate) use sasl::MECHANISMS as SASL_MECHANISMS;
@@ -69,6 +71,10 @@ pub(crate) struct Client {
     cap_version: u32,
     seats: Seats,
     answers: Answers,
+    /// What it will be told when it has read what it has missed.
+    meanwhile: Meanwhile,
+    /// Behind which place that is, where nobody else has read it.
+    unread: Option<u64>,
     bucket: Bucket,
     /// When the next command may be taken, where there were too many.
     resume: Option<Moment>,
@@ -139,6 +145,8 @@ impl Client {
             cap_version: 0,
             seats: Seats::default(),
             answers,
+            meanwhile: Meanwhile::default(),
+            unread: None,
             bucket: Bucket::default(),
             resume: None,
             host: "".into(),
@@ -362,6 +370,14 @@ impl Client {
         if let What::Expelled { why } = &mail.news.what {
             return Err(self.farewell(why, Close::Protocol("put out".into()), cx));
         }
+        if self.answers.reads_back() {
+            self.keep_mail(mail, cx);
+            return Ok(());
+        }
+        self.told(mail, cx)
+    }
+    /// Tells what has happened.
+    fn told(&mut self, mail: &Told, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         let is_shown = self.seats.hears(mail, self.who, &self.chat, cx);
         if is_shown && matches!(mail.news.what, What::Retitled { .. }) && !self.caps.has(Caps::CHANNEL_RENAME) {
             return self.moved(mail, cx);
@@ -428,14 +444,19 @@ impl Client {
             Stage::Here => {
                 let why = cut(why, self.chat.options().limits.reason_bytes_max);
                 let tell = &mut Teller { me: self.who, from: cx.me, at: cx.wall, host: cx.host };
-                let place = self.chat.hall().quit(why, tell);
+                let mut hall = self.chat.hall();
+                let place = hall.quit(why, tell);
+                if let Some(behind) = self.unread {
+                    hall.has_not_read(self.who, behind);
+                }
+                drop(hall);
                 self.seats.close(place);
             }
             Stage::Over => {}
         }
     }
     fn leave_if_done(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
-        if !self.answers.is_empty() {
+        if !self.answers.is_empty() || !self.meanwhile.is_empty() {
             return Ok(());
         }
         match self.leaving.take() {
@@ -490,6 +511,18 @@ impl Client {
 impl Session for Client {
     type Mail = Mail;
     fn handle(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        self.event(event, cx)?;
+        self.catch_up(cx)
+    }
+    fn wants(&self) -> Wants {
+        self.wanted()
+    }
+}
+impl Stream for Client {}
+impl Records for Client {}
+
+impl Client {
+    fn event(&mut self, event: Event<'_, Mail>, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
         match event {
             Event::Open(way) => self.open(way, cx),
             Event::Input(mut input) => return self.input(&mut input, cx),
@@ -515,7 +548,7 @@ impl Session for Client {
         }
         Ok(())
     }
-    fn wants(&self) -> Wants {
+    fn wanted(&self) -> Wants {
         let waits = self.resume.is_some()
             || self.leaving.is_some()
             || self.waiting.is_some()
@@ -532,8 +565,6 @@ impl Session for Client {
         Wants { input: if waits { Pace::Hold } else { Pace::WhileRoom }, deadline }.by(self.resume).by(looks_at)
     }
 }
-impl Stream for Client {}
-impl Records for Client {}
 
 /// A line with `?` for each byte that is not UTF-8, and so no longer than it was.
 fn readable(line: &[u8]) -> String {

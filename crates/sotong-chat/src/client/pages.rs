@@ -82,10 +82,10 @@ struct Missed {
 
 impl Missed {
     /// In a room it is one batch (IRCv3 chathistory), where the client knows batches.
-    fn next(&mut self, hall: &Hall, caps: Caps, lines: &mut Vec<u8>) -> bool {
+    fn next(&mut self, hall: &Hall, (me, caps): (Who, Caps), lines: &mut Vec<u8>) -> bool {
         let batch = self.room.as_deref().filter(|_| caps.has(Caps::BATCH));
         let tail = hall.tail(self.shelf, self.after).take_while(|news| news.place <= self.until);
-        let Some(news) = tail.into_iter().find(|news| news.is_for(caps, false)) else {
+        let Some(news) = tail.into_iter().find(|news| news.was_for(me) && news.is_for(caps, false)) else {
             if batch.is_some() && self.has_begun {
                 Encoder::new(lines).source(&hall.server).word("BATCH").word("-missed").end();
             }
@@ -192,7 +192,7 @@ impl Page {
             What::Names { room, name, after } => {
                 names_line(hall, (me, caps), nick, (*room, name.as_deref()), after, lines)
             }
-            What::Missed(missed) => missed.next(hall, caps, lines),
+            What::Missed(missed) => missed.next(hall, (me, caps), lines),
             What::List { query, after } => {
                 let seen = |room: &Room| hall.sees_room(me, room);
                 let found = hall.rooms_after(after).find(|(key, room)| seen(room) && query.covers(key, room));

@@ -27,6 +27,8 @@ pub(crate) struct Again {
     pub(crate) missed: Vec<(Shelf<Who>, u64)>,
     /// The last place that this client will not hear by itself.
     pub(crate) until: u64,
+    /// Behind which place nobody of his was there.
+    pub(crate) left: Option<u64>,
 }
 
 /// Connections of one person.
@@ -64,9 +66,10 @@ impl Hall {
     /// Another connection of somebody's: it hears his rooms from now on.
     fn attach(&mut self, who: Who, attention: Attention, tell: &mut Teller<'_>) -> Again {
         let until = self.log.place();
-        let mut again = Again { who, stays: Vec::new(), missed: Vec::new(), until };
+        let mut again = Again { who, stays: Vec::new(), missed: Vec::new(), until, left: None };
         let Some(user) = self.users.get_mut(&who) else { return again };
         let left = user.left.take();
+        again.left = left;
         let account = user.account.clone();
         tell.me = who;
         user.clients.push(Link { at: tell.from, attention });
@@ -87,7 +90,9 @@ impl Hall {
             .filter_map(|shelf| match left {
                 Some(left) => Some((shelf, left)),
                 // Others of his have heard it; this one hears as much as he has asked for.
-                None => (lines > 0).then(|| (shelf, self.log.before_last(shelf, lines as usize))),
+                None => {
+                    (lines > 0).then(|| (shelf, self.log.before_last(shelf, lines as usize, |news| news.was_for(who))))
+                }
             })
             .collect();
         self.set_away(away, tell);
@@ -97,6 +102,12 @@ impl Hall {
     /// What was said behind a place.
     pub(crate) fn tail(&self, shelf: Shelf<Who>, from: u64) -> impl Iterator<Item = &Arc<News>> {
         self.log.tail(shelf, from)
+    }
+    /// The last client of somebody has gone before it had read what he missed behind this place: he has missed it still.
+    pub(crate) fn has_not_read(&mut self, who: Who, behind: u64) {
+        if let Some(user) = self.users.get_mut(&who).filter(|user| user.clients.is_empty()) {
+            user.left = user.left.map(|left| left.min(behind));
+        }
     }
     /// A connection of somebody's has gone, who stays.
     pub(super) fn detached(&mut self, tell: &mut Teller<'_>) {

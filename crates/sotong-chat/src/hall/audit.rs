@@ -26,6 +26,7 @@ impl Hall {
             Table { name: "looks", len: self.looks.len(), max: people },
             Table { name: "rooms", len: self.rooms.len(), max: seats },
             Table { name: "room_names", len: self.room_names.len(), max: 2 * seats },
+            Table { name: "ends", len: self.ends.len(), max: self.rooms.len() },
             Table { name: "watchers", len: self.watchers.len(), max: watches },
             // Each connection waits for one, and the answers for those that have gone come in time.
             Table { name: "under_way", len: self.under_way.len(), max: crate::books::PENDING_MAX },

@@ -18,6 +18,13 @@ pub(super) struct Ends {
     told: Option<Wall>,
 }
 
+impl Ends {
+    /// Rooms in which something ends.
+    pub(super) fn len(&self) -> usize {
+        self.next.len().max(self.of_rooms.len())
+    }
+}
+
 /// The keeper looks so often, for civil time may have jumped.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Rooms that are looked at in one go: others want to use the hall, too.

@@ -1,6 +1,6 @@
 //! What people do in rooms.
 use super::{
-    CHANSERV, Flag, Hall, PersonModes, Plan, Rank, Teller, Who,
+    CHANSERV, Flag, Hall, PersonModes, Plan, Rank, Room, Teller, Who,
     room::{Said, Seat, Speech, is_ctcp},
 };
 use crate::{
@@ -241,14 +241,17 @@ impl Hall {
         let is_for_ops = room.has(Flag::OpModerated) && room.rank(me).unwrap_or_default() == Rank::NONE;
         let least = if is_for_ops { least.max(Rank::HALF) } else { least };
         let (id, is_in) = (room.id, room.seats.contains_key(&me));
-        let shelf = (least == Rank::NONE && room.kept > 0).then_some(Shelf::Room(id));
+        // What was said to some alone is kept for those of them who may come back to it, at its place in the room's order.
+        let only = (least != Rank::NONE).then(|| self.kept_of_rank(room, least, me));
+        let is_kept = room.kept > 0 && only.as_ref().is_none_or(|only| !only.is_empty());
+        let shelf = is_kept.then_some(Shelf::Room(id));
         let sign: String = to.chars().take(1).filter(|_| name.len() < to.len()).collect();
         let to: Arc<str> = if sign.is_empty() { Arc::clone(&room.name) } else { (sign + &room.name).into() };
         let source = Arc::clone(&user.source);
         if words.verb != Verb::Tagmsg {
             self.has_spoken(id, me);
         }
-        let news = self.said(source, to, words, shelf, tell);
+        let news = self.said_by(source, to, words, Kept { shelf, relayed: None, only }, tell);
         let echo = words.echo;
         if least == Rank::NONE {
             // His own copy comes by the same way as everybody's, so he sees the room's order too.
@@ -265,6 +268,15 @@ impl Hall {
             self.post_own(echo, &news, tell);
         }
         Ok(echo)
+    }
+    /// Those in a room who keep their seats, and hear what is said to this rank there; and who says it.
+    fn kept_of_rank(&self, room: &Room, least: Rank, me: Who) -> Box<[Who]> {
+        if room.kept == 0 {
+            return Box::default();
+        }
+        let heard = room.seats.iter().filter(|(who, seat)| seat.rank.is_at_least(least) || **who == me);
+        let is_kept = |who: &Who| self.users.get(who).is_some_and(|user| user.is_kept);
+        heard.map(|(who, _)| *who).filter(is_kept).collect()
     }
     /// Says something to one person. His away text, if he is away; and how many pieces of mail bring it to the one who says it.
     pub(crate) fn say_to(
@@ -304,15 +316,15 @@ impl Hall {
         shelf: Option<Shelf<Who>>,
         tell: &mut Teller<'_>,
     ) -> Arc<News> {
-        self.said_by(source, to, words, (shelf, None), tell)
+        self.said_by(source, to, words, Kept { shelf, ..Kept::default() }, tell)
     }
-    /// The same, where it is perhaps somebody else's who is let speak by `relayed`.
+    /// The same, for some alone, or by somebody who is let speak.
     pub(super) fn said_by(
         &mut self,
         source: Arc<str>,
         to: Arc<str>,
         words: Words<'_>,
-        (shelf, relayed): (Option<Shelf<Who>>, Option<Arc<str>>),
+        Kept { shelf, relayed, only }: Kept,
         tell: &mut Teller<'_>,
     ) -> Arc<News> {
         let own = self.users.get(&tell.me).filter(|_| relayed.is_none());
@@ -326,6 +338,7 @@ impl Hall {
             news.account = account;
             news.is_bot = is_bot;
             news.relayed = relayed;
+            news.only = only;
             news.msgid = Some(format!("{salt:016x}-{place}").into());
             news.tags = words.tags.to_vec();
             news
@@ -439,6 +452,17 @@ pub(crate) struct Words<'a> {
     pub(crate) tags: &'a [(Box<str>, Box<str>)],
     /// Whether he is told of it himself.
     pub(crate) echo: bool,
+}
+
+/// Where a message is kept, and for whom.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Where somebody may come back to it.
+    pub(super) shelf: Option<Shelf<Who>>,
+    /// Who has let it be said, where that is somebody else's.
+    pub(super) relayed: Option<Arc<str>>,
+    /// For whom alone it is kept; nothing: for all.
+    pub(super) only: Option<Box<[Who]>>,
 }
 
 /// The rank that a target asks for, and the room behind it.

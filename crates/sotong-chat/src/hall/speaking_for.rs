@@ -1,5 +1,5 @@
 //! Speaking for somebody who is not here (RELAYMSG, NPC, SCENE), and calling a room otherwise (RENAME).
-use super::{Flag, Hall, Plan, Rank, Refusal, Teller, Who, Words, publish, room::Speech};
+use super::{Flag, Hall, Plan, Rank, Refusal, Teller, Who, Words, publish, room::Speech, rooms::Kept};
 use crate::{
     books::{Change, RoomRecord, strike},
     log::Shelf,
@@ -34,7 +34,7 @@ impl Hall {
         let (id, to, is_in) = (room.id, Arc::clone(&room.name), room.seats.contains_key(&me));
         let shelf = (room.kept > 0).then_some(Shelf::Room(id));
         self.has_spoken(id, me);
-        let news = self.said_by(source, to, words, (shelf, relayed), tell);
+        let news = self.said_by(source, to, words, Kept { shelf, relayed, only: None }, tell);
         let comes_back = words.echo && is_in;
         publish(id, (!comes_back).then_some(tell.from), Arc::clone(&news), tell);
         if !is_in {
