@@ -297,6 +297,24 @@ fn a_password_that_is_hashed_in_the_file() {
 }
 
 #[test]
+fn a_gateway_of_the_file() {
+    let folder = Folder::new();
+    let done = process::run(["chat", "--hash-password"], b"sesame\n");
+    let hash = String::from_utf8(done.stdout).expect("UTF-8");
+    let gateway = format!("[[webirc]]\nallowed_from = ['127.0.0.1']\npassword = '{}'\n", hash.trim_end());
+    let path = file(&folder, &format!("[[listen]]\naddress = '127.0.0.1:0'\n{gateway}"));
+    let server = start(&path);
+    let mut brought = Client::dial(server.address());
+    brought.say("WEBIRC sesame kiwi far.example 203.0.113.9\r\nNICK far\r\nUSER u 0 * :u");
+    assert!(brought.wait_for(" 001 far :").ends_with(".cloak"), "who comes is whom the gateway brings");
+    let mut wrong = Client::dial(server.address());
+    wrong.say("WEBIRC wrong kiwi far.example 203.0.113.9\r\nNICK wrong\r\nUSER u 0 * :u");
+    let heard = wrong.rest();
+    assert_eq!(heard, "ERROR :Closing link: localhost (You are no gateway)\r\n");
+    server.stop();
+}
+
+#[test]
 fn what_is_registered_survives_a_restart() {
     let folder = Folder::new();
     let text = "[[listen]]\naddress = '127.0.0.1:0'\n[accounts]\npassword_hash_cost = 'test'\n";

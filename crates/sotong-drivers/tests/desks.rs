@@ -1,13 +1,13 @@
 //! Desks under every model: each piece of work that was taken has exactly one answer, also where a desk panics, and those who
 //! waited without asking get it too.
-use sotong_drivers::{DeskWork, Model, Options, Report, desk, serve_streams};
+use sotong_drivers::{DeskWork, Model, Options, Plan, Report, desk, serve_streams};
 use sotong_net::{
     endpoint::Endpoint,
     listen::{Bound, ListenOptions, listen},
     signals::Stop,
 };
 use sotong_session::{
-    Address, CheckedService, Close, Cx, Desk, Event, Host, Pace, Service, Session, Stream, Wants, Way,
+    Address, CheckedService, Close, Cx, Desk, Event, Host, Limits, Pace, Service, Session, Stream, Wants, Way,
 };
 use std::{
     io::{BufRead, BufReader, Write},
@@ -96,6 +96,7 @@ struct Gate {
     is_open: Mutex<bool>,
     opened: Condvar,
     held: AtomicUsize,
+    passed: AtomicUsize,
 }
 
 impl DeskWork<Mail> for Loud {
@@ -153,6 +154,7 @@ impl Gate {
         self.held.fetch_add(1, Ordering::SeqCst);
         let is_open = self.is_open.lock().unwrap();
         let (is_open, _) = self.opened.wait_timeout_while(is_open, HANG, |is_open| !*is_open).unwrap();
+        self.passed.fetch_add(1, Ordering::SeqCst);
         assert!(*is_open);
     }
 }
@@ -178,6 +180,11 @@ impl Running {
         threads: usize,
         worker: impl Fn(&Arc<Mutex<Vec<Address>>>, &Arc<Gate>) -> Box<dyn DeskWork<Mail>>,
     ) -> Self {
+        Self::start_planned(model, |waiting, gate| {
+            desk(queue_max, (0..threads).map(|_| worker(waiting, gate)).collect())
+        })
+    }
+    fn start_planned(model: Model, plan: impl FnOnce(&Arc<Mutex<Vec<Address>>>, &Arc<Gate>) -> Plan<Mail>) -> Self {
         let endpoint: Endpoint = "tcp://127.0.0.1:0".parse().unwrap();
         let bound = listen(&[endpoint], &ListenOptions::default()).unwrap();
         let at = bound[0].endpoint().to_string().rsplit_once("//").unwrap().1.parse().unwrap();
@@ -185,9 +192,10 @@ impl Running {
         let listeners = bound.into_iter().filter_map(stream).collect();
         let (stop, service, gate) = (Stop::new().unwrap(), Questions::default(), Arc::<Gate>::default());
         let waiting = Arc::clone(&service.waiting);
-        let desks = vec![desk(queue_max, (0..threads).map(|_| worker(&waiting, &gate)).collect())];
+        let desks = vec![plan(&waiting, &gate)];
         let thread = {
-            let (stop, options) = (stop.clone(), Options { workers: 2, ..Options::default() });
+            let limits = Limits { drain: HANG, ..Limits::default() };
+            let (stop, options) = (stop.clone(), Options { workers: 2, limits, ..Options::default() });
             let service = CheckedService(service);
             std::thread::spawn(move || serve_streams(model, service, listeners, desks, &options, &stop).unwrap())
         };
@@ -303,6 +311,49 @@ fn who_waited_for_the_answer_to_another_gets_it() {
         }
         drop((asker, waiters));
         server.finish();
+    });
+}
+
+#[test]
+fn mail_comes_from_outside_to_who_has_asked_for_nothing() {
+    each(|model| {
+        let (give, outside) = std::sync::mpsc::sync_channel(1);
+        let server = Running::start_planned(model, |_, _| {
+            desk(1, Vec::new()).when_begun(move |outside| give.send(outside).unwrap())
+        });
+        let outside = outside.recv_timeout(HANG).unwrap();
+        let mut peer = server.dial();
+        say(&mut peer, "wait");
+        while server.waiting.lock().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let who = server.waiting.lock().unwrap()[0];
+        assert!(outside.post(who, Mail::Answer("news".to_owned())), "{model}");
+        assert_eq!(hear(&mut peer), "news", "{model}");
+        drop(peer);
+        server.finish();
+        assert!(!outside.post(who, Mail::Answer("nobody".to_owned())), "{model}: the server has ended");
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_desk_that_is_left_at_the_end() {
+    each(|model| {
+        let server = Running::start_planned(model, |waiting, gate| {
+            let (waiting, gate) = (Arc::clone(waiting), Arc::clone(gate));
+            desk(1, vec![Box::new(Loud { waiting, others: Vec::new(), gate }) as Box<dyn DeskWork<Mail>>]).left_at_end()
+        });
+        let mut peer = server.dial();
+        say(&mut peer, "hold");
+        while server.gate.held.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(peer);
+        let gate = Arc::clone(&server.gate);
+        server.finish();
+        assert_eq!(gate.passed.load(Ordering::SeqCst), 0, "{model}: it is still at work");
+        *gate.is_open.lock().unwrap() = true;
+        gate.opened.notify_all();
     });
 }
 
