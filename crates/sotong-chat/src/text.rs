@@ -465,6 +465,7 @@ impl Person {
                     Refusal::InviteOnly => "only those who are asked may come in",
                     Refusal::Banned => "you are kept out",
                     Refusal::Full => "it is full",
+                    Refusal::NeedsAccount => "only those who are logged in may come in",
                     Refusal::LooksTaken => "its name looks like that of another room",
                     _ => "there is no such room",
                 };
