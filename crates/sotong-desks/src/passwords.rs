@@ -1,7 +1,7 @@
 //! The desk that checks passwords against their hashes.
 use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{Output, ParamsString, PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::{Output, ParamsString, PasswordHash, SaltString},
 };
 use blake2::{
     Blake2sMac256,
@@ -73,12 +73,12 @@ impl PasswordTable {
         }
         if table.hashes.is_empty() { Err(TableError::Empty) } else { Ok(table) }
     }
-    fn is_right(&self, credentials: &Credentials) -> bool {
+    fn is_right(&self, credentials: &Credentials, hasher: &mut Hasher) -> bool {
         let known = self.hashes.get(credentials.name());
         let Some(hash) = known.or(self.stand_in.as_ref()).and_then(|hash| PasswordHash::new(hash).ok()) else {
             return false;
         };
-        Argon2::default().verify_password(credentials.password(), &hash).is_ok() && known.is_some()
+        hasher.is_right(credentials.password(), &hash) && known.is_some()
     }
 }
 
@@ -92,7 +92,86 @@ pub fn is_password_hash(text: &str) -> bool {
 /// # Errors
 /// The system has no randomness, or the password is too long to be hashed.
 pub fn hash_password(password: &[u8]) -> io::Result<String> {
-    hash(HashCost::Default, password)
+    Hasher::default().hash(HashCost::Default, password)
+}
+
+/// The memory that hashing takes, kept from one hash to the next: an allocator does not give back what is taken anew each time,
+/// and a stranger who tries passwords would make the server grow by it.
+#[derive(Default)]
+struct Hasher {
+    memory: Vec<Block>,
+}
+
+/// Another thread's has memory of its own.
+impl Clone for Hasher {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hasher").field("blocks", &self.memory.len()).finish()
+    }
+}
+
+impl Hasher {
+    fn hash(&mut self, cost: HashCost, password: &[u8]) -> io::Result<String> {
+        let params = params(cost)?;
+        let (mut salt, mut output) = ([0; 16], [0; Params::DEFAULT_OUTPUT_LEN]);
+        getrandom(&mut salt, GetRandomFlags::empty())?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        self.fill(&argon2, password, &salt, &mut output).map_err(io::Error::other)?;
+        written(&params, &salt, &output)
+    }
+    /// Whether `known` is the hash of `password`.
+    fn is_right(&mut self, password: &[u8], known: &PasswordHash<'_>) -> bool {
+        let (Some(salt), Some(expected)) = (known.salt, known.hash) else { return false };
+        let version = known.version.map_or(Ok(Version::default()), Version::try_from);
+        let (Ok(algorithm), Ok(version), Ok(params)) =
+            (Algorithm::try_from(known.algorithm), version, Params::try_from(known))
+        else {
+            return false;
+        };
+        let (mut salt_bytes, mut output) = ([0; 64], [0; Output::MAX_LENGTH]);
+        let Ok(salt) = salt.decode_b64(&mut salt_bytes) else { return false };
+        let output = &mut output[..expected.len()];
+        let argon2 = Argon2::new(algorithm, version, params);
+        self.fill(&argon2, password, salt, output).is_ok()
+            // Compares in a time that tells nothing.
+            && Output::new(output).is_ok_and(|output| output == expected)
+    }
+    fn fill(
+        &mut self,
+        argon2: &Argon2<'_>,
+        password: &[u8],
+        salt: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), argon2::Error> {
+        let blocks = argon2.params().block_count();
+        if self.memory.len() < blocks {
+            self.memory.resize(blocks, Block::default());
+        }
+        let result = argon2.hash_password_into_with_memory(password, salt, output, &mut self.memory[..blocks]);
+        if blocks > Params::DEFAULT.block_count() {
+            // Somebody's own hash, dearer than ours are.
+            self.memory = Vec::new();
+        }
+        result
+    }
+}
+
+/// A hash as it is kept, in the PHC string format.
+fn written(params: &Params, salt: &[u8], output: &[u8]) -> io::Result<String> {
+    let salt = SaltString::encode_b64(salt).map_err(io::Error::other)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).map_err(io::Error::other)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(Output::new(output).map_err(io::Error::other)?),
+    };
+    Ok(hash.to_string())
 }
 
 /// Hashes and checks passwords, for a chat. A desk has two threads.
@@ -101,6 +180,7 @@ pub struct ChatPasswords {
     cost: HashCost,
     /// Verified where there is no hash, so that the time does not tell.
     stand_in: Arc<str>,
+    hasher: Hasher,
 }
 
 impl ChatPasswords {
@@ -109,17 +189,17 @@ impl ChatPasswords {
     /// # Errors
     /// The system has no randomness.
     pub fn new(cost: HashCost) -> io::Result<Self> {
-        Ok(Self { cost, stand_in: nobodys_hash(cost)?.into() })
+        Ok(Self { cost, stand_in: nobodys_hash(cost)?.into(), hasher: Hasher::default() })
     }
-    fn hashed(&self, password: &Secret) -> io::Result<Hashed> {
+    fn hashed(&mut self, password: &Secret) -> io::Result<Hashed> {
         let mut salt = [0; SALT_BYTES];
         getrandom(&mut salt, GetRandomFlags::empty())?;
         let scram = ScramKeys::new(password.bytes(), salt, ROUNDS);
-        Ok(Hashed { password: hash(self.cost, password.bytes())?.into(), scram })
+        Ok(Hashed { password: self.hasher.hash(self.cost, password.bytes())?.into(), scram })
     }
-    fn is_right(&self, password: &Secret, hash: Option<&str>) -> bool {
+    fn is_right(&mut self, password: &Secret, hash: Option<&str>) -> bool {
         let Ok(known) = PasswordHash::new(hash.unwrap_or(&self.stand_in)) else { return false };
-        Argon2::default().verify_password(password.bytes(), &known).is_ok() && hash.is_some()
+        self.hasher.is_right(password.bytes(), &known) && hash.is_some()
     }
 }
 
@@ -135,24 +215,7 @@ fn nobodys_hash(cost: HashCost) -> io::Result<String> {
     let (mut salt, mut output) = ([0; 16], [0; Params::DEFAULT_OUTPUT_LEN]);
     getrandom(&mut salt, GetRandomFlags::empty())?;
     getrandom(&mut output, GetRandomFlags::empty())?;
-    let salt = SaltString::encode_b64(&salt).map_err(io::Error::other)?;
-    let hash = PasswordHash {
-        algorithm: Algorithm::Argon2id.ident(),
-        version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(&params(cost)?).map_err(io::Error::other)?,
-        salt: Some(salt.as_salt()),
-        hash: Some(Output::new(&output).map_err(io::Error::other)?),
-    };
-    Ok(hash.to_string())
-}
-
-fn hash(cost: HashCost, password: &[u8]) -> io::Result<String> {
-    let params = params(cost)?;
-    let mut salt = [0; 16];
-    getrandom(&mut salt, GetRandomFlags::empty())?;
-    let salt = SaltString::encode_b64(&salt).map_err(io::Error::other)?;
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password(password, &salt).map(|hash| hash.to_string()).map_err(io::Error::other)
+    written(&params(cost)?, &salt, &output)
 }
 
 impl DeskWork<ChatMail> for ChatPasswords {
@@ -190,6 +253,7 @@ impl DeskWork<ChatMail> for ChatPasswords {
 pub struct Passwords {
     table: Arc<PasswordTable>,
     known: Arc<Known>,
+    hasher: Hasher,
 }
 
 /// What was right a moment ago, under a key that nobody has.
@@ -212,14 +276,18 @@ impl Passwords {
     pub fn new(table: PasswordTable) -> io::Result<Self> {
         let mut key = [0; 32];
         getrandom(&mut key, GetRandomFlags::empty())?;
-        Ok(Self { table: Arc::new(table), known: Arc::new(Known { key, until: Mutex::default() }) })
+        Ok(Self {
+            table: Arc::new(table),
+            known: Arc::new(Known { key, until: Mutex::default() }),
+            hasher: Hasher::default(),
+        })
     }
-    fn check(&self, credentials: &Credentials) -> bool {
+    fn check(&mut self, credentials: &Credentials) -> bool {
         let tag = self.known.tag(credentials);
         if self.known.has(&tag) {
             return true;
         }
-        let is_right = self.table.is_right(credentials);
+        let is_right = self.table.is_right(credentials, &mut self.hasher);
         if is_right {
             self.known.remember(tag);
         }
@@ -270,15 +338,50 @@ mod tests {
     #[test]
     fn nobodys_hash_has_the_cost_of_somebodys_and_no_password() {
         for cost in [HashCost::Default, HashCost::Test] {
-            let (nobodys, somebodys) = (nobodys_hash(cost).unwrap(), hash(cost, b"x").unwrap());
+            let (nobodys, somebodys) = (nobodys_hash(cost).unwrap(), Hasher::default().hash(cost, b"x").unwrap());
             let shape = |hash: &str| {
                 let parts: Vec<_> = hash.split('$').map(str::to_owned).collect();
                 (parts[1..4].to_vec(), parts[4].len(), parts[5].len())
             };
             assert_eq!(shape(&nobodys), shape(&somebodys));
             let parsed = PasswordHash::new(&nobodys).unwrap();
-            assert!(Argon2::default().verify_password(b"", &parsed).is_err());
+            assert!(!Hasher::default().is_right(b"", &parsed));
         }
+    }
+
+    /// The format and the numbers are those that everybody's Argon2 has.
+    #[test]
+    fn hashes_are_those_of_the_library_both_ways() {
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let mut hasher = Hasher::default();
+        let ours = hasher.hash(HashCost::Test, "비밀".as_bytes()).unwrap();
+        let ours = PasswordHash::new(&ours).unwrap();
+        assert!(Argon2::default().verify_password("비밀".as_bytes(), &ours).is_ok());
+        let salt = SaltString::encode_b64(b"sixteen bytes it").unwrap();
+        for algorithm in [Algorithm::Argon2i, Algorithm::Argon2id] {
+            let params = Params::new(64, 3, 2, Some(24)).unwrap();
+            let theirs = Argon2::new(algorithm, Version::V0x13, params).hash_password(b"word", &salt).unwrap();
+            assert!(hasher.is_right(b"word", &theirs) && !hasher.is_right(b"ward", &theirs), "{algorithm}");
+        }
+        assert!(!hasher.is_right(b"x", &PasswordHash::new("$argon2id$v=19$m=64,t=1,p=1").unwrap()), "no hash in it");
+    }
+
+    #[test]
+    fn memory_is_taken_once_and_kept_only_where_it_is_as_much_as_ours() {
+        let mut hasher = Hasher::default();
+        hasher.hash(HashCost::Test, b"a").unwrap();
+        let before = (hasher.memory.as_ptr(), hasher.memory.len());
+        hasher.hash(HashCost::Test, b"b").unwrap();
+        assert_eq!((hasher.memory.as_ptr(), hasher.memory.len()), before);
+        let salt = SaltString::encode_b64(b"sixteen bytes it").unwrap();
+        let dear = Params::new(Params::DEFAULT_M_COST * 2, 1, 1, None).unwrap();
+        let dear = argon2::password_hash::PasswordHasher::hash_password(
+            &Argon2::new(Algorithm::Argon2id, Version::V0x13, dear),
+            b"word",
+            &salt,
+        );
+        assert!(hasher.is_right(b"word", &dear.unwrap()));
+        assert!(hasher.memory.is_empty());
     }
 
     #[test]

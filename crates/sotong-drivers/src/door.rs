@@ -15,7 +15,7 @@ use std::{
     ops::ControlFlow,
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -33,7 +33,14 @@ pub(crate) struct Places {
     share: Option<Share>,
     /// Rung when a place becomes free after there was none.
     door: Waker,
+    /// Bytes that wait in memory for all connections, and at how many nobody comes in; set once there are shards.
+    memory: OnceLock<(Arc<AtomicUsize>, usize)>,
 }
+
+/// So many bytes wait in memory as [`sotong_session::Limits::memory_full`] says.
+#[derive(Debug, thiserror::Error)]
+#[error("too much waits in memory for connections that do not read")]
+struct MemoryFull;
 
 /// Connections that we have made, and that only wait for their sessions. When the last is over, so is the run.
 #[derive(Debug)]
@@ -72,7 +79,14 @@ pub(crate) struct Ticket {
 impl Places {
     pub(crate) fn new(max: usize, workers: usize, door: Waker, conversations: Option<Conversations>) -> Self {
         let loads = (0..workers).map(|_| AtomicUsize::new(0)).collect();
-        Self { conversations, taken: AtomicUsize::new(0), max, loads, share: None, door }
+        Self { conversations, taken: AtomicUsize::new(0), max, loads, share: None, door, memory: OnceLock::new() }
+    }
+    /// Nobody comes in while more than `full` bytes wait in memory. Once.
+    pub(crate) fn bound_memory(&self, waiting: Arc<AtomicUsize>, full: usize) {
+        let _ = self.memory.set((waiting, full));
+    }
+    fn is_memory_full(&self) -> bool {
+        self.memory.get().is_some_and(|(waiting, full)| waiting.load(Ordering::Relaxed) > *full)
     }
     /// Those of one process of several, each of which accepts for itself.
     pub(crate) fn shared(mut self, share: Option<Share>) -> Self {
@@ -218,7 +232,7 @@ impl Door {
     /// it is not told one thing and then the other for each connection.
     pub(crate) fn has_ample_room(&self, kernel_accepts: bool) -> bool {
         let ahead = if kernel_accepts { PLACES_AHEAD } else { PLACES_AHEAD / 4 * 5 };
-        self.places.max.saturating_sub(self.places.taken()) >= ahead
+        self.places.max.saturating_sub(self.places.taken()) >= ahead && !self.places.is_memory_full()
     }
     /// From now on the kernel accepts at a listener by itself, or does not.
     pub(crate) fn let_kernel_accept(&mut self, listener: usize, lets: bool) {
@@ -290,6 +304,9 @@ impl Door {
     ) {
         if self.is_paused(now) || self.judge_share(now) {
             return;
+        }
+        if self.places.is_memory_full() {
+            return self.exhausted(now, &MemoryFull);
         }
         self.pause = None;
         let mut left = if self.places.share.is_some() { ACCEPTS_A_TURN_SHARED } else { ACCEPTS_A_TURN };
@@ -402,6 +419,35 @@ mod tests {
             Bound::Stream(listener) => listener,
             Bound::Datagrams(_) => unreachable!("TCP"),
         }
+    }
+
+    /// Where too much waits in memory, who comes waits too, and comes in when it has become less.
+    #[test]
+    fn nobody_comes_in_while_memory_is_full() {
+        let places = Arc::new(Places::new(10, 1, Waker::new().unwrap(), None));
+        let waiting = Arc::new(AtomicUsize::new(96));
+        places.bound_memory(Arc::clone(&waiting), 95);
+        let mut door = Door::new(vec![listener()], Arc::clone(&places));
+        let at = rustix::net::getsockname(door.listeners().next().unwrap()).unwrap();
+        let _peer = std::net::TcpStream::connect(std::net::SocketAddr::try_from(at).unwrap()).unwrap();
+        let mut come = 0;
+        let mut accept = |door: &mut Door, now| {
+            door.ready(0);
+            door.accept(now, true, |_, _, _| {
+                come += 1;
+                ControlFlow::Break(())
+            });
+            come
+        };
+        assert!(!door.has_ample_room(true));
+        assert_eq!(accept(&mut door, Moment::START), 0);
+        assert!(door.is_paused(Moment::START) && !door.is_busy(Moment::START));
+        let later = door.pause().unwrap();
+        assert_eq!(accept(&mut door, later), 0, "it is as full as it was");
+        waiting.store(95, Ordering::Relaxed);
+        let later = door.pause().unwrap();
+        assert!(door.is_busy(later));
+        assert_eq!(accept(&mut door, later), 1);
     }
 
     /// A listener that somebody else shuts down, who holds it too, reports for ever that there is something to accept.

@@ -168,6 +168,7 @@ impl<S: Service> Context<S> {
         options: Options,
     ) -> Arc<Self> {
         let (service, exchange) = (Mutex::new(service), Exchange::new(shards));
+        places.bound_memory(exchange.bytes_counter(), options.limits.memory_full());
         Arc::new(Self { service, exchange, control, places, options, first_shard, ready: Mutex::default() })
     }
     /// The shard of a loop.

@@ -31,6 +31,10 @@ pub struct Limits {
     pub inbox_high: usize,
     /// Mail one session may send while it handles one piece of mail: 64. Keeps mail from breeding.
     pub mail_per_mail_max: usize,
+    /// Bytes that may wait in memory for all connections of the process together, as output that the kernel does not take and
+    /// as input that sessions leave untaken: 512 MiB; 0 is no bound. At 90 % whoever has most waiting is cut off ([`crate::Close::Slow`]),
+    /// one after the other; at 95 % nobody is accepted.
+    pub memory_max: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +51,7 @@ impl Default for Limits {
             udp_idle: Duration::from_secs(60),
             inbox_high: 8_192,
             mail_per_mail_max: 64,
+            memory_max: 512 << 20,
         }
     }
 }
@@ -66,7 +71,16 @@ impl Limits {
             udp_idle: Duration::from_secs(5),
             inbox_high: 4,
             mail_per_mail_max: 8,
+            memory_max: 512 << 20,
         }
+    }
+    /// Bytes waiting above which whoever has most is cut off: 90 % of [`Self::memory_max`].
+    pub fn memory_high(&self) -> usize {
+        part_of(self.memory_max, 90)
+    }
+    /// Bytes waiting above which nobody is accepted: 95 % of [`Self::memory_max`].
+    pub fn memory_full(&self) -> usize {
+        part_of(self.memory_max, 95)
     }
 
     /// Whether the limits can work together.
@@ -91,6 +105,11 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// So many percent of a bound; of none, none.
+fn part_of(max: usize, percent: usize) -> usize {
+    if max == 0 { usize::MAX } else { max / 100 * percent + max % 100 * percent / 100 }
 }
 
 /// Limits that cannot work together.

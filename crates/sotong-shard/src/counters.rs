@@ -34,6 +34,8 @@ pub struct Counters {
     pub held: u64,
     /// Connections that were cut off because the drain limit passed.
     pub cut_at_drain: u64,
+    /// Connections that were cut off because too much waited in memory ([`sotong_session::Limits::memory_max`]).
+    pub cut_for_memory: u64,
 }
 
 impl Counters {
@@ -70,7 +72,7 @@ impl Counters {
         }
         Some(counters)
     }
-    fn plain_mut(&mut self) -> [&mut u64; 14] {
+    fn plain_mut(&mut self) -> [&mut u64; 15] {
         [
             &mut self.opened,
             &mut self.refused,
@@ -86,6 +88,7 @@ impl Counters {
             &mut self.peers_evicted,
             &mut self.held,
             &mut self.cut_at_drain,
+            &mut self.cut_for_memory,
         ]
     }
 }

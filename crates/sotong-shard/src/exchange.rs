@@ -30,6 +30,8 @@ pub trait DeskQueue<M>: Send + Sync {
 pub struct Exchange<M> {
     inboxes: Box<[OnceLock<Inbox<M>>]>,
     stripes: Box<[Mutex<Stripe>]>,
+    /// Bytes that wait in memory for the connections of all shards.
+    bytes: Arc<AtomicUsize>,
     desks: OnceLock<Vec<Arc<dyn DeskQueue<M>>>>,
 }
 
@@ -38,6 +40,8 @@ struct Inbox<M> {
     len: AtomicUsize,
     /// The shard is about to wait, or waits: the next push wakes it.
     asleep: AtomicBool,
+    /// What waits in memory for that connection of this shard which has most, bytes.
+    most: AtomicUsize,
     /// Numbers the sessions of this shard, so that an address is never used twice.
     turns: AtomicU32,
     queue: Mutex<Queue<M>>,
@@ -107,7 +111,7 @@ impl<M: Clone> Exchange<M> {
     pub fn new(shards_max: usize) -> Arc<Self> {
         let inboxes = (0..shards_max.min(1 << 16)).map(|_| OnceLock::new()).collect();
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Arc::new(Self { inboxes, stripes, desks: OnceLock::new() })
+        Arc::new(Self { inboxes, stripes, bytes: Arc::default(), desks: OnceLock::new() })
     }
     /// Gives the desks, numbered from 0. Once, before any shard runs; later calls change nothing.
     pub fn set_desks(&self, desks: Vec<Arc<dyn DeskQueue<M>>>) {
@@ -121,6 +125,7 @@ impl<M: Clone> Exchange<M> {
         let inbox = self.inboxes[usize::from(shard)].get_or_init(|| Inbox {
             len: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
+            most: AtomicUsize::new(0),
             turns: AtomicU32::new(0),
             queue: Mutex::new(Queue { entries: VecDeque::new(), entered: false, waiting: Vec::new() }),
             waker: Mutex::new(None),
@@ -163,6 +168,33 @@ impl<M: Clone> Exchange<M> {
                 waker.wake();
             }
         }
+    }
+
+    /// Bytes that wait in memory for all connections together: output that the kernel does not take, and input that sessions have
+    /// left untaken. As of the last look of each shard at its connections; what a turn adds is counted at its end.
+    pub fn bytes_waiting(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+    /// Where [`Self::bytes_waiting`] is counted: for a door that lets nobody in while it is too much.
+    pub fn bytes_counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.bytes)
+    }
+    /// A connection of `shard` has `after` bytes waiting, where it had `before`; `most` is what any there has.
+    pub(crate) fn weigh(&self, shard: u16, (before, after): (usize, usize), most: usize) {
+        if after >= before {
+            self.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+        if let Some(inbox) = self.inbox(shard) {
+            inbox.most.store(most, Ordering::Relaxed);
+        }
+    }
+    /// The shard that has the connection with most bytes waiting, if any has.
+    pub(crate) fn heaviest(&self) -> Option<u16> {
+        let most = |inbox: &OnceLock<Inbox<M>>| inbox.get().map_or(0, |inbox| inbox.most.load(Ordering::Relaxed));
+        let (shard, most) = (0..).zip(self.inboxes.iter().map(most)).max_by_key(|(_, most)| *most)?;
+        (most > 0).then_some(shard)
     }
 
     fn inbox(&self, shard: u16) -> Option<&Inbox<M>> {

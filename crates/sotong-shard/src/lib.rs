@@ -13,7 +13,7 @@
 //! 2. For each readable connection with [`Shard::reads`]: receive, then [`Shard::input`] or [`Shard::end`]. `input` empties
 //!    the inbox before it shows the bytes (rule D12b).
 //! 3. While [`Shard::touched`] gives a slot: act on [`Shard::next`] until it says [`Step::Wait`]. All sending happens here,
-//!    after the mail of the turn is in the inboxes (rule D12a).
+//!    after the mail of the turn is in the inboxes (rule D12a); in a turn without input also within [`Shard::deliver_each`].
 //! 4. If [`Shard::may_sleep`]: wait until [`Shard::next_deadline`].
 #![forbid(unsafe_code)]
 

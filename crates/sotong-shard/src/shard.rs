@@ -2,15 +2,15 @@
 use crate::{
     Closed, Counters, Exchange, Observer,
     buffers::Buffers,
-    exchange::{Entry, without_excess},
-    office::{Member, Office},
+    exchange::Entry,
+    office::Office,
     peers::{PeerKey, Peers},
     slot::{Flags, Phase, Slot},
     timers::Timers,
 };
 use sotong_session::{
-    Address, Carry, Close, Cx, Event, Input, Kind, Limits, Moment, Output, Pace, Service, Session, Topic, Wall, Wants,
-    Way, Wire,
+    Address, Carry, Close, Cx, Event, Input, Kind, Limits, Moment, Output, Pace, Service, Session, Wall, Wants, Way,
+    Wire,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -32,6 +32,8 @@ pub struct Shard<S: Service, W> {
     free: Vec<u32>,
     peers: Peers,
     timers: Timers,
+    /// Slots that something waits in, by how much.
+    waiting: BTreeSet<(usize, u32)>,
     /// Slots to be looked at in this turn, and in the next.
     touched: VecDeque<u32>,
     later: Vec<u32>,
@@ -83,6 +85,8 @@ pub enum Reads {
     Discard(usize),
 }
 
+mod mail;
+mod memory;
 mod sending;
 
 impl<S: Service, W> Shard<S, W> {
@@ -105,6 +109,7 @@ impl<S: Service, W> Shard<S, W> {
             free: Vec::new(),
             peers: Peers::default(),
             timers: Timers::default(),
+            waiting: BTreeSet::new(),
             touched: VecDeque::new(),
             later: Vec::new(),
             held: BTreeSet::new(),
@@ -129,6 +134,7 @@ impl<S: Service, W> Shard<S, W> {
         self.turn = self.turn.wrapping_add(1);
         self.now = self.now.max(now);
         self.wall = wall;
+        self.relieve();
         for slot in std::mem::take(&mut self.later) {
             self.touch(slot);
         }
@@ -151,7 +157,10 @@ impl<S: Service, W> Shard<S, W> {
     /// Whether the loop may wait for the kernel: nothing is left to do, and no mail came. Announces the sleep, so that from
     /// now on mail wakes the shard.
     pub fn may_sleep(&self) -> bool {
-        self.later.is_empty() && self.touched.is_empty() && self.office.exchange.sleep(self.office.shard)
+        self.later.is_empty()
+            && self.touched.is_empty()
+            && !self.must_relieve()
+            && self.office.exchange.sleep(self.office.shard)
     }
     /// The next slot whose [`Self::next`] must be asked.
     pub fn touched(&mut self) -> Option<u32> {
@@ -230,6 +239,7 @@ impl<S: Service, W> Shard<S, W> {
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
+            weighed: 0,
             spent: (self.turn, 0),
             key: key.map(Box::new),
         });
@@ -277,6 +287,7 @@ impl<S: Service, W> Shard<S, W> {
         // A driver that gives up early still owes the session its `Gone`.
         self.finish(slot, Close::Stop);
         let who = self.slot(slot).map(|_| self.address(slot))?;
+        self.set_weight(slot, 0);
         let mut entry = self.slots[slot as usize].take()?;
         entry.out.clear();
         self.buffers.take_back(&mut entry.out);
@@ -452,73 +463,8 @@ impl<S: Service, W> Shard<S, W> {
         }
     }
 
-    // Mail and time.
+    // Time.
 
-    /// Delivers what is in the inbox now. True if there was something.
-    pub fn deliver(&mut self) -> bool {
-        if self.office.exchange.waiting(self.office.shard) == 0 {
-            return false;
-        }
-        let mut arrived = std::mem::take(&mut self.arrived);
-        self.office.take_mail(&mut arrived);
-        let mut rest = &*arrived.make_contiguous();
-        while let Some(entry) = rest.first() {
-            let mut count = 1;
-            match entry {
-                Entry::Post { to, mail } => {
-                    if self.hand_over(*to, mail) {
-                        self.offer(to.slot);
-                    }
-                }
-                Entry::Publish { topic, .. } => {
-                    let is_more = |entry: &&Entry<_>| matches!(entry, Entry::Publish { topic: t, .. } if t == topic);
-                    count = rest.iter().take_while(is_more).count();
-                    self.walk(*topic, &rest[..count]);
-                }
-                Entry::Join { topic, who, since } => {
-                    if !self.office.lives(*who) || !self.office.enter_counted(*topic, *who, *since) {
-                        self.office.exchange.leave(*topic, self.office.shard);
-                    }
-                }
-                Entry::Leave { topic, who } => self.office.leave_here(*topic, *who),
-            }
-            rest = &rest[count..];
-        }
-        self.arrived = without_excess(arrived);
-        true
-    }
-    /// Delivers what was published one behind the other through one topic: to each member all of it, so that a member's memory
-    /// comes into the caches once, and not once for each.
-    fn walk(&mut self, topic: Topic, published: &[Entry<Mail<S>>]) {
-        let members = self.office.begin_walk(topic);
-        for Member { who, since } in &members {
-            let mut is_told = false;
-            for entry in published {
-                if let Entry::Publish { place, except, mail, .. } = entry
-                    && since < place
-                    && Some(*who) != *except
-                    && !self.office.has_left(*who)
-                {
-                    is_told |= self.hand_over(*who, mail);
-                }
-            }
-            if is_told {
-                self.offer(who.slot);
-            }
-        }
-        self.office.end_walk(members);
-    }
-    /// Delivers one piece of mail. Whether there was somebody; who has to be offered what it waits for.
-    fn hand_over(&mut self, to: Address, mail: &Mail<S>) -> bool {
-        let lives = self.slot(to.slot).is_some_and(|entry| entry.turn == to.turn && entry.session.is_some());
-        if lives {
-            self.office.counters.mail_delivered += 1;
-            self.call(to.slot, Event::Mail(mail), true);
-        } else {
-            self.office.counters.mail_dropped += 1;
-        }
-        lives
-    }
     /// Acts on everything that is due.
     pub fn expire(&mut self) {
         while let Some((at, slot, turn)) = self.timers.pop_due(self.now) {
@@ -759,6 +705,11 @@ impl<S: Service, W> Shard<S, W> {
     }
     fn arm(&mut self, slot: u32) {
         let limits = self.limits;
+        let Some(entry) = self.slot_mut(slot) else { return };
+        let weight = entry.weight();
+        if weight != entry.weighed {
+            self.set_weight(slot, weight);
+        }
         let Some(entry) = self.slot_mut(slot) else { return };
         let Some(at) = entry.deadline(&limits) else { return };
         if entry.timer.is_none_or(|set| at < set) {

@@ -27,6 +27,8 @@ pub(crate) struct Slot<S, W> {
     pub(crate) opened: Moment,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// Bytes that were waiting here when it was last looked at, as the process counts them.
+    pub(crate) weighed: usize,
     /// Bytes sent in the turn whose number is beside it (rule D9).
     pub(crate) spent: (u32, u32),
     /// What tells this peer from others of its socket; for datagrams.
@@ -70,6 +72,10 @@ pub(crate) struct Flags {
 }
 
 impl<S, W> Slot<S, W> {
+    /// Bytes that wait in memory: for the kernel, and for the session.
+    pub(crate) fn weight(&self) -> usize {
+        self.out.weight() + self.carry.len()
+    }
     /// Whether the session takes input now, the shard's own reasons aside.
     pub(crate) fn takes(&self) -> bool {
         self.session.is_some() && self.wants.takes(&self.out)

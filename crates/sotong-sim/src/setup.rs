@@ -207,6 +207,10 @@ fn random_limits(dice: &mut Dice) -> Limits {
         udp_idle: Duration::from_millis(dice.between(1, 60_000)),
         inbox_high: dice.between(1, 50) as usize,
         mail_per_mail_max: dice.between(8, 64) as usize,
+        memory_max: match dice.between(0, 3) {
+            0 => dice.between(hard as u64, 8 * hard as u64) as usize,
+            _ => Limits::default().memory_max,
+        },
         ..Limits::default()
     }
 }

@@ -177,6 +177,15 @@ impl World {
     pub(crate) fn address(&self, shard: usize, slot: u32) -> Address {
         self.shards[shard].address(slot)
     }
+    /// What a connection's kernel takes from now on, on any shard.
+    pub(crate) fn set_space_on(&mut self, shard: usize, slot: u32, space: usize) {
+        self.shards[shard].io(slot).expect("the slot is in use").space = space;
+        self.shards[shard].writable(slot);
+    }
+    /// Whether somebody has rung for a shard since the last look.
+    pub(crate) fn has_rung(&self, shard: usize) -> bool {
+        self.bells[shard].rings() > 0
+    }
     /// Bytes come, if the shard reads.
     pub(crate) fn input(&mut self, slot: u32, bytes: &[u8]) {
         assert_eq!(self.shards[0].reads(slot), Reads::Show);

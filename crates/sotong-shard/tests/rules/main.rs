@@ -4,5 +4,6 @@ mod common;
 mod datagrams;
 mod flow;
 mod mail;
+mod memory;
 mod timers;
 mod topics;
