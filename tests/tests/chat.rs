@@ -164,28 +164,35 @@ fn commands_are_slowed_down_and_none_is_lost() {
 
 #[test]
 fn a_member_that_reads_nothing_is_cut_and_harms_nobody() {
-    for run in shared_runs() {
-        let server = chat(&run, &["--no-flood-control", "--output-hard", "128KiB"]);
-        let mut alice = Client::enter(server.address(), "alice", "server-time");
-        let mut bob = Client::enter(server.address(), "bob", "server-time");
-        let slow = Client::enter(server.address(), "slow", "server-time");
-        bob.hear_until("slow!~u@localhost JOIN");
-        let words = "가".repeat(130);
-        let (mut said, mut is_cut) = (0, false);
-        while !is_cut {
-            for line in said..said + 16 {
-                alice.say(&format!("PRIVMSG #lobby :{line:6} {words}"));
-            }
-            for line in said..said + 16 {
-                let heard = bob.hear_until(&format!("PRIVMSG #lobby :{line:6} 가"));
-                is_cut |= heard.iter().any(|line| line.contains(":slow!~u@localhost QUIT :Send queue exceeded"));
-            }
-            said += 16;
-            assert!(said < 200_000, "{run}: never cut");
+    // By what waits for him, and by what waits for all together.
+    for flags in [["--output-hard", "128KiB"], ["--memory-max", "128KiB"]] {
+        for run in shared_runs() {
+            let server = chat(&run, &[&["--no-flood-control"], &flags[..]].concat());
+            one_is_cut(&server, &format!("{run} {flags:?}"));
+            server.stop();
         }
-        drop(slow);
-        server.stop();
     }
+}
+
+fn one_is_cut(server: &Server, run: &str) {
+    let mut alice = Client::enter(server.address(), "alice", "server-time");
+    let mut bob = Client::enter(server.address(), "bob", "server-time");
+    let slow = Client::enter(server.address(), "slow", "server-time");
+    bob.hear_until("slow!~u@localhost JOIN");
+    let words = "가".repeat(130);
+    let (mut said, mut is_cut) = (0, false);
+    while !is_cut {
+        for line in said..said + 16 {
+            alice.say(&format!("PRIVMSG #lobby :{line:6} {words}"));
+        }
+        for line in said..said + 16 {
+            let heard = bob.hear_until(&format!("PRIVMSG #lobby :{line:6} 가"));
+            is_cut |= heard.iter().any(|line| line.contains(":slow!~u@localhost QUIT :Send queue exceeded"));
+        }
+        said += 16;
+        assert!(said < 200_000, "{run}: never cut");
+    }
+    drop(slow);
 }
 
 #[test]

@@ -325,6 +325,8 @@ pub(crate) struct LimitFlags {
     inbox_high: usize,
     #[arg(long, value_name = "N", default_value_t = Limits::default().mail_per_mail_max, value_parser = whole::<usize>(1..=1 << 20), hide_short_help = true)]
     mail_per_mail_max: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = Size(Limits::default().memory_max), hide_short_help = true)]
+    memory_max: Size,
 }
 
 impl LimitFlags {
@@ -348,6 +350,7 @@ impl LimitFlags {
             udp_idle: self.udp_idle.0,
             inbox_high: self.inbox_high,
             mail_per_mail_max: self.mail_per_mail_max,
+            memory_max: self.memory_max.0,
         }
     }
 }
@@ -493,7 +496,7 @@ mod tests {
     fn each_limit_flag_sets_its_limit() {
         let line = "sotong echo --output-low 1 --output-high 2 --output-hard 3 --untaken-bytes-max 4 --turn-bytes-max 5 \
                     --stall 6 --linger 7 --linger-bytes-max 8 --drain 9 --udp-peers-max 10 --udp-idle 11 --inbox-high 12 \
-                    --mail-per-mail-max 13 --hold-idle 14 --hold-time 15";
+                    --mail-per-mail-max 13 --hold-idle 14 --hold-time 15 --memory-max 16";
         let Command::Echo(serve) = parse(line).command else { panic!("echo") };
         let seconds = std::time::Duration::from_secs;
         let expect = Limits {
@@ -508,6 +511,7 @@ mod tests {
             udp_idle: seconds(11),
             inbox_high: 12,
             mail_per_mail_max: 13,
+            memory_max: 16,
         };
         assert_eq!(serve.limits.limits(), expect);
         assert_eq!(serve.hold.limits(), HoldLimits { idle: seconds(14), time: seconds(15) });

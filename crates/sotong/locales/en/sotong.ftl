@@ -242,6 +242,7 @@ arg-udp-peers-max = UDP peers remembered for one address; the one idle for longe
 arg-udp-idle = A UDP peer is forgotten after this long without a datagram
 arg-inbox-high = Messages waiting for one worker at which those who cause them are read no more
 arg-mail-per-mail-max = Messages one message may cause
+arg-memory-max = What may wait in memory for all connections together; at 90 % whoever has most waiting is cut off, at 95 % nobody is accepted; 0: no bound
 
 ## connect and listen
 
