@@ -122,6 +122,34 @@ fn who_leaves_hears_no_more_of_what_already_waits() {
     assert_eq!(told.heard(), ["0.0 1001"]);
 }
 
+/// Who acts on a member within a delivery has all of its mail: the posts before, and all that the topic brings.
+#[test]
+fn each_member_of_the_last_topic_is_given_out_when_it_has_all_its_mail() {
+    let mut world = World::one(small(), |event, cx, _| {
+        if matches!(event, Event::Open(_)) {
+            cx.host.join(ROOM, cx.me);
+        }
+        if let Event::Mail(7) = event {
+            cx.host.publish(ROOM, None, 1001);
+            cx.host.publish(ROOM, None, 1002);
+        }
+        Ok(())
+    });
+    let (a, b) = (world.open(0), world.open(0));
+    world.exchange.post(world.address(0, a), 7);
+    world.shards[0].deliver();
+    let log = world.log.clone();
+    let mut given = Vec::new();
+    world.shards[0].deliver_each(|_, slot| given.push((slot, log.take())));
+    assert_eq!(
+        given,
+        [
+            (a, vec!["0.0 Mail 7".to_owned(), "0.0 Mail 1001".to_owned(), "0.0 Mail 1002".to_owned()]),
+            (b, vec!["0.1 Mail 1001".to_owned(), "0.1 Mail 1002".to_owned()])
+        ]
+    );
+}
+
 #[test]
 fn joining_twice_is_joining_once() {
     let mut told = Told::new(2);
