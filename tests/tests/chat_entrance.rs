@@ -1,5 +1,6 @@
 //! The way into a chat: PROXY headers, counting by address, what each kind of listener takes, and WebSocket byte by byte.
 use sotong_chat::{ChatLimits, ChatOptions, ChatService, Entrance, Guest, ListenerKind, TlsEntrance};
+use sotong_http::{HttpLimits, ws::WsLimits};
 use sotong_session::{Address, Close, End, Service as _, Way, Wire, rig::Rig};
 use sotong_tls::{Secure, TlsLimits};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -472,4 +473,113 @@ fn lines_that_are_not_utf8_reach_nobody() {
     let said = String::from_utf8_lossy(&heard[0].1);
     assert!(said.starts_with(":sotong.local FAIL ") && said.contains(" INVALID_UTF8 "), "{said}");
     assert_eq!((heard.len(), heard[0].0, binary.close()), (1, 0x82, None));
+}
+
+/// Each limit of HTTP, WebSocket and the PROXY header that the options have other than by default, and those of a reload.
+#[test]
+fn limits_are_those_of_the_options() {
+    let usual = ChatLimits::default();
+    let head = HttpLimits {
+        head_bytes_max: 1100,
+        target_bytes_max: 1000,
+        fields_max: 8,
+        head_time: Duration::from_secs(3),
+        idle: Duration::from_secs(4),
+        ..usual.websocket.head
+    };
+    let websocket = WsLimits { message_bytes_max: 4608, fragments_max: 3, head, ..usual.websocket };
+    let websocket = WsLimits { upgrade: Duration::from_secs(5), ..websocket };
+    let proxy_time = Duration::from_millis(700);
+    let limits = ChatLimits { websocket, websocket_deflate: true, proxy_time, receive_queue_bytes_max: 6000, ..usual };
+    let options = ChatOptions { limits, ..ChatOptions::default() };
+    let chat = ChatService::new(options.clone());
+    let asked = |chat: &ChatService, request: &str| {
+        let mut rig = come(chat, &from(HERE));
+        rig.input(request.as_bytes());
+        text(&mut rig).split_whitespace().nth(1).unwrap_or_default().to_owned()
+    };
+    let fields = |count: usize| format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
+    assert_eq!((asked(&chat, &fields(8)), asked(&chat, &fields(9))), ("200".into(), "431".into()));
+    let target = |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(bytes - 1));
+    assert_eq!((asked(&chat, &target(1000)), asked(&chat, &target(1001))), ("404".into(), "414".into()));
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "b".repeat(1100));
+    assert_eq!(asked(&chat, &long), "431");
+    // Times.
+    let ended = |service: &ChatService, words: &str, millis: u64| {
+        let mut rig = come(service, &from(HERE));
+        rig.input(words.as_bytes());
+        rig.advance(Duration::from_millis(millis - 1));
+        let before = rig.close().is_some();
+        rig.advance(Duration::from_millis(1));
+        (before, rig.close().is_some())
+    };
+    assert_eq!(ended(&chat, "GET / HTTP/1.1\r\n", 3000), (false, true));
+    assert_eq!(ended(&chat, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 4000), (false, true));
+    assert_eq!(ended(&at(&chat, ListenerKind::WebSocket, false), "GET", 5000), (false, true));
+    assert_eq!(ended(&at(&chat, ListenerKind::Irc, true), "PROXY ", 700), (false, true));
+    // WebSocket.
+    let code = |bytes: &[u8]| {
+        let mut rig = web(&chat, "");
+        rig.input(bytes);
+        let (first, payload) = frames(&rig.sent()).pop().expect("an answer");
+        rig.gone(Close::Done);
+        if first == 0x88 { u16::from_be_bytes([payload[0], payload[1]]) } else { 0 }
+    };
+    let message = |bytes: usize| frame(0x81, &vec![b'x'; bytes]);
+    assert_eq!((code(&message(4608)), code(&message(4609))), (0, 1009));
+    let parts = |count: usize| {
+        let middle = frame(0x00, b"x").repeat(count - 2);
+        [frame(0x01, b"P"), middle, frame(0x80, b"x")].concat()
+    };
+    assert_eq!((code(&parts(3)), code(&parts(4))), (0, 1008));
+    let mut deflates = come(&chat, &from(HERE));
+    deflates.input(upgrade("/", "Sec-WebSocket-Extensions: permessage-deflate\r\n").as_bytes());
+    assert!(text(&mut deflates).contains("Sec-WebSocket-Extensions: permessage-deflate"));
+    // A line without an end.
+    let mut endless = come(&chat, &from(HERE));
+    endless.input(REGISTER.as_bytes());
+    endless.input(&[b'x'; 6000]);
+    assert_eq!(endless.close(), None);
+    endless.input(b"x");
+    assert_eq!(endless.close(), Some(&Close::Limit("receive_queue_bytes_max")));
+    // From a reload on, for those who come.
+    chat.reload(ChatOptions { limits: usual, ..options });
+    assert_eq!(asked(&chat, &fields(9)), "200");
+}
+
+/// Whatever can be turned off by a time without an end: nobody is hurried, asked or cut off in ten years.
+#[test]
+fn times_that_are_turned_off() {
+    let (usual, none) = (ChatLimits::default(), Duration::MAX);
+    let head = HttpLimits { head_time: none, idle: none, ..usual.websocket.head };
+    let websocket = WsLimits { upgrade: none, head, ..usual.websocket };
+    let limits = ChatLimits { registration: none, name_time: none, proxy_time: none, websocket, ..usual };
+    let limits = ChatLimits { ping_after: none, cut_after: none, ..limits };
+    let limits = ChatLimits { burst: u32::MAX, registration_lines_max: u32::MAX, name_tries_max: u32::MAX, ..limits };
+    let chat = ChatService::new(ChatOptions { limits, ..ChatOptions::default() });
+    let (irc, web) = (at(&chat, ListenerKind::Irc, false), at(&chat, ListenerKind::WebSocket, false));
+    let text_only = at(&chat, ListenerKind::Text, false);
+    let behind = at(&chat, ListenerKind::Auto, true);
+    for (service, words) in [
+        (&irc, "NICK x\r\n".to_owned()),
+        (&irc, REGISTER.to_owned()),
+        (&irc, "CAP LS 302\r\n".repeat(100)),
+        (&text_only, "no name\n".repeat(100)),
+        (&web, "GET / HT".to_owned()),
+        (&chat, "GET / HTTP/1.1\r\nHost".to_owned()),
+        (&chat, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
+        (&behind, "PROXY ".to_owned()),
+    ] {
+        let mut rig = come(service, &from(HERE));
+        rig.input(words.as_bytes());
+        rig.sent();
+        rig.advance(Duration::from_secs(10 * 365 * 86_400));
+        assert_eq!((rig.sent(), rig.close()), (Vec::new(), None), "{words:.40}");
+        rig.gone(Close::Done);
+    }
+    let mut fast = come(&irc, &from(HERE));
+    fast.input(REGISTER.as_bytes());
+    fast.sent();
+    fast.input("PING x\r\n".repeat(1000).as_bytes());
+    assert_eq!(text(&mut fast).matches(" PONG ").count(), 1000, "all at once");
 }

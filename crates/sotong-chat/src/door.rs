@@ -4,10 +4,7 @@ use crate::{
     entrance::{Entry, Refusal, Tls, refused},
     news::Mail,
 };
-use sotong_layers::{
-    Choice, Chooser, Handover,
-    proxy::{PROXY_TIME_MAX, Proxied, is_proxy_line},
-};
+use sotong_layers::{Choice, Chooser, proxy::is_proxy_line};
 use sotong_session::{Close, Cx, Event, Session, Stream, Wants, Way};
 
 /// Chooses between IRC, HTTP, TLS and a person with a terminal, as far as the listener takes them.
@@ -100,9 +97,7 @@ impl Chooser for Door {
         if self.proxy.is_some() {
             match is_proxy_line(first) {
                 None => return Choice::NeedMore,
-                Some(true) => {
-                    return Choice::Chosen(Box::new(Handover::new(Proxied::new(self.entry.clone(), PROXY_TIME_MAX))));
-                }
+                Some(true) => return Choice::Chosen(self.entry.clone().proxied()),
                 Some(false) => {}
             }
         }

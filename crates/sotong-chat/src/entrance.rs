@@ -8,10 +8,10 @@ use crate::{
     page::{self, Page},
     text::{self, Person},
 };
-use sotong_http::{Http, HttpLimits};
+use sotong_http::Http;
 use sotong_layers::{
     Handover, Sniff, SniffLimits,
-    proxy::{Onward, PROXY_TIME_MAX, Proxied},
+    proxy::{Onward, Proxied},
 };
 use sotong_session::{Close, Cx, End, Event, Session, Stream, Wants, Way};
 use sotong_tls::Secure;
@@ -87,13 +87,18 @@ impl Entry {
                 self.chat.counters.hit("proxy_allowed_from");
                 return Err(Close::Protocol("a connection from somewhere else than a proxy".into()));
             }
-            return Ok(Counted::not_yet(Voice::Any(Box::new(Handover::new(Proxied::new(self, PROXY_TIME_MAX))))));
+            return Ok(Counted::not_yet(Voice::Any(self.proxied())));
         }
         // Where everybody is greeted at once, nobody is waited for.
         if is_proxy && self.kind() != ListenerKind::Text {
             return Ok(Counted::not_yet(self.sniffed(Some(way))));
         }
         self.counted(way)
+    }
+    /// Whoever is brought by a proxy, which says so first.
+    pub(crate) fn proxied(self) -> Box<dyn Stream<Mail = Mail>> {
+        let time_max = self.chat.options().limits.proxy_time;
+        Box::new(Handover::new(Proxied::new(self, time_max)))
     }
     /// The session for somebody who is known by now, counted among those of his address.
     fn counted(&self, way: &Way) -> Result<Counted, Close> {
@@ -150,7 +155,10 @@ impl Entry {
     pub(crate) fn web(&self) -> Box<dyn Stream<Mail = Mail>> {
         match self.kind() {
             ListenerKind::WebSocket => page::web_socket(&self.chat),
-            _ => Box::new(Handover::new(Http::new(Page::new(&self.chat), HttpLimits::default()))),
+            _ => {
+                let limits = self.chat.options().limits.websocket.head;
+                Box::new(Handover::new(Http::new(Page::new(&self.chat), limits)))
+            }
         }
     }
     /// Wraps the session of somebody whose first bytes have told that he speaks for himself.

@@ -1,6 +1,8 @@
 //! What a chat allows and what it says of itself.
 use crate::{hall::PersonModes, opers::Oper};
+use sotong_http::ws::WsLimits;
 use sotong_irc::names;
+use sotong_layers::proxy::PROXY_TIME_MAX;
 use sotong_session::{Wall, cidr::Cidr};
 use std::{fmt, time::Duration};
 
@@ -244,7 +246,7 @@ pub enum HashCost {
 }
 
 /// The limits of a chat. What goes beyond one is told by its numeric, or ends the connection as the limit's name. The greatest
-/// number is no limit, and then none is told of to clients.
+/// number is no limit, and then none is told of to clients; so is the greatest time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatLimits {
     /// Whether commands of one connection are slowed down, and connections of one address limited: true. Only load tests go
@@ -258,6 +260,15 @@ pub struct ChatLimits {
     pub connections_per_address: usize,
     /// New connections of one address, or such a network, in 10 minutes: 32. Loopback is exempt.
     pub new_connections_per_address: usize,
+    /// Bytes that may come without the end of a line, of which those beyond a line are thrown away: 10 KiB, and at least a
+    /// line with its tags, 4,608 bytes.
+    pub receive_queue_bytes_max: usize,
+    /// A proxy says whom it brings within 2 s.
+    pub proxy_time: Duration,
+    /// Of WebSocket; its `head` is that of each request over HTTP, the page's, too.
+    pub websocket: WsLimits,
+    /// Whether messages of WebSocket may be compressed, each on its own: false.
+    pub websocket_deflate: bool,
     /// A newcomer registers within 20 s.
     pub registration: Duration,
     /// How long it waits for what is looked up of it, and then goes on without: 5 s.
@@ -330,6 +341,10 @@ impl Default for ChatLimits {
             command_time: Duration::from_millis(500),
             connections_per_address: 16,
             new_connections_per_address: 32,
+            receive_queue_bytes_max: 10 << 10,
+            proxy_time: PROXY_TIME_MAX,
+            websocket: WsLimits::default(),
+            websocket_deflate: false,
             registration: Duration::from_secs(20),
             lookup: Duration::from_secs(5),
             registration_lines_max: 64,

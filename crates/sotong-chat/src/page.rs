@@ -26,7 +26,9 @@ pub(crate) fn web_socket(chat: &Arc<Chat>) -> Box<dyn Stream<Mail = Mail>> {
         false if allowed.is_empty() => Origins::Own,
         false => Origins::Listed(allowed.as_slice().into()),
     };
-    let options = ServerOptions { origins, ..ServerOptions::irc() };
+    let options = chat.options();
+    let (limits, deflate) = (options.limits.websocket, options.limits.websocket_deflate);
+    let options = ServerOptions { origins, deflate, limits, ..ServerOptions::irc() };
     Box::new(WebSocket::server(Client::new(Arc::clone(chat)), Arc::new(options)))
 }
 

@@ -330,10 +330,24 @@ pub(crate) struct LimitFlags {
 }
 
 impl LimitFlags {
-    /// Another most that may be unread, unless a flag has said one.
-    pub(crate) fn set_hard_mark(&mut self, bytes: usize) {
-        if self.output_hard == Size(Limits::default().marks.hard) {
-            self.output_hard = Size(bytes);
+    /// What a file says of the marks, of output that makes no progress and of the drain: unless a flag has said otherwise.
+    pub(crate) fn set_beside_flags(&mut self, file: &Limits) {
+        let (usual, marks) = (Limits::default(), file.marks);
+        for (flag, usual, bytes) in [
+            (&mut self.output_low, usual.marks.low, marks.low),
+            (&mut self.output_high, usual.marks.high, marks.high),
+            (&mut self.output_hard, usual.marks.hard, marks.hard),
+        ] {
+            if *flag == Size(usual) {
+                *flag = Size(bytes);
+            }
+        }
+        for (flag, usual, time) in
+            [(&mut self.stall, usual.stall, file.stall), (&mut self.drain, usual.drain, file.drain)]
+        {
+            if *flag == Span(usual) {
+                *flag = Span(time);
+            }
         }
     }
 

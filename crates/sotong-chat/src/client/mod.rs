@@ -129,8 +129,6 @@ enum Leaving {
 
 /// Bytes of answers that may wait, beyond which no more commands are taken: the output's high mark.
 const HELD_BYTES_MAX: usize = 64 << 10;
-/// Bytes without the end of a line, beyond which it is no mistake any more.
-const RECEIVE_BYTES_MAX: usize = 10 << 10;
 /// Bytes of an unfinished line.
 const UNFINISHED_BYTES_MAX: usize = CLIENT_TAG_BYTES_MAX + LINE_BYTES_MAX;
 
@@ -206,12 +204,12 @@ impl Client {
                     self.complain(b"", ParseError::TooLong, cx);
                 }
                 self.skipped += length;
-                if self.skipped > RECEIVE_BYTES_MAX {
+                if self.is_too_much(self.skipped) {
                     return Err(self.farewell("Receive queue exceeded", Close::Limit("receive_queue_bytes_max"), cx));
                 }
                 return Ok(());
             };
-            if self.skipped + end > RECEIVE_BYTES_MAX {
+            if self.is_too_much(self.skipped + end) {
                 input.take_all();
                 return Err(self.farewell("Receive queue exceeded", Close::Limit("receive_queue_bytes_max"), cx));
             }
@@ -224,6 +222,10 @@ impl Client {
             result?;
         }
         Ok(())
+    }
+    /// Whether so many bytes without the end of a line are no mistake any more.
+    fn is_too_much(&self, bytes: usize) -> bool {
+        bytes > UNFINISHED_BYTES_MAX && bytes > self.chat.options().limits.receive_queue_bytes_max
     }
     /// A message of WebSocket: one line, which needs no end.
     fn record(&mut self, record: &[u8], cx: &mut Cx<'_, Mail>) -> Result<(), Close> {

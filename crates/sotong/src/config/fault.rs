@@ -119,6 +119,15 @@ pub(crate) enum Why {
     MustBeLess {
         other: &'static str,
     },
+    MustBeMore {
+        other: &'static str,
+    },
+    /// A limit that cannot be turned off: of what is held in memory or has to fit into a line; of a time.
+    NotOff {
+        low: u64,
+        high: u64,
+    },
+    TimeNotOff,
 }
 
 /// What a value should have been.
@@ -227,6 +236,9 @@ impl Why {
             }
             Self::Sts(why) => why.message(catalogue),
             Self::MustBeLess { other } => text!(catalogue, "config-must-be-less", other = *other),
+            Self::MustBeMore { other } => text!(catalogue, "config-must-be-more", other = *other),
+            Self::NotOff { low, high } => text!(catalogue, "config-not-off", low = *low, high = *high),
+            Self::TimeNotOff => text!(catalogue, "config-time-not-off"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What of a configuration becomes which option.
 
 use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, Gateway, MetadataOptions, OperClass, Sts};
+use sotong_http::{HttpLimits, ws::WsLimits};
+use sotong_session::{Limits, Marks};
 
 use super::{Config, Oper, Webirc, setting::Choice};
 
@@ -65,7 +67,7 @@ impl Config {
         let limits = &self.limits;
         ChatLimits {
             flood_control: limits.flood_control,
-            burst: limits.commands_at_once.small(),
+            burst: limits.commands_at_once.small_or_none(),
             command_time: limits.command_time.0,
             connections_per_address: limits.connections_per_address.size(),
             // Who may have any number of connections at once may make any number.
@@ -74,11 +76,15 @@ impl Config {
                 _ => limits.new_connections_per_address.size(),
             },
             new_accounts_per_address: limits.new_accounts_per_address.size(),
-            registration: limits.registration_time.0,
+            receive_queue_bytes_max: limits.receive_queue_bytes.0,
+            proxy_time: limits.proxy_time.or_none(),
+            websocket: self.websocket_limits(),
+            websocket_deflate: limits.websocket_deflate,
+            registration: limits.registration_time.or_none(),
             lookup: limits.lookup_time.0,
-            registration_lines_max: limits.registration_lines.small(),
-            ping_after: limits.ping_after.0,
-            cut_after: limits.cut_after.0,
+            registration_lines_max: limits.registration_lines.small_or_none(),
+            ping_after: limits.ping_after.or_none(),
+            cut_after: limits.cut_after.or_none(),
             nick_chars_max: limits.nick_len.size(),
             room_chars_max: limits.channel_len.size(),
             topic_bytes_max: limits.topic_len.size(),
@@ -87,19 +93,54 @@ impl Config {
             real_bytes_max: limits.realname_len.size(),
             key_bytes_max: limits.key_len.size(),
             list_modes_max: limits.list_modes.or_none(),
-            modes_max: limits.modes.size(),
-            targets_max: limits.targets.size(),
+            modes_max: limits.modes.or_none(),
+            targets_max: limits.targets.or_none(),
+            accounts_max: limits.accounts_max.or_none(),
+            registered_rooms_max: limits.registered_rooms_max.or_none(),
+            rooms_per_account_max: limits.rooms_per_account_max.or_none(),
+            certs_per_account_max: limits.certs_per_account_max.or_none(),
+            password_bytes_max: limits.password_bytes.0,
             rooms_max: limits.channels.or_none(),
             monitor_max: limits.monitor.or_none(),
             whowas_max: limits.whowas.size(),
             log_messages_max: self.history.keep_messages.or_none(),
             multiline_bytes_max: limits.multiline_bytes.size(),
-            multiline_lines_max: limits.multiline_lines.size(),
+            log_bytes_max: limits.log_bytes.0,
+            multiline_lines_max: limits.multiline_lines.or_none(),
             held_answers_max: limits.held_answers.size(),
-            name_time: limits.name_time.0,
-            name_tries_max: limits.name_tries.small(),
-            ..ChatLimits::default()
+            name_time: limits.name_time.or_none(),
+            name_tries_max: limits.name_tries.small_or_none(),
         }
+    }
+
+    fn websocket_limits(&self) -> WsLimits {
+        let limits = &self.limits;
+        let head = HttpLimits {
+            head_bytes_max: limits.http_head_bytes.0,
+            fields_max: limits.http_fields.size(),
+            target_bytes_max: limits.http_target_bytes.0,
+            head_time: limits.http_head_time.or_none(),
+            idle: limits.http_idle_time.or_none(),
+            ..HttpLimits::default()
+        };
+        WsLimits {
+            message_bytes_max: limits.websocket_message_bytes.0,
+            fragments_max: limits.websocket_fragments.or_none(),
+            upgrade: limits.websocket_upgrade_time.or_none(),
+            head,
+            ..WsLimits::default()
+        }
+    }
+
+    /// The limits of the driver, of which the file says some.
+    pub(crate) fn driver_limits(&self) -> Limits {
+        let limits = &self.limits;
+        let marks = Marks {
+            low: limits.send_queue_low_bytes.0,
+            high: limits.send_queue_high_bytes.0,
+            hard: limits.send_queue_bytes.0,
+        };
+        Limits { marks, stall: limits.stall_time.0, drain: limits.drain_time.0, ..Limits::default() }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) use self::sections::{Accounts, History, Limits, Listen, Metadata, Ope
 use self::sections::{AlwaysOnChoice, HashCostChoice, Top};
 use self::setting::{Located, Reader};
 use crate::failure::{Failure, ReadProblem};
+use crate::units::BadValue;
 
 /// Bytes of a configuration file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -62,6 +63,16 @@ pub(crate) struct Config {
 /// The headings of a file: tables, and those that may stand several times.
 const TABLES: [&str; 6] = ["server", "accounts", "history", "metadata", "sts", "limits"];
 const LISTS: [&str; 3] = ["listen", "webirc", "oper"];
+/// Limits that hold from a start to the next.
+const STARTED: [&str; 7] = [
+    "send_queue_low_bytes",
+    "send_queue_high_bytes",
+    "send_queue_bytes",
+    "stall_time",
+    "drain_time",
+    "connections",
+    "tls_handshake_time",
+];
 
 impl Config {
     /// Reads a file.
@@ -94,11 +105,12 @@ impl Config {
             ("network", now.server.network != then.server.network),
             ("[[listen]]", now.listen != then.listen),
             ("password_hash_cost", now.accounts.password_hash_cost != then.accounts.password_hash_cost),
-            ("send_queue_bytes", now.limits.send_queue_bytes != then.limits.send_queue_bytes),
-            ("connections", now.limits.connections != then.limits.connections),
-            ("tls_handshake_time", now.limits.tls_handshake_time != then.limits.tls_handshake_time),
         ];
-        all.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting).collect()
+        let all = all.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting);
+        // Those of the driver, which are fixed when it begins.
+        let (now, then) = (&now.limits, &then.limits);
+        let is_other = |key: &&str| Section::written(now, key) != Section::written(then, key);
+        all.chain(STARTED.into_iter().filter(is_other)).collect()
     }
 
     /// The same with all of these as they were at the start.
@@ -108,9 +120,26 @@ impl Config {
         self.server.network = started.server.network.clone();
         self.listen.clone_from(&started.listen);
         self.accounts.password_hash_cost = started.accounts.password_hash_cost;
-        self.limits.send_queue_bytes = started.limits.send_queue_bytes;
-        self.limits.connections = started.limits.connections;
-        self.limits.tls_handshake_time = started.limits.tls_handshake_time;
+        let Limits {
+            send_queue_low_bytes,
+            send_queue_high_bytes,
+            send_queue_bytes,
+            stall_time,
+            drain_time,
+            connections,
+            tls_handshake_time,
+            ..
+        } = started.limits.clone();
+        self.limits = Limits {
+            send_queue_low_bytes,
+            send_queue_high_bytes,
+            send_queue_bytes,
+            stall_time,
+            drain_time,
+            connections,
+            tls_handshake_time,
+            ..self.limits
+        };
         self
     }
 
@@ -162,7 +191,9 @@ impl Config {
             "metadata" => self.metadata = section::read(name, table, at, reader),
             "sts" => self.sts = section::read(name, table, at, reader),
             _ => {
+                let before = reader.faults.len();
                 self.limits = section::read(name, table, at, reader);
+                reader.faults[before..].iter_mut().for_each(|fault| say_why_not_off(fault, table));
                 self.check_limits(table, reader);
             }
         }
@@ -226,9 +257,25 @@ impl Config {
 
     fn check_limits(&self, table: &Table<'_>, reader: &mut Reader<'_>) {
         let limits = &self.limits;
-        if limits.ping_after.0 >= limits.cut_after.0 && !limits.cut_after.0.is_zero() {
-            let at = place(table, "ping_after").or_else(|| place(table, "cut_after")).unwrap_or(0..0);
-            reader.fault(at, Why::MustBeLess { other: "cut_after" });
+        let (low, high) = (limits.send_queue_low_bytes.0, limits.send_queue_high_bytes.0);
+        let (target, head) = (limits.http_target_bytes.0, limits.http_head_bytes.0);
+        for (is_wrong, key, other) in [
+            (
+                limits.ping_after.or_none() >= limits.cut_after.or_none() && !limits.ping_after.0.is_zero(),
+                "ping_after",
+                "cut_after",
+            ),
+            (low >= high, "send_queue_low_bytes", "send_queue_high_bytes"),
+            (high >= limits.send_queue_bytes.0, "send_queue_high_bytes", "send_queue_bytes"),
+            (target >= head, "http_target_bytes", "http_head_bytes"),
+        ] {
+            // The other one where it alone has been written: it is that one that does not fit the default.
+            let at = place(table, key).or_else(|| place(table, other)).unwrap_or(0..0);
+            match is_wrong && !has(table, key) {
+                true => reader.fault(at, Why::MustBeMore { other: key }),
+                false if is_wrong => reader.fault(at, Why::MustBeLess { other }),
+                false => {}
+            }
         }
     }
 
@@ -274,6 +321,21 @@ fn check_proof(is_open: bool, name: &'static str, table: &Table<'_>, at: Range<u
         let at = place(table, "password").unwrap_or(at);
         reader.fault(at, Why::Missing { section: name, key: "password" });
     }
+}
+
+/// Whoever writes 0 for a limit wants none: why that cannot be had here.
+fn say_why_not_off(fault: &mut Fault, table: &Table<'_>) {
+    let says_zero = |value: &Value<'_>| match value.get_ref() {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()) == Ok(0),
+        DeValue::String(text) => text.parse::<crate::units::Size>().is_ok_and(|size| size.0 == 0),
+        _ => false,
+    };
+    let value = table.values().find(|value| value.span() == fault.span);
+    fault.why = match &fault.why {
+        Why::Range { low, high } if value.is_some_and(says_zero) => Why::NotOff { low: *low, high: *high },
+        Why::Value(BadValue::NoTime) => Why::TimeNotOff,
+        _ => return,
+    };
 }
 
 /// A certificate and its key come together, and what is heard on it is one thing.

@@ -1,6 +1,8 @@
 //! The sections of a configuration file, setting by setting.
 
 use sotong_chat::{ChatLimits, ListenerKind};
+use sotong_http::{HttpLimits, ws::WsLimits};
+use sotong_session::Limits as DriverLimits;
 use sotong_session::cidr::Cidr;
 
 use super::section::section;
@@ -134,30 +136,51 @@ section! {
         realname_len: Count<1, 390> = Count(150);
         key_len: Count<1, 100> = Count(32);
         list_modes: Count<0, 10_000> = Count(60);
-        modes: Count<1, 100> = Count(20);
-        targets: Count<1, 100> = Count(4);
+        modes: Count<0, 100> = Count(20);
+        targets: Count<0, 100> = Count(4);
         channels: Count<0, 100_000> = Count(100);
         monitor: Count<0, 10_000> = Count(100);
         whowas: Count<0, 100_000> = Count(100);
         multiline_bytes: Count<512, 65_536> = Count(4096);
-        multiline_lines: Count<1, 1_000> = Count(32);
-        send_queue_bytes: Bytes<131_072, 1_073_741_824> = Bytes(1 << 20);
+        multiline_lines: Count<0, 1_000> = Count(32);
+        receive_queue_bytes: Bytes<4_608, 1_048_576> = Bytes(ChatLimits::default().receive_queue_bytes_max);
+        send_queue_low_bytes: Bytes<1_024, 1_073_741_824> = Bytes(DriverLimits::default().marks.low);
+        send_queue_high_bytes: Bytes<16_384, 1_073_741_824> = Bytes(DriverLimits::default().marks.high);
+        send_queue_bytes: Bytes<131_072, 1_073_741_824> = Bytes(DriverLimits::default().marks.hard);
+        stall_time: Time<false> = Time(DriverLimits::default().stall);
+        drain_time: Time<false> = Time(DriverLimits::default().drain);
         flood_control: bool = true;
-        commands_at_once: Count<1, 1_000> = Count(5);
-        command_time: Time<false> = Time::milliseconds(500);
+        commands_at_once: Count<0, 1_000> = Count(5);
+        command_time: Time<true> = Time::milliseconds(500);
         connections: Count<0, 1_048_576> = Count(16_384);
         connections_per_address: Count<0, 1_048_576> = Count(16);
         new_connections_per_address: Count<0, 100_000> = Count(32);
         new_accounts_per_address: Count<0, 100_000> = Count(30);
-        registration_time: Time<false> = Time(ChatLimits::default().registration);
+        accounts_max: Count<0, 1_000_000_000> = Count(100_000);
+        registered_rooms_max: Count<0, 1_000_000_000> = Count(20_000);
+        rooms_per_account_max: Count<0, 1_000_000_000> = Count(15);
+        certs_per_account_max: Count<0, 1_000> = Count(10);
+        password_bytes: Bytes<8, 400> = Bytes(ChatLimits::default().password_bytes_max);
+        log_bytes: Bytes<65_536, 1_099_511_627_776> = Bytes(ChatLimits::default().log_bytes_max);
+        registration_time: Time<true> = Time(ChatLimits::default().registration);
         lookup_time: Time<false> = Time(ChatLimits::default().lookup);
-        registration_lines: Count<4, 10_000> = Count(64);
-        ping_after: Time<false> = Time::seconds(90);
-        cut_after: Time<false> = Time::seconds(150);
+        registration_lines: Count<0, 10_000> = Count(64);
+        ping_after: Time<true> = Time::seconds(90);
+        cut_after: Time<true> = Time::seconds(150);
         held_answers: Count<1, 1_000> = Count(64);
-        name_time: Time<false> = Time::seconds(60);
-        name_tries: Count<1, 1_000> = Count(5);
+        name_time: Time<true> = Time::seconds(60);
+        name_tries: Count<0, 1_000> = Count(5);
+        proxy_time: Time<true> = Time(ChatLimits::default().proxy_time);
         tls_handshake_time: Time<false> = Time::seconds(10);
+        http_head_time: Time<true> = Time(HttpLimits::default().head_time);
+        http_idle_time: Time<true> = Time(HttpLimits::default().idle);
+        http_head_bytes: Bytes<1_024, 65_535> = Bytes(HttpLimits::default().head_bytes_max);
+        http_target_bytes: Bytes<64, 65_535> = Bytes(HttpLimits::default().target_bytes_max);
+        http_fields: Count<8, 100> = Count(100);
+        websocket_upgrade_time: Time<true> = Time(WsLimits::default().upgrade);
+        websocket_message_bytes: Bytes<4_608, 16_777_216> = Bytes(WsLimits::default().message_bytes_max);
+        websocket_fragments: Count<0, 1_000_000> = Count(128);
+        websocket_deflate: bool = false;
     }
 }
 

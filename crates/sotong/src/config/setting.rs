@@ -108,6 +108,10 @@ impl<const LOW: u64, const HIGH: u64> Count<LOW, HIGH> {
     pub(crate) fn or_none(self) -> usize {
         if self.0 == 0 { usize::MAX } else { self.size() }
     }
+    /// The same, where it is small by its bounds.
+    pub(crate) fn small_or_none(self) -> u32 {
+        if self.0 == 0 { u32::MAX } else { self.small() }
+    }
 }
 
 impl<const LOW: u64, const HIGH: u64> Setting for Count<LOW, HIGH> {
@@ -134,6 +138,10 @@ impl<const ZERO: bool> Time<ZERO> {
     }
     pub(crate) const fn milliseconds(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds))
+    }
+    /// Where 0 means that there is no limit: longer than anything lasts.
+    pub(crate) fn or_none(self) -> Duration {
+        if self.0.is_zero() { Duration::MAX } else { self.0 }
     }
 }
 

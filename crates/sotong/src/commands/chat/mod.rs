@@ -124,7 +124,7 @@ fn motd(path: &Path) -> Result<Vec<String>, Failure> {
 /// The limits of the driver that the file may set: a flag that was given says more.
 fn limit(serve: &mut Serve, config: &Config) {
     let limits = &config.limits;
-    serve.limits.set_hard_mark(limits.send_queue_bytes.0);
+    serve.limits.set_beside_flags(&config.driver_limits());
     let connections = limits.connections.0;
     // Without a number the driver takes its own, which is the default of the file, too.
     if connections != config::Limits::default().connections.0 && serve.limits.max_conns.is_none() {
