@@ -447,11 +447,10 @@ fn limits_are_counted_by_name() {
         rig.input(format!("PING {number}\r\n").as_bytes());
     }
     rig.advance(Duration::from_secs(200));
-    rig.gone(Close::Idle);
+    rig.gone(Close::Limit("cut_after"));
     let expect = [
         ("burst", 1),
         ("cut_after", 1),
-        ("idle", 1),
         ("line_bytes_max", 1),
         ("list_modes_max", 1),
         ("monitor_max", 1),
@@ -462,6 +461,85 @@ fn limits_are_counted_by_name() {
     let names = |pairs: &[(&'static str, u64)]| pairs.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     assert_eq!(names(&counted), names(&expect));
     assert!(counted.iter().all(|(name, count)| *count == 1 || *name == "burst"), "{counted:?}");
+}
+
+/// Ends a connection as a driver does that is told why.
+fn over(rig: &mut Rig<Guest>) {
+    let why = rig.close().cloned().expect("it has ended");
+    rig.gone(why);
+}
+
+#[test]
+fn times_that_pass_are_told_apart() {
+    let chat = ChatService::new(ChatOptions::default());
+    let secure = Secure::new((), Arc::new(tls::server()), TlsLimits::default());
+    let tls = Some(TlsEntrance { secure, required: false });
+    let chat = chat.with_entrances(vec![Entrance { tls, ..Entrance::default() }]);
+    let socket = upgrade("/", "");
+    for (said, limit) in [
+        ("NICK a\r\n".as_bytes(), "registration"),
+        (REGISTER.as_bytes(), "cut_after"),
+        (b"\r\n", "name_time"),
+        (b"NICK", "first_bytes_time"),
+        (b"GET / HTTP/1.1\r\n", "http_head_time"),
+        (b"\x16\x03\x01\x02\0\x01", "tls_handshake_time"),
+        (socket.as_bytes(), "registration"),
+    ] {
+        let before = count(&chat, limit);
+        let mut rig = come(&chat, &from(HERE));
+        rig.input(said);
+        for _ in 0..40 {
+            rig.advance(Duration::from_secs(5));
+        }
+        over(&mut rig);
+        assert_eq!(count(&chat, limit), before + 1, "{limit}: {:?}", chat.counters());
+    }
+    assert_eq!(count(&chat, "idle"), 0);
+}
+
+#[test]
+fn what_is_too_long_or_too_many_is_counted() {
+    let chat = ChatService::new(ChatOptions { limits: ChatLimits::default(), ..ChatOptions::default() });
+    let mut foreign = come(&chat, &from(HERE));
+    foreign.input(upgrade("/", "Origin: https://elsewhere.example\r\n").as_bytes());
+    assert!(text(&mut foreign).starts_with("HTTP/1.1 403 "));
+    over(&mut foreign);
+    let mut long = web(&chat, "");
+    long.input(&frame(0x89, &[b'x'; 126]));
+    over(&mut long);
+    let mut rig = come(&chat, &from(HERE));
+    rig.input(b"CAP REQ :batch draft/multiline draft/metadata-2\r\n");
+    rig.input(format!("{REGISTER}CAP END\r\n").as_bytes());
+    let lines: String = (0..40).map(|_| "@batch=1 PRIVMSG a :x\r\n").collect();
+    for said in [
+        format!("BATCH +1 draft/multiline a\r\n{lines}BATCH -1\r\n"),
+        format!("AUTHENTICATE PLAIN\r\nAUTHENTICATE {}\r\n", "A".repeat(401)),
+        format!("NS IDENTIFY {}\r\n", "x".repeat(310)),
+        format!("METADATA * SET key :{}\r\n", "x".repeat(400)),
+        format!("NICK {}\r\n", "x".repeat(33)),
+        format!("JOIN #{}\r\n", "x".repeat(70)),
+        "NOTICE a,b,c,d,e :x\r\n".to_owned(),
+        format!("JOIN #x\r\nMODE #x +{}\r\nMODE #x +k {}\r\n", "i-i+".repeat(11), "k".repeat(33)),
+    ] {
+        rig.input(said.as_bytes());
+        rig.advance(Duration::from_secs(10));
+    }
+    let heard = text(&mut rig);
+    for limit in [
+        "allowed_origins",
+        "control_bytes_max",
+        "key_bytes_max",
+        "metadata_value_bytes_max",
+        "modes_max",
+        "multiline_lines_max",
+        "nick_chars_max",
+        "password_bytes_max",
+        "room_chars_max",
+        "sasl_bytes_max",
+        "targets_max",
+    ] {
+        assert_eq!(count(&chat, limit), 1, "{limit}: {:?} {heard}", chat.counters());
+    }
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl World {
                 "before_connect" => options.accounts.register_before_connect = is_on,
                 "metadata" => options.metadata.enabled = is_on,
                 "password" => options.password = Some(value.to_owned()).filter(|value| !value.is_empty()),
+                "oper" => options.opers.retain(|oper| oper.name != value),
                 "nick_len" => options.limits.nick_chars_max = value.parse().expect("a number"),
                 "sts" => {
                     let duration = Duration::from_secs(86_400);

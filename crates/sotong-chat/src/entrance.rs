@@ -10,7 +10,7 @@ use crate::{
 };
 use sotong_http::Http;
 use sotong_layers::{
-    Handover, Sniff, SniffLimits,
+    First, Handover, Sniff, SniffLimits, Successor,
     proxy::{Onward, Proxied},
 };
 use sotong_session::{Close, Cx, End, Event, Session, Stream, Wants, Way};
@@ -138,12 +138,12 @@ impl Entry {
         let inner: Box<dyn Stream<Mail = Mail>> = match self.kind() {
             ListenerKind::Auto | ListenerKind::Irc => {
                 let limits = self.sniff_limits();
-                Box::new(Handover::new(Sniff::new(Door::new(within, None), limits)))
+                Box::new(Timed::new(FIRST_BYTES, Handover::new(Sniff::new(Door::new(within, None), limits))))
             }
             ListenerKind::Text => Box::new(self.person()),
             ListenerKind::Web | ListenerKind::WebSocket => self.web(),
         };
-        Ok(Box::new(secure.protect(inner)?))
+        Ok(Box::new(Timed::new("tls_handshake_time", secure.protect(inner)?)))
     }
     pub(crate) fn person(&self) -> Handover<Person> {
         text::person(Arc::clone(&self.chat))
@@ -157,7 +157,7 @@ impl Entry {
             ListenerKind::WebSocket => page::web_socket(&self.chat),
             _ => {
                 let limits = self.chat.options().limits.websocket.head;
-                Box::new(Handover::new(Http::new(Page::new(&self.chat), limits)))
+                Box::new(Handover::new(Timed::new("http_head_time", Http::new(Page::new(&self.chat), limits))))
             }
         }
     }
@@ -254,7 +254,7 @@ impl Session for Counted {
             }
         }
         match &mut self.voice {
-            Voice::Unknown(session) => session.handle(event, cx),
+            Voice::Unknown(session) => session.handle(event, cx).map_err(|why| named(why, FIRST_BYTES)),
             Voice::Person(session) => session.handle(event, cx),
             Voice::Any(session) => session.handle(event, cx),
         }
@@ -268,6 +268,41 @@ impl Session for Counted {
     }
 }
 impl Stream for Counted {}
+
+/// The time in which the first bytes tell what is spoken, as it is counted.
+const FIRST_BYTES: &str = "first_bytes_time";
+
+/// A session whose limit of time has a name, by which it is counted: what is spoken within has named its own already.
+pub(crate) struct Timed<S> {
+    limit: &'static str,
+    session: S,
+}
+
+impl<S> Timed<S> {
+    pub(crate) fn new(limit: &'static str, session: S) -> Self {
+        Self { limit, session }
+    }
+}
+
+impl<S: Session> Session for Timed<S> {
+    type Mail = S::Mail;
+    fn handle(&mut self, event: Event<'_, S::Mail>, cx: &mut Cx<'_, S::Mail>) -> Result<(), Close> {
+        self.session.handle(event, cx).map_err(|why| named(why, self.limit))
+    }
+    fn wants(&self) -> Wants {
+        self.session.wants()
+    }
+}
+impl<S: Stream> Stream for Timed<S> {}
+impl<S: First> First for Timed<S> {
+    fn successor(&mut self) -> Option<Successor<S::Mail>> {
+        self.session.successor()
+    }
+}
+
+fn named(why: Close, limit: &'static str) -> Close {
+    if why == Close::Idle { Close::Limit(limit) } else { why }
+}
 
 /// Ends as soon as it begins.
 pub(crate) fn refused(why: Close) -> Box<dyn Stream<Mail = Mail>> {

@@ -186,7 +186,8 @@ impl ChatService {
         hall.wake(self.chat.options().created);
     }
     /// Other options, from now on and for those who are here, too. What cannot change while it runs stays: the server's name,
-    /// when it began, and the key of the addresses. Clients are told what is not as they have been told before, where there is
+    /// when it began, and the key of the addresses. Operators whose entry is gone, or says something else, are none any more.
+    /// Clients are told what is not as they have been told before, where there is
     /// somebody to bring it to them ([`Self::told_by`]): a piece of mail for each connection.
     pub fn reload(&self, options: ChatOptions) {
         let mut hall = self.chat.hall();
@@ -196,10 +197,11 @@ impl ChatService {
         hall.limits = options.limits;
         hall.accounts = options.accounts;
         hall.metadata = options.metadata;
+        let demoted = hall.demote(&options.opers);
         let now = Arc::new(ChatOptions { name, created, cloak_key, ..options });
         self.chat.options.store(Arc::clone(&now));
         let Some(herald) = self.chat.herald.get() else { return };
-        let reloaded = Arc::new(Reloaded { before, now });
+        let reloaded = Arc::new(Reloaded { before, now, demoted });
         // Who comes from now on, is told what is so now.
         for to in hall.connections() {
             herald.bring(to, Mail::reloaded(Arc::clone(&reloaded)));
@@ -273,7 +275,7 @@ impl Session for Guest {
         match &event {
             Event::Gone(Close::Limit(limit)) => self.chat.counters.hit(limit),
             Event::Gone(Close::Slow) => self.chat.counters.hit("output_hard"),
-            // Silent, or too slow: a handshake, a request, registration, an answer to PING.
+            // Whoever waits in a session says for what; these are the driver's times, for the last bytes and the end.
             Event::Gone(Close::Idle) => self.chat.counters.hit("idle"),
             _ => {}
         }

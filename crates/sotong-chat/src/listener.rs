@@ -36,23 +36,24 @@ impl ListenerKind {
 }
 
 /// What an operator's REHASH does: the server reads its configuration anew, as it does on SIGHUP, and calls
-/// [`crate::ChatService`] back with what has changed. It returns when that is done; an error is one line that says what is
-/// wrong, and then everything is as it was.
+/// [`crate::ChatService`] back with what has changed. It returns when that is done, with the names of the settings that have
+/// changed and take effect with the next start only; an error is one line that says what is wrong, and then everything is as
+/// it was.
 ///
 /// It reads files. It must not be called while the hall is locked.
 #[derive(Clone)]
-pub struct Rehash(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+pub struct Rehash(Arc<dyn Fn() -> Result<Vec<&'static str>, String> + Send + Sync>);
 
 impl Rehash {
     /// By a function of the server's.
-    pub fn new(rehash: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub fn new(rehash: impl Fn() -> Result<Vec<&'static str>, String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(rehash))
     }
-    /// Does it.
+    /// Does it; what waits for the next start.
     ///
     /// # Errors
     /// What is wrong with the configuration, in one line.
-    pub fn ask(&self) -> Result<(), String> {
+    pub fn ask(&self) -> Result<Vec<&'static str>, String> {
         (self.0)()
     }
 }

@@ -5,12 +5,16 @@ use crate::{
     caps::{Caps, Form},
     hall::Who,
     line::{self, Line},
+    opers::Oper,
     text,
 };
 use sotong_http::date::Civil;
 use sotong_irc::{Encoder, TAG_BYTES_MAX};
 use sotong_session::{Address, Topic, Wall};
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 /// What sessions of the chat send each other.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub(crate) enum Letter {
 pub(crate) struct Reloaded {
     pub(crate) before: Arc<ChatOptions>,
     pub(crate) now: Arc<ChatOptions>,
+    /// Who is an operator of the server no more, and which one he was.
+    pub(crate) demoted: BTreeMap<Who, Arc<Oper>>,
 }
 
 impl Mail {

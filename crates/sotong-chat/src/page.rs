@@ -1,5 +1,5 @@
 //! What is answered to browsers.
-use crate::{Chat, client::Client, news::Mail};
+use crate::{Chat, client::Client, entrance::Timed, news::Mail};
 use sotong_http::{
     App, Fields, Method, Name, Next, Reply, Request, Status,
     ws::{Origins, ServerOptions, WebSocket, asks_upgrade},
@@ -29,7 +29,10 @@ pub(crate) fn web_socket(chat: &Arc<Chat>) -> Box<dyn Stream<Mail = Mail>> {
     let options = chat.options();
     let (limits, deflate) = (options.limits.websocket, options.limits.websocket_deflate);
     let options = ServerOptions { origins, deflate, limits, ..ServerOptions::irc() };
-    Box::new(WebSocket::server(Client::new(Arc::clone(chat)), Arc::new(options)))
+    Box::new(Timed::new(
+        "websocket_handshake_time",
+        WebSocket::server(Client::new(Arc::clone(chat)), Arc::new(options)),
+    ))
 }
 
 impl App for Page {

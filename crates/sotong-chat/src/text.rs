@@ -1,4 +1,6 @@
 //! A person with a terminal: `nc`, and nothing more.
+mod why;
+
 use crate::{
     Chat,
     books::{Answer, Ask, PASSWORDS, Secret, Ticket},
@@ -39,6 +41,8 @@ pub(crate) struct Person {
     /// What is looked up of him before he is let in, and the name that he has given meanwhile.
     lookups: Option<Box<Lookups>>,
     named: Option<Box<str>>,
+    /// A line that has begun, and may be the last one, without an end.
+    begun: Vec<u8>,
     /// When it looks at what has ended in rooms, if it does so for all.
     looks_at: Option<Moment>,
 }
@@ -108,6 +112,7 @@ impl Person {
             is_client: false,
             lookups: None,
             named: None,
+            begun: Vec::new(),
             looks_at: None,
         }
     }
@@ -145,12 +150,14 @@ impl Person {
             input.take_all();
             return Err(Close::Protocol("TLS or HTTP after the greeting".into()));
         }
+        self.begun.clear();
         while cx.takes(self.wants()) {
             let Some(end) = memchr::memchr(b'\n', input.bytes()) else {
                 if input.bytes().len() > LINE_BYTES_MAX {
                     self.tell("* That line is too long. Goodbye.", cx);
                     return Err(Close::Limit("line_bytes_max"));
                 }
+                self.begun.extend_from_slice(input.bytes());
                 return Ok(());
             };
             let line = &input.bytes()[..end];
@@ -166,6 +173,17 @@ impl Person {
             self.leave_if_done(cx)?;
         }
         Ok(())
+    }
+    /// What was typed behind the last end of a line is said, too: `printf hello | nc` means it. What is of a client, is none.
+    fn last_line(&mut self, cx: &mut Cx<'_, Mail>) -> Result<(), Close> {
+        let line = std::mem::take(&mut self.begun);
+        if line.is_empty() || self.is_new() && is_of_a_client(&line) {
+            return Ok(());
+        }
+        self.answers.begin(None);
+        let result = self.line(line.strip_suffix(b"\r").unwrap_or(&line), cx);
+        self.answers.end(cx.out);
+        result
     }
     /// Whether he has not come in yet.
     fn is_new(&self) -> bool {
@@ -434,8 +452,25 @@ impl Person {
         }
         self.join(&name, cx);
     }
-    /// Goes into a room; out of the one before, once that has worked.
+    /// Goes into a room, or into the one that it forwards to.
     fn join(&mut self, name: &str, cx: &mut Cx<'_, Mail>) {
+        let Err(why) = self.go_into(name, cx) else { return };
+        if why == Refusal::TooManyRooms {
+            self.chat.counters.hit("rooms_max");
+        }
+        let other = self.chat.hall().room(name).and_then(|room| room.forward.clone());
+        match other.filter(|_| why != Refusal::TooManyRooms) {
+            Some(other) => {
+                self.tell(&format!("* {name} sends you on to {other}."), cx);
+                if let Err(why) = self.go_into(&other, cx) {
+                    self.tell(&format!("* You cannot go to {other}: {}.", why::not_let_in(why)), cx);
+                }
+            }
+            None => self.tell(&format!("* You cannot go to {name}: {}.", why::not_let_in(why)), cx),
+        }
+    }
+    /// Goes into a room; out of the one before, once that has worked.
+    fn go_into(&mut self, name: &str, cx: &mut Cx<'_, Mail>) -> Result<(), Refusal> {
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
         let tell = &mut self.teller(cx);
@@ -457,21 +492,11 @@ impl Person {
                     self.tell(&format!("* This is about: {}", without_controls(&topic.text)), cx);
                 }
             }
+            // He has been sent on to where he is.
             Ok(None) => {}
-            Err(why) => {
-                drop(hall);
-                let why = match why {
-                    Refusal::BadKey => "it has a key",
-                    Refusal::InviteOnly => "only those who are asked may come in",
-                    Refusal::Banned => "you are kept out",
-                    Refusal::Full => "it is full",
-                    Refusal::NeedsAccount => "only those who are logged in may come in",
-                    Refusal::LooksTaken => "its name looks like that of another room",
-                    _ => "there is no such room",
-                };
-                self.tell(&format!("* You cannot go to {name}: {why}."), cx);
-            }
+            Err(why) => return Err(why),
         }
+        Ok(())
     }
     /// Says something to the room, or to one person.
     fn say(&mut self, to: Option<&str>, text: &str, cx: &mut Cx<'_, Mail>) {
@@ -480,7 +505,7 @@ impl Person {
         };
         let chat = Arc::clone(&self.chat);
         let mut hall = chat.hall();
-        let mut failed = None;
+        let (mut failed, mut sent) = (None, 0);
         hall.now = cx.now;
         if let Some(user) = hall.user_mut(self.who) {
             user.spoke = cx.now;
@@ -495,15 +520,20 @@ impl Person {
                 }
             };
             match done {
-                Ok(own) => self.answers.wait(own),
-                Err(why) => failed = Some(why),
+                Ok(own) => {
+                    sent += 1;
+                    self.answers.wait(own);
+                }
+                Err(why) => {
+                    failed = Some(why);
+                    break;
+                }
             }
         }
+        let told = failed.map(|why| why::not_sent(why, &target, hall.room(&target), sent > 0));
         drop(hall);
-        match failed {
-            None => {}
-            Some(Refusal::NoSuchNick) => self.tell(&format!("* Nobody is called {target}."), cx),
-            Some(_) => self.tell("* You cannot speak here now: that was not sent.", cx),
+        if let Some(told) = told {
+            self.tell(&told, cx);
         }
     }
 
@@ -612,14 +642,14 @@ impl Session for Person {
                     Stage::Asked { until, .. } if until <= cx.now => "name",
                     _ => return Ok(()),
                 };
-                self.chat.counters.hit("name_time");
                 let seconds = self.chat.options().limits.name_time.as_secs_f64();
                 cx.out.put(format!("* No {missing} within {seconds} s. Goodbye.\n").as_bytes());
-                return Err(Close::Idle);
+                return Err(Close::Limit("name_time"));
             }
             Event::End => {
+                self.last_line(cx)?;
                 self.go("Connection closed", cx);
-                self.leaving = Some(Leaving::End);
+                self.leaving.get_or_insert(Leaving::End);
                 return self.leave_if_done(cx);
             }
             Event::Stop => {

@@ -70,9 +70,12 @@ pub enum Refused {
     Busy,
     /// The store has failed: nothing is changed any more.
     Broken,
-    /// There are as many as there may be.
-    Full,
+    /// There are as many as there may be, by this limit.
+    Full(&'static str),
 }
+
+/// The limit that is each account's own.
+const OWN_ROOMS: &str = "rooms_per_account_max";
 
 impl Refused {
     /// What people are told.
@@ -80,7 +83,8 @@ impl Refused {
         match self {
             Self::Busy => "The server has too much to do; try again later",
             Self::Broken => "The server cannot store anything now",
-            Self::Full => "There are as many as the server keeps",
+            Self::Full(OWN_ROOMS) => "You have as many as one may have",
+            Self::Full(_) => "There are as many as the server keeps",
         }
     }
 }
@@ -213,8 +217,8 @@ impl Books {
         if self.is_broken {
             return Err(Refused::Broken);
         }
-        if !self.have_room_for(changes, limits) {
-            return Err(Refused::Full);
+        if let Some(limit) = self.limit_in_the_way(changes, limits) {
+            return Err(Refused::Full(limit));
         }
         // What had to wait is older.
         self.flush(host);
@@ -283,22 +287,26 @@ impl Books {
         }
     }
 
-    fn have_room_for(&self, changes: &[Change], limits: &ChatLimits) -> bool {
-        self.have_room_for_keys(changes)
-            && changes.iter().all(|change| match change {
-                Change::Account(account) => {
-                    let is_known = self.account(&account.name).is_some();
-                    is_known || self.accounts.len() < limits.accounts_max
-                }
-                Change::Room(room) => {
-                    let is_known = self.room(&room.name).is_some_and(|known| known.founder == room.founder);
-                    let has_room = self.rooms.len() < limits.registered_rooms_max
-                        && self.rooms_of(&room.founder).count() < limits.rooms_per_account_max;
-                    is_known || has_room
-                }
-                Change::Ban(ban) => self.bans.contains_key(&ban.mask) || self.bans.len() < BANS_MAX,
-                Change::NoAccount(_) | Change::NoRoom(_) | Change::NoBan(_) => true,
-            })
+    /// The limit that is reached already, if there is one.
+    fn limit_in_the_way(&self, changes: &[Change], limits: &ChatLimits) -> Option<&'static str> {
+        if !self.have_room_for_keys(changes) {
+            return Some("keys_bytes_max");
+        }
+        changes.iter().find_map(|change| match change {
+            Change::Account(account) => {
+                let is_known = self.account(&account.name).is_some();
+                (!is_known && self.accounts.len() >= limits.accounts_max).then_some("accounts_max")
+            }
+            Change::Room(room) if self.room(&room.name).is_some_and(|known| known.founder == room.founder) => None,
+            Change::Room(room) if self.rooms_of(&room.founder).count() >= limits.rooms_per_account_max => {
+                Some(OWN_ROOMS)
+            }
+            Change::Room(_) => (self.rooms.len() >= limits.registered_rooms_max).then_some("registered_rooms_max"),
+            Change::Ban(ban) => {
+                (!self.bans.contains_key(&ban.mask) && self.bans.len() >= BANS_MAX).then_some("bans_max")
+            }
+            Change::NoAccount(_) | Change::NoRoom(_) | Change::NoBan(_) => None,
+        })
     }
     /// Whether there is room for the keys of all these records; for no more than there were there always is.
     pub(crate) fn have_room_for_keys(&self, changes: &[Change]) -> bool {

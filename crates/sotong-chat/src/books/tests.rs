@@ -124,11 +124,11 @@ fn there_are_no_more_than_there_may_be() {
         ChatLimits { accounts_max: 1, registered_rooms_max: 2, rooms_per_account_max: 1, ..ChatLimits::default() };
     let mut change = |change| books.change(&[change], &limits, &mut host).err();
     assert_eq!(change(account("a", &[])), None);
-    assert_eq!(change(account("b", &[])), Some(Refused::Full));
+    assert_eq!(change(account("b", &[])), Some(Refused::Full("accounts_max")));
     assert_eq!(change(account("A", &[])), None, "it is there already");
     assert_eq!(change(room("#a", "a", "1")), None);
-    assert_eq!(change(room("#b", "a", "1")), Some(Refused::Full));
+    assert_eq!(change(room("#b", "a", "1")), Some(Refused::Full("rooms_per_account_max")));
     assert_eq!(change(room("#b", "b", "1")), None);
-    assert_eq!(change(room("#c", "c", "1")), Some(Refused::Full));
+    assert_eq!(change(room("#c", "c", "1")), Some(Refused::Full("registered_rooms_max")));
     assert_eq!(change(room("#a", "a", "2")), None);
 }

@@ -197,9 +197,12 @@ impl Client {
         let mut talk = Talk { client: self, hall: &mut hall, cx };
         match result {
             None => talk.notice("There is no configuration file to be read again"),
-            Some(Ok(())) => {
+            Some(Ok(waiting)) => {
                 talk.reply(numeric::RPL_REHASHING, &[&"configuration"], "Rehashing");
                 talk.done("The configuration has been read again");
+                if !waiting.is_empty() {
+                    talk.notice(&format!("With the next start only, and until then as before: {}", waiting.join(", ")));
+                }
             }
             Some(Err(why)) => {
                 talk.fail("REHASH", "INVALID_CONFIG", &format!("The configuration stays as it was: {why}"));
@@ -231,7 +234,7 @@ mod tests {
         let asked = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&asked);
         chat.on_rehash(Rehash::new(move || match counter.fetch_add(1, Ordering::Relaxed) {
-            0 => Ok(()),
+            0 => Ok(vec!["name", "[[listen]]"]),
             _ => Err("line 3 is wrong".to_owned()),
         }));
         let way = Way::new(End::Simulated(1), End::Simulated(2), Wire::Stream);
@@ -243,6 +246,8 @@ mod tests {
         client.input(b"OPER boss secret\r\nREHASH\r\nREHASH\r\n");
         let heard = String::from_utf8(client.sent()).expect("UTF-8");
         assert!(heard.contains(":sotong.local 382 a configuration :Rehashing\r\n"), "{heard}");
+        let waiting = " NOTICE a :With the next start only, and until then as before: name, [[listen]]\r\n";
+        assert!(heard.contains(waiting), "{heard}");
         let fault = "FAIL REHASH INVALID_CONFIG :The configuration stays as it was: line 3 is wrong\r\n";
         assert!(heard.contains(fault) && asked.load(Ordering::Relaxed) == 2, "{heard}");
     }

@@ -73,7 +73,7 @@ impl Talk<'_, '_> {
         let limit = self.hall.limits.password_bytes_max;
         let prepared = checked.and_then(|name| match prepared(password, limit) {
             Ok(password) => Ok((name, password)),
-            Err(why) => Err(no("UNACCEPTABLE_PASSWORD", why.text())),
+            Err(why) => Err(no("UNACCEPTABLE_PASSWORD", self.bad_password(why))),
         });
         let (name, password) = match prepared {
             Ok(prepared) => prepared,

@@ -36,8 +36,14 @@ impl Talk<'_, '_> {
     }
     /// Goes into a room; into the one it forwards to, where he may not come in and `forwards`.
     fn join_one(&mut self, written: &str, key: &str, forwards: bool) {
-        let Ok(name) = names::room(written, self.client.chat.options().limits.room_chars_max) else {
-            return self.no_such_room(written);
+        let name = match names::room(written, self.client.chat.options().limits.room_chars_max) {
+            Ok(name) => name,
+            Err(why) => {
+                if why == names::NameError::TooLong {
+                    self.hit("room_chars_max");
+                }
+                return self.no_such_room(written);
+            }
         };
         let (hall, mut tell) = self.teller();
         match hall.join(&name, key, &mut tell) {

@@ -96,7 +96,10 @@ impl Talk<'_, '_> {
         };
         let password = match prepared(password, self.hall.limits.password_bytes_max) {
             Ok(password) => password,
-            Err(why) => return self.told_by(Servant::NickServ, why.text()),
+            Err(why) => {
+                let why = self.bad_password(why);
+                return self.told_by(Servant::NickServ, why);
+            }
         };
         self.make_account(&name, None, &password, true, |talk, name, done| match done {
             Ok(_) => talk.told_by(Servant::NickServ, format_args!("Successfully registered account {name}")),
@@ -111,7 +114,10 @@ impl Talk<'_, '_> {
         let limit = self.hall.limits.password_bytes_max;
         let password = match prepared(password, limit) {
             Ok(password) => password,
-            Err(why) => return self.told_by(Servant::NickServ, why.text()),
+            Err(why) => {
+                let why = self.bad_password(why);
+                return self.told_by(Servant::NickServ, why);
+            }
         };
         let name = name.to_owned();
         self.hash(&password, move |talk, hashed| {

@@ -162,6 +162,7 @@ impl Talk<'_, '_> {
         };
         let value = rest.get(1).copied().filter(|value| !value.is_empty());
         if value.is_some_and(|value| key.len() + value.len() > PAIR_BYTES_MAX) {
+            self.hit("metadata_value_bytes_max");
             let why = "That value is too long";
             self.say(&[&"FAIL", &"METADATA", &"INVALID_VALUE", &key], Some(&why));
             return None;
@@ -185,6 +186,7 @@ impl Talk<'_, '_> {
                 self.say(&[&"FAIL", &"METADATA", &"KEY_NO_PERMISSION", &target, &key], Some(&"Permission denied"));
             }
             Denied::Full => {
+                self.hit("metadata_keys_max");
                 self.say(&[&"FAIL", &"METADATA", &"LIMIT_REACHED", &target], Some(&"There are too many keys already"));
             }
             Denied::NotSet => {
@@ -316,6 +318,7 @@ impl Talk<'_, '_> {
         }
         self.tell_keys(numeric::RPL_METADATASUBOK, &taken);
         if let Some(key) = too_many {
+            self.hit("metadata_subs_max");
             self.say(&[&"FAIL", &"METADATA", &"TOO_MANY_SUBS", &key], Some(&"You hear of too many keys already"));
         }
         if taken.is_empty() {

@@ -199,10 +199,10 @@ impl Client {
                 if self.skipped == 0 && length <= UNFINISHED_BYTES_MAX {
                     return Ok(());
                 }
-                input.take_all();
                 if self.skipped == 0 {
-                    self.complain(b"", ParseError::TooLong, cx);
+                    self.complain(input.bytes(), ParseError::TooLong, cx);
                 }
+                input.take_all();
                 self.skipped += length;
                 if self.is_too_much(self.skipped) {
                     return Err(self.farewell("Receive queue exceeded", Close::Limit("receive_queue_bytes_max"), cx));
@@ -275,7 +275,11 @@ impl Client {
     /// A line that is no message.
     fn complain(&mut self, line: &[u8], why: ParseError, cx: &mut Cx<'_, Mail>) {
         // What is readable of it may be, and is answered as it asks to be.
-        let readable = if why == ParseError::NotUtf8 { readable(line) } else { String::new() };
+        let readable = match why {
+            ParseError::NotUtf8 => readable(line),
+            ParseError::TooLong | ParseError::Control => labelled(line),
+            ParseError::NoCommand => String::new(),
+        };
         let message = Message::parse(readable.as_bytes()).ok();
         let label = message.as_ref().and_then(|message| self.label(message));
         self.answers.begin(label);
@@ -490,13 +494,11 @@ impl Client {
         let limits = self.chat.options().limits;
         match &self.stage {
             Stage::New(newcomer) if newcomer.until <= cx.now => {
-                self.chat.counters.hit("registration");
-                return Err(self.farewell("Registration timed out", Close::Idle, cx));
+                return Err(self.farewell("Registration timed out", Close::Limit("registration"), cx));
             }
             Stage::Here if self.due <= cx.now && (self.is_asked || limits.cut_after <= limits.ping_after) => {
-                self.chat.counters.hit("cut_after");
-                let seconds = limits.cut_after.as_secs();
-                return Err(self.farewell(&format!("Ping timeout: {seconds} seconds"), Close::Idle, cx));
+                let why = format!("Ping timeout: {} seconds", limits.cut_after.as_secs());
+                return Err(self.farewell(&why, Close::Limit("cut_after"), cx));
             }
             Stage::Here if self.due <= cx.now => {
                 self.is_asked = true;
@@ -574,6 +576,13 @@ fn readable(line: &[u8]) -> String {
     chunks.flat_map(|chunk| [chunk.valid().to_owned(), "?".repeat(chunk.invalid().len())]).collect()
 }
 
+/// The tags of a line with a command in place of what cannot be taken; nothing where they are not whole.
+fn labelled(line: &[u8]) -> String {
+    let tags = line.iter().position(|byte| *byte == b' ').filter(|_| line.starts_with(b"@")).map(|end| &line[..end]);
+    let tags = tags.and_then(|tags| std::str::from_utf8(tags).ok());
+    tags.map(|tags| format!("{tags} X")).unwrap_or_default()
+}
+
 /// The limit that an answer tells of.
 fn limit_of(number: Numeric) -> Option<&'static str> {
     Some(match number {
@@ -582,6 +591,7 @@ fn limit_of(number: Numeric) -> Option<&'static str> {
         numeric::ERR_INPUTTOOLONG => "line_bytes_max",
         numeric::ERR_BANLISTFULL => "list_modes_max",
         numeric::ERR_MONLISTFULL => "monitor_max",
+        numeric::ERR_SASLTOOLONG => "sasl_bytes_max",
         _ => return None,
     })
 }
@@ -607,6 +617,10 @@ pub(crate) struct Talk<'t, 'c> {
 }
 
 impl Talk<'_, '_> {
+    /// A limit has been reached, whose answer is not one of the numbers that tell of one.
+    pub(crate) fn hit(&self, limit: &'static str) {
+        self.client.chat.counters.hit(limit);
+    }
     pub(crate) fn me(&self) -> Who {
         self.client.who
     }

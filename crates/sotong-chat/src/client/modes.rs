@@ -59,8 +59,11 @@ impl Talk<'_, '_> {
         let mut asked: Vec<char> = Vec::new();
         let options = self.client.chat.options();
         let roleplay = options.roleplay;
-        let steps = modes::read(words, |letter| kind(letter, roleplay), options.limits.modes_max);
+        let most = options.limits.modes_max;
+        let mut steps = modes::read(words, |letter| kind(letter, roleplay), most.saturating_add(1));
         drop(options);
+        let has_more = steps.len() > most;
+        steps.truncate(most);
         for step in steps {
             match step {
                 Step::Change(change) => match self.wrong_param(&change) {
@@ -87,6 +90,9 @@ impl Talk<'_, '_> {
             for letter in asked {
                 talk.tell_list(name, letter);
             }
+            if has_more {
+                talk.too_many_modes(name, most);
+            }
         };
         if changes.is_empty() {
             return tell_lists(self, &name);
@@ -106,11 +112,22 @@ impl Talk<'_, '_> {
             }
         }
     }
+    /// There were more changes than one line may make: those beyond have not been made.
+    fn too_many_modes(&mut self, target: &str, most: usize) {
+        self.hit("modes_max");
+        let text = format!("Only the first {most} changes were looked at");
+        self.say(&[&"WARN", &"MODE", &"TOO_MANY_CHANGES", &target], Some(&text));
+    }
     fn wrong_param(&self, change: &Change<'_>) -> Option<&'static str> {
         let param = change.param?;
         match change.letter {
             _ if param.len() > PARAM_BYTES_MAX || param.contains(' ') => Some("That is too long, or has a blank in it"),
             'k' if param.contains(',') || param.starts_with(':') => Some("A key has no comma in it"),
+            // Who is given the key as it was written would not come in by a part of it.
+            'k' if change.sets && param.len() > self.hall.limits.key_bytes_max => {
+                self.hit("key_bytes_max");
+                Some("That key is too long")
+            }
             'l' if !param.parse::<u32>().is_ok_and(|limit| limit > 0) => Some("A limit is a number from 1 on"),
             'W' if !param.parse::<u64>().is_ok_and(|seconds| (1..=SLOW_SECONDS_MAX).contains(&seconds)) => {
                 Some("That is no number of seconds between 1 and 21600")
@@ -173,7 +190,11 @@ impl Talk<'_, '_> {
         };
         let known = |letter: char| PersonModes::LETTERS.contains(letter).then_some(Kind::Never);
         let (mut changed, mut unknown) = (Vec::new(), false);
-        for step in modes::read(&[letters], known, self.client.chat.options().limits.modes_max) {
+        let most = self.client.chat.options().limits.modes_max;
+        let mut steps = modes::read(&[letters], known, most.saturating_add(1));
+        let has_more = steps.len() > most;
+        steps.truncate(most);
+        for step in steps {
             match step {
                 Step::Change(change) if self.change_own(&change) => changed.push(change),
                 Step::Change(_) => {}
@@ -188,6 +209,9 @@ impl Talk<'_, '_> {
         }
         if unknown {
             self.reply(numeric::ERR_UMODEUNKNOWNFLAG, &[], "Unknown MODE flag");
+        }
+        if has_more {
+            self.too_many_modes(target, most);
         }
     }
     /// Changes one of his own modes; true if that is a change. Nobody makes himself an operator so, but he may give it up

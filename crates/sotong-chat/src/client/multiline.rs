@@ -206,8 +206,14 @@ impl Talk<'_, '_> {
             Fault::Target(batch, line) => {
                 self.say(&[&"FAIL", &"BATCH", &"MULTILINE_INVALID_TARGET", batch, line], Some(why));
             }
-            Fault::Bytes(most) => self.say(&[&"FAIL", &"BATCH", &"MULTILINE_MAX_BYTES", most], Some(why)),
-            Fault::Lines(most) => self.say(&[&"FAIL", &"BATCH", &"MULTILINE_MAX_LINES", most], Some(why)),
+            Fault::Bytes(most) => {
+                self.hit("multiline_bytes_max");
+                self.say(&[&"FAIL", &"BATCH", &"MULTILINE_MAX_BYTES", most], Some(why));
+            }
+            Fault::Lines(most) => {
+                self.hit("multiline_lines_max");
+                self.say(&[&"FAIL", &"BATCH", &"MULTILINE_MAX_LINES", most], Some(why));
+            }
         }
     }
     /// Says what has come in a batch.

@@ -166,10 +166,15 @@ impl Talk<'_, '_> {
         let is_own = own.is_some_and(|own| names::fold(&own) == names::fold(&account.name));
         self.ns(&format!("Account: {}", account.name));
         self.ns(&format!("Registered at: {}", time_tag(Wall(account.registered))));
-        if let Some(suspended) = &account.suspended {
-            self.ns(&format!("Suspended: {}", suspended.reason));
+        // Why is between him and those who have done it.
+        let is_private = is_own || self.hall.may(self.client.who, Privilege::Accounts);
+        if let Some(suspended) = account.suspended.as_ref().filter(|suspended| suspended.holds(self.cx.wall.0)) {
+            match is_private {
+                true => self.ns(&format!("Suspended: {}", suspended.reason)),
+                false => self.ns("Suspended"),
+            }
         }
-        if !is_own && !self.hall.may(self.client.who, Privilege::Accounts) {
+        if !is_private {
             return;
         }
         if let Some(email) = &account.email {
@@ -202,7 +207,10 @@ impl Talk<'_, '_> {
         let limit = self.hall.limits.password_bytes_max;
         let new = match prepared(new, limit) {
             Ok(new) => new,
-            Err(why) => return self.ns(why.text()),
+            Err(why) => {
+                let why = self.bad_password(why);
+                return self.ns(why);
+            }
         };
         if !self.may_try(&account.name) {
             return self.ns(TOO_OFTEN);

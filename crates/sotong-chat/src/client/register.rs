@@ -185,7 +185,12 @@ impl Talk<'_, '_> {
         };
         let nick = match names::nick(written, self.client.chat.options().limits.nick_chars_max) {
             Ok(nick) => nick,
-            Err(why) => return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&cut(written, 64)], why),
+            Err(why) => {
+                if why == names::NameError::TooLong {
+                    self.hit("nick_chars_max");
+                }
+                return self.reply(numeric::ERR_ERRONEUSNICKNAME, &[&cut(written, 64)], why);
+            }
         };
         if let Stage::New(newcomer) = &mut self.client.stage {
             // Whoever has not said yet which account is his may well have this nick in the end.

@@ -4,8 +4,9 @@ use super::{Client, Stage, Talk, server::tokens};
 use crate::{
     caps::Caps,
     news::{Mail, Reloaded},
+    opers::Oper,
 };
-use sotong_irc::LINE_BYTES_MAX;
+use sotong_irc::{Encoder, LINE_BYTES_MAX};
 use sotong_session::Cx;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ impl Client {
         if matches!(self.stage, Stage::Over) {
             return;
         }
-        let Reloaded { before, now } = reloaded;
+        let Reloaded { before, now, demoted } = reloaded;
         let hears = self.caps.has(Caps::CAP_NOTIFY);
         let with_values = self.cap_version >= 302;
         let offers = |options| Caps::offers(options, with_values, self.is_secure);
@@ -38,6 +39,9 @@ impl Client {
             talk.tell_caps("DEL", &gone);
             talk.tell_caps("NEW", &new);
         }
+        if let Some(oper) = demoted.get(&talk.me()) {
+            talk.demoted(oper);
+        }
         if matches!(talk.client.stage, Stage::Here) {
             talk.tell_tokens(&changed(&tokens(before), &tokens(now)));
         }
@@ -47,6 +51,20 @@ impl Client {
 }
 
 impl Talk<'_, '_> {
+    /// He is no operator of the server any more, as he is told at each of his connections, and others once.
+    fn demoted(&mut self, oper: &Oper) {
+        let Some(user) = self.hall.user(self.me()).filter(|user| user.oper.is_none()) else { return };
+        let (source, nick) = (Arc::clone(&user.source), Arc::clone(&user.nick));
+        let is_first = user.clients.first().is_some_and(|link| link.at == self.cx.me);
+        self.client.answers.write(self.cx.out, |line| {
+            Encoder::new(line).source(source).word("MODE").word(nick).word("-o").end();
+        });
+        self.notice("You are no operator of this server any more: your entry in its configuration has changed");
+        if is_first {
+            let (hall, mut tell) = self.teller();
+            hall.tell_demoted(oper, &mut tell);
+        }
+    }
     /// Capabilities that have come or gone, in as many lines as it takes: each says it all by itself.
     fn tell_caps(&mut self, what: &str, caps: &[String]) {
         let nick = self.nick();

@@ -1,7 +1,7 @@
 //! SASL: AUTHENTICATE (IRCv3 SASL 3.1 and 3.2), with PLAIN (RFC 4616), EXTERNAL (RFC 4422 appendix A) and SCRAM-SHA-256 (RFC
 //! 7677); before a client has registered and later, as often as it likes.
 use super::{Stage, Talk, waits::NotNow};
-use crate::books::{Challenge, Change, First, Refused, ScramKeys, prepared};
+use crate::books::{BadPassword, Challenge, Change, First, Refused, ScramKeys, prepared};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use sotong_irc::{Message, Numeric, names, numeric};
@@ -53,6 +53,7 @@ impl Talk<'_, '_> {
         if said != "+" {
             sasl.message.push_str(said);
             if sasl.message.len() > MESSAGE_MAX {
+                self.hit("sasl_bytes_max");
                 return self.sasl_failed("the message is too long");
             }
             if said.len() == CHUNK {
@@ -118,7 +119,13 @@ impl Talk<'_, '_> {
             return then(self, name, Err(TOO_OFTEN));
         }
         let limit = self.hall.limits.password_bytes_max;
-        let Ok(password) = prepared(password, limit) else { return then(self, name, Err(WRONG)) };
+        let password = match prepared(password, limit) {
+            Ok(password) => password,
+            Err(why) => {
+                self.bad_password(why);
+                return then(self, name, Err(WRONG));
+            }
+        };
         let known = self.hall.books.account(name);
         let hash = known.and_then(|account| account.password.clone());
         let name = name.to_owned();
@@ -235,6 +242,13 @@ impl Talk<'_, '_> {
             self.client.chat.counters.hit("login_attempts");
         }
         may
+    }
+    /// Why a password cannot be one, as people are told; one that is too long is counted.
+    pub(super) fn bad_password(&self, why: BadPassword) -> &'static str {
+        if why == BadPassword::TooLong {
+            self.hit("password_bytes_max");
+        }
+        why.text()
     }
     pub(super) fn take_try_back(&mut self, name: &str) {
         self.hall.books.throttle.take_back(&names::fold(name), self.client.ip);

@@ -162,7 +162,7 @@ pub(super) fn tokens(options: &ChatOptions) -> Vec<String> {
     let reasons = limits.reason_bytes_max;
     // Where there is no limit, a token has no value (Modern IRC, RPL_ISUPPORT parameters); MAXLIST has no such form.
     let (rooms, targets) = (value(limits.rooms_max), value(limits.targets_max));
-    let listed = (limits.list_modes_max != usize::MAX).then(|| format!("MAXLIST=Ibeg:{}", limits.list_modes_max));
+    let listed = (limits.list_modes_max != usize::MAX).then(|| maxlist(limits.list_modes_max));
     let mut tokens = vec![
         format!("ACCOUNTEXTBAN={}", entry::ACCOUNT_NAMES),
         format!("AWAYLEN={}", limits.away_bytes_max),
@@ -197,6 +197,11 @@ pub(super) fn tokens(options: &ChatOptions) -> Vec<String> {
     tokens
 }
 
+/// Each list has as many entries of its own: together they would be written as one (Modern IRC, MAXLIST).
+fn maxlist(most: usize) -> String {
+    let lists: Vec<_> = ["I", "b", "e", "g"].iter().map(|letter| format!("{letter}:{most}")).collect();
+    format!("MAXLIST={}", lists.join(","))
+}
 /// A limit as a token's value; nothing where there is none.
 fn value(limit: usize) -> String {
     if limit == usize::MAX { String::new() } else { limit.to_string() }
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn what_has_no_limit_has_no_number() {
         let with = tokens(&ChatOptions::default());
-        for token in ["CHANLIMIT=#:100", "MAXLIST=Ibeg:60", "MODES=20", "MONITOR=100"] {
+        for token in ["CHANLIMIT=#:100", "MAXLIST=I:60,b:60,e:60,g:60", "MODES=20", "MONITOR=100"] {
             assert!(with.iter().any(|told| told == token), "{token}: {with:?}");
         }
         let none = usize::MAX;

@@ -26,7 +26,8 @@ impl Servant {
     /// Who is called so.
     pub(crate) fn called(nick: &str) -> Option<Self> {
         let nick = nick.split('@').next().unwrap_or_default();
-        Self::ALL.into_iter().find(|(_, name, _)| name.eq_ignore_ascii_case(nick)).map(|(servant, ..)| servant)
+        let fits = |name: &str, short: &str| name.eq_ignore_ascii_case(nick) || short.eq_ignore_ascii_case(nick);
+        Self::ALL.into_iter().find(|(_, name, short)| fits(name, short)).map(|(servant, ..)| servant)
     }
     /// Whom a command of this name is for, in capitals.
     pub(crate) fn of_command(command: &str) -> Option<Self> {
@@ -38,14 +39,15 @@ impl Servant {
 /// Whether nobody may be called so: it is a service, or looks like one.
 pub(crate) fn is_reserved(name: &str) -> bool {
     static LOOKS: LazyLock<Vec<String>> = LazyLock::new(|| RESERVED.iter().map(|name| names::looks(name)).collect());
-    // Most names are of another length.
     RESERVED_BYTES.contains(&name.len()) && LOOKS.contains(&names::looks(name))
 }
 
 /// Bytes of a name that looks like one of them: each character may be one of four bytes.
-const RESERVED_BYTES: std::ops::RangeInclusive<usize> = 7..=32;
-/// Services, those that other servers have among them: people trust whoever is called so.
-const RESERVED: [&str; 7] = ["NickServ", "ChanServ", "HistServ", "HostServ", "MemoServ", "OperServ", "BotServ"];
+const RESERVED_BYTES: std::ops::RangeInclusive<usize> = 2..=32;
+/// Services, those that other servers have among them, and what people call ours for short: whoever is called so is told
+/// passwords.
+const RESERVED: [&str; 10] =
+    ["NickServ", "ChanServ", "HistServ", "HostServ", "MemoServ", "OperServ", "BotServ", "NS", "CS", "HS"];
 
 impl Talk<'_, '_> {
     /// What somebody has said to a service.
@@ -79,8 +81,13 @@ mod tests {
         assert_eq!(Servant::called("nickserv"), Some(Servant::NickServ));
         assert_eq!(Servant::called("NickServ@localhost"), Some(Servant::NickServ));
         assert_eq!(Servant::called("nick"), None);
+        assert_eq!(Servant::called("ns"), Some(Servant::NickServ));
+        assert_eq!(Servant::called("CS@localhost"), Some(Servant::ChanServ));
         assert_eq!(Servant::of_command("NS"), Some(Servant::NickServ));
         assert_eq!(Servant::of_command("NICKSERV"), Some(Servant::NickServ));
         assert!(is_reserved("NICKSERV") && is_reserved("NickSеrv") && !is_reserved("nick"));
+        assert!(
+            is_reserved("NS") && is_reserved("hs") && is_reserved("Nѕ") && !is_reserved("N") && !is_reserved("nss")
+        );
     }
 }

@@ -5,7 +5,8 @@ use crate::{
     hall::{Refusal, Words, ranked},
     news::Verb,
 };
-use sotong_irc::{Message, is_tag_key, numeric};
+use sotong_irc::{Message, is_tag_key, names, numeric};
+use std::collections::BTreeSet;
 
 impl Talk<'_, '_> {
     pub(super) fn speak(&mut self, command: &str, message: &Message<'_>) {
@@ -40,13 +41,13 @@ impl Talk<'_, '_> {
         }
         let echo = self.client.caps.has(Caps::ECHO_MESSAGE);
         let words = Words { verb, text, lines: &[], tags: &tags, echo };
-        let mut targets: Vec<&str> = targets.split(',').filter(|target| !target.is_empty()).collect();
-        targets.dedup();
+        // Each once, however often and however it is written.
+        let mut known = BTreeSet::new();
+        let targets = targets.split(',').filter(|target| !target.is_empty() && known.insert(names::fold(target)));
+        let targets: Vec<&str> = targets.collect();
         if targets.len() > self.client.chat.options().limits.targets_max {
-            if !is_silent {
-                self.reply(numeric::ERR_TOOMANYTARGETS, &[&targets[0]], "Too many targets");
-            }
-            return;
+            // Nobody has got it, so nobody answers it but us: whoever sends it has to know.
+            return self.reply(numeric::ERR_TOOMANYTARGETS, &[&targets[0]], "Too many targets");
         }
         let now = self.cx.now;
         if let Some(user) = self.hall.user_mut(self.client.who) {

@@ -68,7 +68,10 @@ impl Talk<'_, '_> {
     ) {
         let limits = self.hall.limits;
         match self.hall.books.change(changes, &limits, self.cx.host) {
-            Err(why) => then(self, Err(why)),
+            Err(why) => {
+                self.hit_full(why);
+                then(self, Err(why));
+            }
             Ok(ticket) => self.wait_for(ticket, move |talk, answer| {
                 let is_done = matches!(answer, Answer::Stored(_, Ok(())));
                 then(talk, if is_done { Ok(()) } else { Err(Refused::Broken) });
@@ -90,7 +93,10 @@ impl Talk<'_, '_> {
         }
         let limits = self.hall.limits;
         let ticket = match self.hall.books.change(&changes, &limits, self.cx.host) {
-            Err(why) => return then(self, Err(why)),
+            Err(why) => {
+                self.hit_full(why);
+                return then(self, Err(why));
+            }
             Ok(ticket) => ticket,
         };
         let result = Arc::new(OnceLock::new());
@@ -102,6 +108,12 @@ impl Talk<'_, '_> {
             let done = Arc::into_inner(result).and_then(OnceLock::into_inner);
             then(talk, done.ok_or(Refused::Broken));
         });
+    }
+    /// Counts what stands in the way of a change, if that is a limit.
+    fn hit_full(&self, why: Refused) {
+        if let Refused::Full(limit) = why {
+            self.hit(limit);
+        }
     }
     /// Hashes a password, and goes on with that.
     pub(crate) fn hash(

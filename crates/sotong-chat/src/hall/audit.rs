@@ -110,6 +110,9 @@ impl Hall {
         }
         let kept = room.seats.keys().filter_map(seated).filter(|user| user.is_kept).count();
         same("who keep their seats", &kept, &room.kept)?;
+        if room.slowed.len() > super::room::SLOWED_MAX || room.seats.keys().any(|who| room.slowed.has(*who)) {
+            return Err("it remembers too many who have to wait, or one who is here".into());
+        }
         let is_bounded =
             super::List::ALL.iter().all(|(list, _)| room.all_of(*list).len() <= self.limits.list_modes_max);
         if is_bounded { Ok(()) } else { Err("a list of it is too long".into()) }

@@ -11,7 +11,7 @@ use crate::{
 };
 use sotong_irc::names;
 use sotong_session::{Address, Wall};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 impl Hall {
     /// Where connections are really from.
@@ -53,14 +53,31 @@ impl Hall {
                     self.set_host(Some(&oper.vhost), tell);
                 }
             }
-            (Some(oper), None) => {
-                self.notify(&format!("{nick} is no operator any more"), tell);
-                if self.user(tell.me).is_some_and(|user| *user.host == *oper.vhost) {
-                    let host = self.host_of_account(self.user(tell.me).and_then(|user| user.account.as_deref()));
-                    self.set_host(host.as_deref(), &mut tell.on_behalf_of(tell.me));
-                }
-            }
+            (Some(oper), None) => self.tell_demoted(&oper, tell),
             (None, None) => {}
+        }
+    }
+    /// Takes their power away from those operators who are not among `known` as they are. They are told by their sessions
+    /// ([`Self::tell_demoted`]).
+    pub(crate) fn demote(&mut self, known: &[Oper]) -> BTreeMap<Who, Arc<Oper>> {
+        let opers = self.users().filter_map(|(who, user)| Some((who, Arc::clone(user.oper.as_ref()?))));
+        let gone: BTreeMap<Who, Arc<Oper>> = opers.filter(|(_, oper)| !known.contains(oper)).collect();
+        for who in gone.keys() {
+            self.alter(*who, |user| {
+                user.modes.set(PersonModes::NOTICES, false);
+                user.oper = None;
+            });
+        }
+        gone
+    }
+    /// Tells the others of somebody who was `oper`, and shows him by his own host again.
+    pub(crate) fn tell_demoted(&mut self, oper: &Oper, tell: &mut Teller<'_>) {
+        let Some(user) = self.user(tell.me) else { return };
+        let (nick, has_its_host) = (Arc::clone(&user.nick), *user.host == *oper.vhost);
+        self.notify(&format!("{nick} is no operator any more"), tell);
+        if has_its_host {
+            let host = self.host_of_account(self.user(tell.me).and_then(|user| user.account.as_deref()));
+            self.set_host(host.as_deref(), &mut tell.on_behalf_of(tell.me));
         }
     }
     /// Tells other operators who want to hear of it.

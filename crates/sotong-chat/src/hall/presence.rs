@@ -1,5 +1,5 @@
 //! What of those who keep their seats is kept in the books, so that they sit there after a restart, too.
-use super::{Hall, Keys, PersonModes, Rank, Room, Teller, User, Who, room::Seat};
+use super::{Hall, Keys, PersonModes, Rank, Room, Teller, User, Who};
 use crate::books::{Account, Change, Presence};
 use sotong_irc::names;
 use sotong_session::{Moment, Topic, Wall};
@@ -83,7 +83,7 @@ impl Hall {
             let stay = self.next_stay;
             self.next_stay += 1;
             if let Some(room) = self.rooms.get_mut(&id) {
-                room.seats.insert(who, Seat { rank, stay, spoke: None });
+                room.seat(who, rank, stay);
                 room.kept += 1;
                 user.rooms.push(id);
             }

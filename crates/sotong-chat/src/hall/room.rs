@@ -25,11 +25,42 @@ pub(crate) struct Room {
     /// How long each waits between two messages.
     pub(crate) slow: Option<Duration>,
     lists: [Vec<Masked>; List::ALL.len()],
+    /// When those last spoke who have left a slow room before their time to wait was over.
+    pub(super) slowed: Slowed,
     /// How many keep their seats here while they have no client: what is said is kept for them.
     pub(super) kept: usize,
     pub(crate) created: Wall,
     /// What is said of it by keys.
     pub(crate) keys: Keys,
+}
+
+/// Who has left a slow room and has to wait when he comes back: whoever waits shortest is forgotten first.
+#[derive(Debug, Default)]
+pub(super) struct Slowed(Map<Who, Moment>);
+
+/// People that a slow room remembers though they have left it.
+pub(super) const SLOWED_MAX: usize = 1000;
+
+impl Slowed {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+    pub(super) fn has(&self, who: Who) -> bool {
+        self.0.contains_key(&who)
+    }
+    /// Somebody leaves who has spoken.
+    fn note(&mut self, who: Who, spoke: Moment, gap: Duration, now: Moment) {
+        self.0.retain(|_, spoke| filter::wait(Some(gap), Some(*spoke), now).is_some());
+        if self.0.len() >= SLOWED_MAX {
+            let earliest = self.0.iter().min_by_key(|(_, spoke)| **spoke).map(|(who, _)| *who);
+            earliest.and_then(|who| self.0.remove(&who));
+        }
+        self.0.insert(who, spoke);
+    }
+    /// Somebody comes back: when he spoke last, where that is known.
+    fn take(&mut self, who: Who) -> Option<Moment> {
+        self.0.remove(&who)
+    }
 }
 
 /// Somebody's place in a room.
@@ -149,17 +180,50 @@ impl List {
 pub(crate) struct Speech<'s> {
     pub(crate) verb: Verb,
     pub(crate) text: &'s str,
+    /// Tags that come with it.
+    pub(crate) tags: &'s [(Box<str>, Box<str>)],
     pub(crate) now: Moment,
     pub(crate) at: Wall,
 }
+
+impl<'s> Speech<'s> {
+    /// What he reacts with (IRCv3 draft/react): words that are shown beside a message.
+    fn reactions(self) -> impl Iterator<Item = &'s str> {
+        self.tags.iter().filter(|(key, _)| REACTIONS.contains(&&**key)).map(|(_, value)| &**value)
+    }
+    /// Whether anybody reads it: whoever only types, say, has not spoken.
+    pub(super) fn is_words(self) -> bool {
+        self.verb != Verb::Tagmsg || self.reactions().next().is_some()
+    }
+}
+
+/// Tags whose values are shown to people.
+const REACTIONS: [&str; 4] = ["+draft/react", "+draft/unreact", "+react", "+unreact"];
 
 impl Room {
     pub(super) fn new(id: Topic, name: Arc<str>, created: Wall) -> Self {
         let flags = Flag::NoOutside.bit() | Flag::TopicByOps.bit();
         let (seats, lists) = (Map::new(), Default::default());
         let (topic, key, limit, forward, slow) = (None, None, None, None, None);
-        let keys = Keys::default();
-        Self { id, name, moves_to: None, seats, topic, flags, key, limit, forward, slow, lists, kept: 0, created, keys }
+        let (keys, slowed) = (Keys::default(), Slowed::default());
+        let moves_to = None;
+        Self {
+            id,
+            name,
+            moves_to,
+            seats,
+            topic,
+            flags,
+            key,
+            limit,
+            forward,
+            slow,
+            lists,
+            slowed,
+            kept: 0,
+            created,
+            keys,
+        }
     }
     pub(crate) fn has(&self, flag: Flag) -> bool {
         self.flags & flag.bit() != 0
@@ -236,18 +300,33 @@ impl Room {
             if self.has(Flag::AccountsSpeak) && user.account.is_none() {
                 return Err(Refusal::AccountToSpeak);
             }
-            // What is no message is no reason to wait.
-            if speech.verb != Verb::Tagmsg
+            // What nobody reads is no reason to wait.
+            if speech.is_words()
                 && let Some(wait) = filter::wait(self.slow, seat.and_then(|seat| seat.spoke), speech.now)
             {
                 return Err(Refusal::TooSoon(wait));
             }
         }
-        let masks = self.list(List::Filter, speech.at).map(|entry| &*entry.mask);
-        if rank.is_none_or(|rank| !rank.is_at_least(Rank::HALF)) && filter::stops(masks, speech.text).is_some() {
+        let masks = || self.list(List::Filter, speech.at).map(|entry| &*entry.mask);
+        let mut said = std::iter::once(speech.text).chain(speech.reactions());
+        if rank.is_none_or(|rank| !rank.is_at_least(Rank::HALF))
+            && said.any(|text| filter::stops(masks(), text).is_some())
+        {
             return Err(Refusal::Filtered);
         }
         Ok(())
+    }
+    /// Gives somebody a place. Who has to wait here does so whether or not he has left meanwhile.
+    pub(super) fn seat(&mut self, who: Who, rank: Rank, stay: u64) {
+        let spoke = self.slowed.take(who);
+        self.seats.insert(who, Seat { rank, stay, spoke });
+    }
+    /// Takes a place away.
+    pub(super) fn unseat(&mut self, who: Who, now: Moment) {
+        let spoke = self.seats.remove(&who).and_then(|seat| seat.spoke);
+        if let (Some(spoke), Some(gap)) = (spoke, self.slow) {
+            self.slowed.note(who, spoke, gap, now);
+        }
     }
     /// Whether what this member does is shown to those with a rank alone.
     pub(super) fn hides(&self, who: Who) -> bool {

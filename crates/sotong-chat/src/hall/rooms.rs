@@ -1,7 +1,7 @@
 //! What people do in rooms.
 use super::{
     CHANSERV, Flag, Hall, PersonModes, Plan, Rank, Room, Teller, Who,
-    room::{Said, Seat, Speech, is_ctcp},
+    room::{Said, Speech, is_ctcp},
 };
 use crate::{
     books::{Change, RoomRecord, strike},
@@ -10,7 +10,7 @@ use crate::{
     options::cut,
 };
 use sotong_irc::names;
-use sotong_session::{Address, Topic};
+use sotong_session::{Address, Moment, Topic, Wall};
 use std::{sync::Arc, time::Duration};
 
 /// Why something was not done.
@@ -118,7 +118,7 @@ impl Hall {
             None => Rank::NONE,
             Some(rank) => rank,
         };
-        room.seats.insert(me, Seat { rank, stay, spoke: None });
+        room.seat(me, rank, stay);
         room.kept += usize::from(is_kept);
         let shown = Arc::clone(&room.name);
         if let Some(user) = self.users.get_mut(&me) {
@@ -207,7 +207,7 @@ impl Hall {
     /// Takes a place away; the room goes with its last one.
     pub(super) fn unseat(&mut self, id: Topic, who: Who) {
         let Some(room) = self.rooms.get_mut(&id) else { return };
-        room.seats.remove(&who);
+        room.unseat(who, self.now);
         if self.users.get(&who).is_some_and(|user| user.is_kept) {
             room.kept -= 1;
         }
@@ -233,7 +233,7 @@ impl Hall {
         let (least, name) = ranked(to);
         let room = self.room(name).ok_or(Refusal::NoSuchRoom)?;
         let user = self.users.get(&me).ok_or(Refusal::NoSuchNick)?;
-        let speech = Speech { verb: words.verb, text: words.text, now: self.now, at: tell.at };
+        let speech = words.speech(self.now, tell.at);
         if let Err(why) = room.hears(me, user, speech) {
             return Err(if self.sees_room(me, room) { why } else { Refusal::NoSuchRoom });
         }
@@ -248,7 +248,7 @@ impl Hall {
         let sign: String = to.chars().take(1).filter(|_| name.len() < to.len()).collect();
         let to: Arc<str> = if sign.is_empty() { Arc::clone(&room.name) } else { (sign + &room.name).into() };
         let source = Arc::clone(&user.source);
-        if words.verb != Verb::Tagmsg {
+        if speech.is_words() {
             self.has_spoken(id, me);
         }
         let news = self.said_by(source, to, words, Kept { shelf, relayed: None, only }, tell);
@@ -463,6 +463,12 @@ pub(super) struct Kept {
     pub(super) relayed: Option<Arc<str>>,
     /// For whom alone it is kept; nothing: for all.
     pub(super) only: Option<Box<[Who]>>,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn speech(self, now: Moment, at: Wall) -> Speech<'a> {
+        Speech { verb: self.verb, text: self.text, tags: self.tags, now, at }
+    }
 }
 
 /// The rank that a target asks for, and the room behind it.

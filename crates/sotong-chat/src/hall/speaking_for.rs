@@ -1,5 +1,5 @@
 //! Speaking for somebody who is not here (RELAYMSG, NPC, SCENE), and calling a room otherwise (RENAME).
-use super::{Flag, Hall, Plan, Rank, Refusal, Teller, Who, Words, publish, room::Speech, rooms::Kept};
+use super::{Flag, Hall, Plan, Rank, Refusal, Teller, Who, Words, publish, rooms::Kept};
 use crate::{
     books::{Change, RoomRecord, strike},
     log::Shelf,
@@ -24,8 +24,7 @@ impl Hall {
         let me = tell.me;
         let room = self.room_for(me, room).ok_or(Refusal::NoSuchRoom)?;
         let user = self.user(me).ok_or(Refusal::NoSuchNick)?;
-        let speech = Speech { verb: words.verb, text: words.text, now: self.now, at: tell.at };
-        room.hears(me, user, speech)?;
+        room.hears(me, user, words.speech(self.now, tell.at))?;
         let rank = room.rank(me).unwrap_or_default();
         // Who is heard by those in charge alone does not speak for others to all.
         if room.has(Flag::OpModerated) && rank == Rank::NONE {

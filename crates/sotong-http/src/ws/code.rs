@@ -140,6 +140,7 @@ impl Breach {
         match self {
             Self::TooLong => Close::Limit("message_bytes_max"),
             Self::Fragments => Close::Limit("fragments_max"),
+            Self::ControlLong => Close::Limit("control_bytes_max"),
             other => Close::Protocol(format!("WebSocket: {other}").into()),
         }
     }

@@ -173,7 +173,7 @@ impl<S: Records> WebSocket<S> {
                     Ok(agreed) => (end, agreed),
                     Err(refusal) => {
                         cx.out.render(|to| refusal.write(seconds, to));
-                        return Err(Close::Protocol(refusal.to_string().into()));
+                        return Err(refusal.close());
                     }
                 }
             }

@@ -153,6 +153,13 @@ impl Refusal {
             _ => fields,
         }
     }
+    /// The reason for which the connection ends: whom the service does not let in is counted by the option's name.
+    pub(super) fn close(self) -> Close {
+        match self {
+            Self::Origin => Close::Limit("allowed_origins"),
+            other => Close::Protocol(other.to_string().into()),
+        }
+    }
     /// Writes the answer, after which the connection ends.
     pub(super) fn write(self, seconds: i64, to: &mut Vec<u8>) {
         write_refusal(self.status(), &self.fields(), &self.to_string(), seconds, to);

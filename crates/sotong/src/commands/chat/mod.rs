@@ -66,7 +66,7 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     service.on_rehash(Rehash::new(move || rehash.reload()));
     let Entrances { at, tls, entrances, .. } = entrances;
     let ways = ways::spoken(said, &entrances, has_file, console);
-    let listening = Listening { at, tls, reload: Arc::new(move || reloader.reload()), ways };
+    let listening = Listening { at, tls, reload: Arc::new(move || reloader.reload().map(drop)), ways };
     let chat = service.clone().with_entrances(entrances);
     let desks = told_of_reloads(&service, desks.into_iter().chain(keeping::lookups()).collect());
     let result = serve::run_whole("chat", &serve, listening, chat, desks, console);

@@ -35,15 +35,17 @@ impl Reloader {
         Self { path, started, base, service, tls, heard, turn: Mutex::default() }
     }
 
-    /// Reads file and certificates; with a mistake in the file everything stays as it was, certificates too.
+    /// Reads file and certificates; with a mistake in the file everything stays as it was, certificates too. The settings that
+    /// have changed and wait for the next start.
     ///
     /// # Errors
     /// What is wrong, in one line.
-    pub(super) fn reload(&self) -> Result<(), String> {
+    pub(super) fn reload(&self) -> Result<Vec<&'static str>, String> {
+        let mut waiting = Vec::new();
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = &self.path {
             let config = Config::read(path).map_err(|failure| line(&failure))?;
-            let waiting = config.needs_start(&self.started);
+            waiting = config.needs_start(&self.started);
             if !waiting.is_empty() {
                 let settings = waiting.join(", ");
                 tracing::warn!(settings, "these settings change with the next start; until then they are as they were");
@@ -53,7 +55,7 @@ impl Reloader {
             let base = ChatOptions { ways: ways::page(&config), ..self.base.clone() };
             self.service.reload(config.chat_options(base));
         }
-        reload_certificates(&self.tls)
+        reload_certificates(&self.tls).map(|()| waiting)
     }
 }
 
