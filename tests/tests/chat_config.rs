@@ -168,6 +168,64 @@ fn each_listener_has_its_own_kind_and_certificate() {
     assert!(!Path::new(&unix.replace("unix:", "")).exists(), "the socket's file goes with the server");
 }
 
+/// The document at `/` says what start-up has said, as the browser reaches it: each way at the listener where it is open.
+#[test]
+fn the_page_says_the_ways_that_start_up_has_said() {
+    let folder = Folder::new();
+    let text = format!(
+        "[[listen]]\naddress = '127.0.0.1:0'\nkind = 'web'\n\
+         [[listen]]\naddress = '127.0.0.1:0'\nkind = 'irc'\n\
+         [[listen]]\naddress = '127.0.0.1:0'\nkind = 'text'\n\
+         [[listen]]\naddress = 'tls://127.0.0.1:0'\ntls_cert = '{}'\n",
+        tls::CERT
+    );
+    let path = file(&folder, &text);
+    let mut server = start(&path);
+    let at: Vec<String> = server.addresses().iter().map(|at| at.rsplit(':').next().unwrap_or("").to_owned()).collect();
+    let [web, irc, text_port, secure] = &at[..] else { panic!("four: {at:?}") };
+    let page = |at: &str, host: &str| {
+        let mut conn = Conn::dial(at);
+        let host = if host.is_empty() { String::new() } else { format!("Host: {host}\r\n") };
+        let version = if host.is_empty() { "1.0" } else { "1.1" };
+        conn.send(format!("GET / HTTP/{version}\r\n{host}\r\n"));
+        String::from_utf8(http::read(&mut conn, true).body).expect("UTF-8")
+    };
+    let expect = [
+        format!("irssi -c 127.0.0.1 -p {irc}"),
+        format!("sotong connect ws://127.0.0.1:{web}/"),
+        format!("nc 127.0.0.1 {text_port}"),
+    ];
+    let said = server.lines().join("\n");
+    let plain = &server.addresses()[0].clone();
+    for host in [&format!("127.0.0.1:{web}")[..], ""] {
+        let told = page(plain, host);
+        for command in &expect {
+            assert!(told.contains(&format!("{command}\n")) || told.contains(&format!("{command} (")), "{told}");
+            assert!(said.contains(&format!("try: {command}")), "{said}");
+        }
+        assert!(!told.contains("HOST") && !told.contains("PORT"), "{told}");
+    }
+    // Without a port it is that of the scheme; elsewhere, what is for this machine alone is not told.
+    let told = page(plain, "chat.example");
+    assert!(told.contains("sotong connect ws://chat.example:80/") && !told.contains("irssi"), "{told}");
+    assert!(!told.contains("nc "), "{told}");
+    // Within TLS it is TLS.
+    let told = page(&server.addresses()[3].clone(), "localhost");
+    for command in
+        ["/connect -tls localhost 443", "sotong connect wss://localhost:443/", "sotong connect tls://localhost:443"]
+    {
+        assert!(told.contains(command), "{command}: {told}");
+    }
+    let told = page(&server.addresses()[3].clone(), &format!("localhost:{secure}"));
+    assert!(told.contains(&format!("/connect -tls localhost {secure}\n")), "{told}");
+    // What the file says otherwise after a reload, the page says too.
+    file(&folder, &format!("{text}[server]\nlobby = '#광장'\n"));
+    server.signal(Signal::HUP);
+    server.line(&["configuration reloaded"]);
+    assert!(page(plain, &format!("127.0.0.1:{web}")).contains("(you come into #광장)"));
+    server.stop();
+}
+
 /// All that comes up to the end.
 fn heard(conn: &mut Conn) -> Vec<u8> {
     let mut bytes = Vec::new();

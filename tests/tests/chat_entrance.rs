@@ -1,5 +1,5 @@
 //! The way into a chat: PROXY headers, counting by address, what each kind of listener takes, and WebSocket byte by byte.
-use sotong_chat::{ChatLimits, ChatOptions, ChatService, Entrance, Guest, ListenerKind, TlsEntrance};
+use sotong_chat::{ChatLimits, ChatOptions, ChatService, Entrance, Guest, ListenerKind, TlsEntrance, Ways};
 use sotong_http::{HttpLimits, ws::WsLimits};
 use sotong_session::{Address, Close, End, Service as _, Way, Wire, rig::Rig};
 use sotong_tls::{Secure, TlsLimits};
@@ -19,8 +19,8 @@ fn come(chat: &ChatService, way: &Way) -> Rig<Guest> {
     rig
 }
 fn chat() -> ChatService {
-    let options = ChatOptions { ways: vec!["irssi -c {host} -p {port}".into()], ..ChatOptions::default() };
-    ChatService::new(options)
+    let ways = Ways::new(|visit| format!("{visit:?}"));
+    ChatService::new(ChatOptions { ways, ..ChatOptions::default() })
 }
 fn at(chat: &ChatService, kind: ListenerKind, proxy: bool) -> ChatService {
     chat.with_entrances(vec![Entrance { kind, proxy, ..Entrance::default() }])
@@ -551,6 +551,36 @@ fn lines_that_are_not_utf8_reach_nobody() {
     let said = String::from_utf8_lossy(&heard[0].1);
     assert!(said.starts_with(":sotong.local FAIL ") && said.contains(" INVALID_UTF8 "), "{said}");
     assert_eq!((heard.len(), heard[0].0, binary.close()), (1, 0x82, None));
+}
+
+/// What is known of where a browser has come, told to whoever knows how to join.
+#[test]
+fn how_a_browser_has_come() {
+    let chat = chat();
+    let told = |way: &Way, request: &str| {
+        let mut rig = come(&chat, way);
+        rig.input(request.as_bytes());
+        let answer = text(&mut rig);
+        rig.gone(Close::Done);
+        answer.rsplit("\r\n\r\n").next().expect("a body").to_owned()
+    };
+    let visit = |listener: u16, host: &str, port: u16, is_proxied: bool| {
+        format!("Visit {{ listener: {listener}, host: {host:?}, port: {port}, is_proxied: {is_proxied} }}\n")
+    };
+    let get = |more: &str| format!("GET / HTTP/1.1\r\n{more}\r\n");
+    let at = |listener: u16| Way { listener, ..from(ELSEWHERE) };
+    assert_eq!(told(&at(3), &get("Host: chat.example:8888\r\n")), visit(3, "chat.example", 8888, false));
+    assert_eq!(told(&at(0), &get("Host: chat.example\r\n")), visit(0, "chat.example", 80, false));
+    assert_eq!(told(&at(0), &get("Host: [2001:db8::1]\r\n")), visit(0, "2001:db8::1", 80, false));
+    // No host, or one that nobody should copy: our own address.
+    assert_eq!(told(&at(0), "GET / HTTP/1.0\r\n\r\n"), visit(0, "192.0.2.1", 8888, false));
+    assert_eq!(told(&at(0), &get("Host: -oProxyCommand\r\n")), visit(0, "192.0.2.1", 8888, false));
+    // A proxy says so by its header, or by a field.
+    assert_eq!(told(&from(HERE), &format!("{LINE}{}", get("Host: x\r\n"))), visit(0, "x", 80, true));
+    for field in ["Forwarded: for=192.0.2.60", "X-Forwarded-For: 192.0.2.60", "X-Forwarded-Proto: https", "Via: 1.1 p"]
+    {
+        assert_eq!(told(&at(0), &get(&format!("Host: x\r\n{field}\r\n"))), visit(0, "x", 80, true), "{field}");
+    }
 }
 
 /// Each limit of HTTP, WebSocket and the PROXY header that the options have other than by default, and those of a reload.

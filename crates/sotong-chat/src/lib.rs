@@ -48,7 +48,7 @@ mod seats;
 mod text;
 
 pub use entrance::{Entrance, TlsEntrance};
-pub use listener::{Herald, ListenerKind, Rehash};
+pub use listener::{Herald, ListenerKind, Rehash, Visit, Ways};
 pub use news::Mail;
 pub use opers::{Oper, OperClass};
 pub use options::{AccountOptions, AlwaysOn, ChatLimits, ChatOptions, Gateway, HashCost, MetadataOptions, Sts};

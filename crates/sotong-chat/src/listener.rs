@@ -83,3 +83,39 @@ impl fmt::Debug for Herald {
         f.write_str("Herald")
     }
 }
+
+/// By which way a browser has come that asks how to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit<'a> {
+    /// The number of the listener ([`Way::listener`](sotong_session::Way::listener)).
+    pub listener: u16,
+    /// The host that it asked for: letters, digits, dots, hyphens and colons of ASCII, and no hyphen first. Where it named none,
+    /// our own address.
+    pub host: &'a str,
+    /// The port that it asked for; without one, that of HTTP or HTTPS.
+    pub port: u16,
+    /// A proxy stands in between: what it asked for may not be where other clients come.
+    pub is_proxied: bool,
+}
+
+/// Tells a browser how to join. Nothing is told where nobody has said so.
+#[derive(Clone, Default)]
+pub struct Ways(Option<Arc<Tell>>);
+
+type Tell = dyn Fn(&Visit<'_>) -> String + Send + Sync;
+
+impl Ways {
+    /// By a function of the server's, which knows where else it is listened to: plain text, by lines.
+    pub fn new(tell: impl Fn(&Visit<'_>) -> String + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+    pub(crate) fn tell(&self, visit: &Visit<'_>) -> String {
+        self.0.as_ref().map(|tell| tell(visit)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Ways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ways")
+    }
+}

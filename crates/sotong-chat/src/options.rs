@@ -1,5 +1,5 @@
 //! What a chat allows and what it says of itself.
-use crate::{hall::PersonModes, opers::Oper};
+use crate::{Ways, hall::PersonModes, opers::Oper};
 use sotong_http::ws::WsLimits;
 use sotong_irc::names;
 use sotong_layers::proxy::PROXY_TIME_MAX;
@@ -21,8 +21,8 @@ pub struct ChatOptions {
     pub password: Option<String>,
     /// The message of the day, by lines; none: there is none.
     pub motd: Vec<String>,
-    /// How to join, as it is answered to a browser: lines of plain text.
-    pub ways: Vec<String>,
+    /// How to join, as it is answered to a browser: in plain text.
+    pub ways: Ways,
     /// The room that people with a terminal come into.
     pub room: String,
     /// When the server began.
@@ -78,7 +78,7 @@ impl Default for ChatOptions {
             version: concat!("sotong-", env!("CARGO_PKG_VERSION")).to_owned(),
             password: None,
             motd: Vec::new(),
-            ways: Vec::new(),
+            ways: Ways::default(),
             room: "#lobby".to_owned(),
             created: Wall(0),
             cloak_key: [0; 32],

@@ -337,6 +337,7 @@ impl LimitFlags {
             (&mut self.output_low, usual.marks.low, marks.low),
             (&mut self.output_high, usual.marks.high, marks.high),
             (&mut self.output_hard, usual.marks.hard, marks.hard),
+            (&mut self.memory_max, usual.memory_max, file.memory_max),
         ] {
             if *flag == Size(usual) {
                 *flag = Size(bytes);

@@ -109,7 +109,7 @@ impl Tls {
     }
 
     /// What a client needs to trust a certificate that nobody vouches for.
-    pub(super) fn pin(&self) -> Option<Fingerprint> {
+    pub(crate) fn pin(&self) -> Option<Fingerprint> {
         self.own.as_ref().map(|own| own.facts.fingerprint)
     }
 

@@ -140,7 +140,13 @@ impl Config {
             high: limits.send_queue_high_bytes.0,
             hard: limits.send_queue_bytes.0,
         };
-        Limits { marks, stall: limits.stall_time.0, drain: limits.drain_time.0, ..Limits::default() }
+        Limits {
+            marks,
+            memory_max: limits.memory_bytes.0,
+            stall: limits.stall_time.0,
+            drain: limits.drain_time.0,
+            ..Limits::default()
+        }
     }
 }
 

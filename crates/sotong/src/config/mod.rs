@@ -64,10 +64,11 @@ pub(crate) struct Config {
 const TABLES: [&str; 6] = ["server", "accounts", "history", "metadata", "sts", "limits"];
 const LISTS: [&str; 3] = ["listen", "webirc", "oper"];
 /// Limits that hold from a start to the next.
-const STARTED: [&str; 7] = [
+const STARTED: [&str; 8] = [
     "send_queue_low_bytes",
     "send_queue_high_bytes",
     "send_queue_bytes",
+    "memory_bytes",
     "stall_time",
     "drain_time",
     "connections",
@@ -124,6 +125,7 @@ impl Config {
             send_queue_low_bytes,
             send_queue_high_bytes,
             send_queue_bytes,
+            memory_bytes,
             stall_time,
             drain_time,
             connections,
@@ -134,6 +136,7 @@ impl Config {
             send_queue_low_bytes,
             send_queue_high_bytes,
             send_queue_bytes,
+            memory_bytes,
             stall_time,
             drain_time,
             connections,
@@ -258,6 +261,7 @@ impl Config {
     fn check_limits(&self, table: &Table<'_>, reader: &mut Reader<'_>) {
         let limits = &self.limits;
         let (low, high) = (limits.send_queue_low_bytes.0, limits.send_queue_high_bytes.0);
+        let high_of_all = limits.memory_bytes.0;
         let (target, head) = (limits.http_target_bytes.0, limits.http_head_bytes.0);
         for (is_wrong, key, other) in [
             (
@@ -267,6 +271,7 @@ impl Config {
             ),
             (low >= high, "send_queue_low_bytes", "send_queue_high_bytes"),
             (high >= limits.send_queue_bytes.0, "send_queue_high_bytes", "send_queue_bytes"),
+            (high_of_all != 0 && limits.send_queue_bytes.0 >= high_of_all, "send_queue_bytes", "memory_bytes"),
             (target >= head, "http_target_bytes", "http_head_bytes"),
         ] {
             // The other one where it alone has been written: it is that one that does not fit the default.

@@ -147,6 +147,7 @@ section! {
         send_queue_low_bytes: Bytes<1_024, 1_073_741_824> = Bytes(DriverLimits::default().marks.low);
         send_queue_high_bytes: Bytes<16_384, 1_073_741_824> = Bytes(DriverLimits::default().marks.high);
         send_queue_bytes: Bytes<131_072, 1_073_741_824> = Bytes(DriverLimits::default().marks.hard);
+        memory_bytes: Bytes<0, 1_099_511_627_776> = Bytes(DriverLimits::default().memory_max);
         stall_time: Time<false> = Time(DriverLimits::default().stall);
         drain_time: Time<false> = Time(DriverLimits::default().drain);
         flood_control: bool = true;

@@ -138,6 +138,7 @@ fn limits_that_contradict_each_other_and_those_that_0_does_not_turn_off() {
         ("[limits]\nsend_queue_high_bytes = 16384\n", "2:1 it must be more than 'send_queue_low_bytes'."),
         ("[limits]\nsend_queue_high_bytes = '1MiB'\n", "2:1 it must be less than 'send_queue_bytes'."),
         ("[limits]\nhttp_target_bytes = 16384\n", "2:1 it must be less than 'http_head_bytes'."),
+        ("[limits]\nmemory_bytes = 1048576\n", "2:1 it must be more than 'send_queue_bytes'."),
         ("[limits]\nping_after = 150\n", "2:1 it must be less than 'cut_after'."),
     ] {
         let told = fault(text);
@@ -185,9 +186,12 @@ fn what_0_turns_off() {
         ..usual
     };
     assert_eq!(limits, expect);
+    let memory = parse("[limits]\nmemory_bytes = 0\n").expect("well").driver_limits().memory_max;
+    assert_eq!(memory, 0, "as the driver has no limit");
     let is_off = |key: &&str| off.split_whitespace().any(|off| off == *key);
     let others = <Limits as section::Section>::KEYS.iter().filter(|key| !is_off(key));
-    for key in others.filter(|key| !matches!(**key, "whowas" | "flood_control" | "websocket_deflate")) {
+    for key in others.filter(|key| !matches!(**key, "whowas" | "flood_control" | "memory_bytes" | "websocket_deflate"))
+    {
         let told = fault(&format!("[limits]\n{key} = 0\n"));
         assert!(told.contains("this limit cannot be turned off, for "), "{key}: {told}");
     }
@@ -198,7 +202,7 @@ fn limits_of_the_driver_are_those_of_the_file_unless_a_flag_says_otherwise() {
     use clap::Parser as _;
     use sotong_session::Marks;
     let text = "[limits]\nsend_queue_low_bytes = 2048\nsend_queue_high_bytes = 20000\nsend_queue_bytes = 200000
-stall_time = 3\ndrain_time = 4\n";
+stall_time = 3\ndrain_time = 4\nmemory_bytes = 5000000\n";
     let file = parse(text).expect("well").driver_limits();
     let of = |flags: &[&str]| {
         let line = ["sotong", "chat"].iter().chain(flags);
@@ -211,7 +215,7 @@ stall_time = 3\ndrain_time = 4\n";
     };
     let (marks, seconds) = (Marks { low: 2048, high: 20_000, hard: 200_000 }, std::time::Duration::from_secs);
     let usual = sotong_session::Limits::default();
-    let expect = sotong_session::Limits { marks, stall: seconds(3), drain: seconds(4), ..usual };
+    let expect = sotong_session::Limits { marks, stall: seconds(3), drain: seconds(4), memory_max: 5_000_000, ..usual };
     assert_eq!(of(&[]), expect);
     let expect = sotong_session::Limits { marks: Marks { hard: 300_000, ..marks }, drain: seconds(5), ..expect };
     assert_eq!(of(&["--output-hard", "300000", "--drain", "5"]), expect);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sotong_certs::{ClientAuth, IdentityFiles, ServerTls, Versions};
+use sotong_certs::{ClientAuth, Fingerprint, IdentityFiles, ServerTls, Versions};
 use sotong_chat::{Entrance, ListenerKind, TlsEntrance};
 use sotong_net::endpoint::Endpoint;
 use sotong_tls::Handshakes;
@@ -22,6 +22,8 @@ pub(super) struct Entrances {
     pub(super) entrances: Vec<Entrance>,
     /// The certificates that are shown at any of them.
     pub(super) tls: Vec<Arc<Tls>>,
+    /// Where a certificate is shown that nobody vouches for, its fingerprint.
+    pub(super) pins: Vec<Option<Fingerprint>>,
     /// The same, for those who are told to come by TLS.
     pub(super) heard: Vec<Heard>,
 }
@@ -70,11 +72,13 @@ impl Entrances {
             let usual = CHAT_ADDRESS.to_owned();
             return Self::of_command_line(vec![text(&usual)?], flags, serve);
         }
-        let mut all = Self { at: Vec::new(), entrances: Vec::new(), tls: Vec::new(), heard: Vec::new() };
+        let mut all =
+            Self { at: Vec::new(), entrances: Vec::new(), tls: Vec::new(), pins: Vec::new(), heard: Vec::new() };
         let time = Some(config.limits.tls_handshake_time.0);
         let (handshakes, mut known) = (Handshakes::default(), Vec::new());
         for listen in &config.listen {
             let Some(at) = &listen.address.0 else { continue };
+            let mut pin = None;
             let tls = match Shown::of(listen, at) {
                 None => None,
                 Some(shown) => {
@@ -87,6 +91,7 @@ impl Entrances {
                             known.len() - 1
                         }
                     };
+                    pin = all.tls[number].pin();
                     // At a port of one kind nobody expects two.
                     let required = at.is_tls() || listen.kind.0 != ListenerKind::Auto;
                     Some(TlsEntrance { secure: all.tls[number].secure(()), required })
@@ -95,6 +100,7 @@ impl Entrances {
             let cert = listen.tls_cert.given().map(Path::to_path_buf);
             all.heard.push(Heard::new(at, listen.kind.0, cert.into_iter().collect()));
             all.at.push(at.clone());
+            all.pins.push(pin);
             all.entrances.push(Entrance { kind: listen.kind.0, proxy: listen.proxy, tls });
         }
         Ok(all)
@@ -113,7 +119,10 @@ impl Entrances {
         let identities = if speaks_tls { serve.tls.server().map_err(Failure::Usage)?.identities } else { Vec::new() };
         let certs: Vec<_> = identities.into_iter().map(|files| files.cert).collect();
         let heard = at.iter().map(|at| Heard::new(at, ListenerKind::Auto, certs.clone())).collect();
-        Ok(Self { entrances: at.iter().map(of).collect(), at, tls, heard })
+        let pin = tls.first().and_then(|tls| tls.pin());
+        let entrances: Vec<_> = at.iter().map(of).collect();
+        let pins = entrances.iter().map(|entrance| pin.filter(|_| entrance.tls.is_some())).collect();
+        Ok(Self { entrances, at, tls, pins, heard })
     }
 }
 

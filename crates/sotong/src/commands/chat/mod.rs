@@ -16,6 +16,7 @@ use sotong_session::Wall;
 use self::keeping::{Keeping, Kept};
 use self::listening::Entrances;
 use self::reload::Reloader;
+use self::ways::Places;
 use crate::catalogue::text;
 use crate::cli::{Chat, ChatFlags, Serve};
 use crate::commands::password;
@@ -51,8 +52,9 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     };
     let Kept { records, desks, cloak_key, said } =
         keeping.open(config.accounts.password_hash_cost.0.of_chat(), console)?;
+    let places = Arc::new(Places::new(&entrances.entrances, &entrances.pins));
     let base = ChatOptions {
-        ways: ways::page(&config),
+        ways: ways::page(&config, &places),
         created: Wall(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)),
         cloak_key,
         ..ChatOptions::default()
@@ -60,12 +62,12 @@ pub(crate) fn run(args: Chat, console: &Console) -> Result<(), Failure> {
     let service = ChatService::new(config.chat_options(base.clone()));
     service.restore(records);
     let reloader =
-        Reloader::new(flags.config, (config, base), service.clone(), (entrances.tls.clone(), entrances.heard));
+        Reloader::new(flags.config, (config, base), service.clone(), (entrances.tls.clone(), entrances.heard, &places));
     let reloader = Arc::new(reloader);
     let rehash = Arc::clone(&reloader);
     service.on_rehash(Rehash::new(move || rehash.reload()));
     let Entrances { at, tls, entrances, .. } = entrances;
-    let ways = ways::spoken(said, &entrances, has_file, console);
+    let ways = ways::spoken(said, &places, has_file, console);
     let listening = Listening { at, tls, reload: Arc::new(move || reloader.reload().map(drop)), ways };
     let chat = service.clone().with_entrances(entrances);
     let desks = told_of_reloads(&service, desks.into_iter().chain(keeping::lookups()).collect());

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sotong_chat::{ChatOptions, ChatService};
 
-use super::{listening::check_sts, ways};
+use super::{
+    listening::check_sts,
+    ways::{self, Places},
+};
 use crate::catalogue::{Catalogue, Lang};
 use crate::commands::serve_tls::{Tls, reload_certificates};
 use crate::config::{Config, sts::Heard};
@@ -21,6 +24,7 @@ pub(super) struct Reloader {
     service: ChatService,
     tls: Vec<Arc<Tls>>,
     heard: Vec<Heard>,
+    places: Arc<Places>,
     /// One at a time: the last one that begins is the one that holds.
     turn: Mutex<()>,
 }
@@ -30,9 +34,9 @@ impl Reloader {
         path: Option<PathBuf>,
         (started, base): (Config, ChatOptions),
         service: ChatService,
-        (tls, heard): (Vec<Arc<Tls>>, Vec<Heard>),
+        (tls, heard, places): (Vec<Arc<Tls>>, Vec<Heard>, &Arc<Places>),
     ) -> Self {
-        Self { path, started, base, service, tls, heard, turn: Mutex::default() }
+        Self { path, started, base, service, tls, heard, places: Arc::clone(places), turn: Mutex::default() }
     }
 
     /// Reads file and certificates; with a mistake in the file everything stays as it was, certificates too. The settings that
@@ -52,7 +56,7 @@ impl Reloader {
             }
             let config = config.since(&self.started);
             check_sts(&config, &self.heard).map_err(|failure| line(&failure))?;
-            let base = ChatOptions { ways: ways::page(&config), ..self.base.clone() };
+            let base = ChatOptions { ways: ways::page(&config, &self.places), ..self.base.clone() };
             self.service.reload(config.chat_options(base));
         }
         reload_certificates(&self.tls).map(|()| waiting)
