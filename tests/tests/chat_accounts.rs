@@ -207,6 +207,53 @@ fn what_is_echoed_of_a_registered_room_is_there_after_a_kill() {
     server.stop();
 }
 
+/// A room that nobody has registered is after a restart as it was, where somebody is always on: closed to others.
+#[test]
+fn a_room_where_somebody_is_always_on_is_there_after_a_restart() {
+    let folder = Folder::new();
+    let path = configured(&folder, "");
+    let server = start(&path);
+    let mut client = enter(&server, "minsu");
+    client.say("NS REGISTER secret");
+    client.hear_until("Account created");
+    client.say("NS SET always-on on");
+    client.hear_until("Successfully changed");
+    client.say("JOIN #solo\r\nMODE #solo +skb pw x!*@*\r\nTOPIC #solo :about\r\nMODE #solo");
+    let modes = client.wait_for(" 324 minsu #solo ");
+    let made = client.wait_for(" 329 minsu #solo ");
+    client.say("TOPIC #solo");
+    let topic = client.wait_for(" 333 minsu #solo ");
+    server.stop();
+
+    let server = start(&path);
+    let mut other = enter(&server, "other");
+    other.say("JOIN #solo");
+    other.wait_for(" 475 other #solo ");
+    other.say("WHOIS minsu");
+    assert!(!other.hear_until(" 318 ").iter().any(|line| line.contains("#solo")), "it is secret");
+    let mut client = enter(&server, "again");
+    log_in(&mut client, "minsu", "secret");
+    client.say("QUIT");
+    client.rest();
+    let mut client = Client::dial(server.address());
+    client.say("CAP REQ sasl\r\nNICK minsu\r\nUSER u 0 * :u\r\nAUTHENTICATE PLAIN");
+    client.hear_until("AUTHENTICATE +");
+    client.say("AUTHENTICATE AG1pbnN1AHNlY3JldA==\r\nCAP END\r\nMODE #solo\r\nTOPIC #solo\r\nMODE #solo b");
+    assert_eq!(client.wait_for(" 324 minsu #solo "), modes);
+    assert_eq!(client.wait_for(" 329 minsu #solo "), made);
+    assert_eq!(client.wait_for(" 333 minsu #solo "), topic);
+    assert!(client.wait_for(" 367 minsu #solo ").contains(" x!*@* "));
+    client.say("PART #solo\r\nPING parted");
+    client.hear_until(" PONG ");
+    server.stop();
+
+    let server = start(&path);
+    let mut other = enter(&server, "other");
+    other.say("JOIN #solo");
+    assert!(other.wait_for(" 353 other ").contains(" #solo :@other"), "it went with him");
+    server.stop();
+}
+
 /// Makes one account after the other until the server is gone; notes what was acknowledged.
 fn make_accounts(client: &mut Client, prefix: &str, made: &Mutex<Vec<String>>) {
     for number in 0.. {

@@ -369,7 +369,7 @@ transcripts! {
     registration capabilities join_part kick invite topic names list modes_of_rooms modes_of_people privmsg notice_tagmsg
     statusmsg echo labels ranks extended_bans bans_that_end auditorium speaking filters rename who whox whois whowas away_setname ask server monitor quit text bad_lines times secrets nicks extended
     several_clients always_on nicks_of_accounts account_tags
-    account_registration sasl_plain sasl_external nickserv log_in_limits desks durable
+    account_registration sasl_plain sasl_external nickserv log_in_limits desks durable dropped
     extended_monitor pre_away cap_notify
     silenced rooms_alike
 }

@@ -47,11 +47,21 @@ impl Weighed {
 pub(crate) fn left_over(chat: &ChatService) -> Option<String> {
     // Those who keep their seats stay, and their rooms; what the books have, the throttle, and who was here, is for later. An
     // answer to who has gone is heard by nobody: the next one tells of those before, and has what had to wait written.
-    let later =
-        ["whowas", "accounts", "account_looks", "certs", "registered_rooms", "throttle", "pending", "unwritten"];
+    let later = [
+        "whowas",
+        "accounts",
+        "account_looks",
+        "certs",
+        "registered_rooms",
+        "throttle",
+        "pending",
+        "unwritten",
+        "under_way",
+    ];
     let tables = chat.tables();
     let kept = tables.iter().find(|table| table.name == "kept").map_or(0, |table| table.len);
-    let of_kept = ["kept", "users", "names", "looks", "rooms", "room_names", "log_messages", "log_bytes"];
+    let of_kept =
+        ["kept", "users", "names", "looks", "rooms", "room_names", "log_messages", "log_bytes", "occupied_rooms"];
     let most = |table: &sotong_chat::Table| match table.name {
         name if later.contains(&name) => usize::MAX,
         "users" | "names" | "looks" => kept,

@@ -16,7 +16,8 @@ pub use desk::{
     Ticket,
 };
 pub use password::{BadPassword, prepared};
-pub use room::{BanRecord, MaskRecord, RoomRecord, TopicRecord};
+pub(crate) use room::is_admitted;
+pub use room::{BanRecord, MaskRecord, OFFERED, RoomKind, RoomRecord, TopicRecord};
 pub use scram::{Challenge, First, ROUNDS, SALT_BYTES, ScramError, ScramKeys};
 pub use throttle::Throttle;
 
@@ -24,7 +25,7 @@ use crate::{ChatLimits, Mail, Table};
 use sotong_irc::names;
 use sotong_session::{Host, Map};
 use std::{
-    borrow::Borrow,
+    borrow::{Borrow, Cow},
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -38,6 +39,8 @@ pub struct Books {
     /// Which account a certificate opens.
     certs: Map<CertPrint, String>,
     rooms: Map<String, Arc<RoomRecord>>,
+    /// How many of them are kept for those who are in them.
+    occupied: usize,
     /// Rooms by how their names look, by their folds.
     room_looks: Map<String, BTreeSet<String>>,
     bans: Map<Box<str>, Arc<BanRecord>>,
@@ -96,6 +99,8 @@ const FLUSH_MAX: usize = 64;
 pub(crate) const PENDING_MAX: usize = 2 * STORE_QUEUE_MAX;
 /// Bytes of the keys of all accounts and rooms, with their names: what one of them may have is bounded beside.
 const KEYS_BYTES_MAX: usize = 64 << 20;
+/// Rooms that nobody has registered, and that are kept for those who are always on in them.
+const OCCUPIED_ROOMS_MAX: usize = 10_000;
 /// Bans from the server.
 const BANS_MAX: usize = 10_000;
 
@@ -149,7 +154,15 @@ impl Books {
     }
     /// The registered room of this name.
     pub fn room(&self, name: &str) -> Option<&Arc<RoomRecord>> {
-        self.rooms.get(&names::fold(name))
+        self.rooms.get(&names::fold(name)).filter(|room| room.kind == RoomKind::Registered)
+    }
+    /// What is kept of a room that nobody has registered, for those who are in it.
+    pub fn occupied_room(&self, name: &str) -> Option<&Arc<RoomRecord>> {
+        self.rooms.get(&names::fold(name)).filter(|room| room.kind == RoomKind::Occupied)
+    }
+    /// All of these.
+    pub fn occupied_rooms(&self) -> impl Iterator<Item = &Arc<RoomRecord>> {
+        self.rooms.values().filter(|room| room.kind == RoomKind::Occupied)
     }
     /// Registered rooms whose names are not this, and cannot be told from it by those who see them.
     pub fn rooms_like(&self, name: &str) -> impl Iterator<Item = &Arc<RoomRecord>> {
@@ -157,31 +170,32 @@ impl Books {
         let alike = self.room_looks.get(&names::looks(name)).into_iter().flatten();
         // As with accounts.
         let alike = alike.filter(move |other| **other != fold && !(is_ascii && other.is_ascii()));
-        alike.filter_map(|other| self.rooms.get(other))
+        alike.filter_map(|other| self.rooms.get(other)).filter(|room| room.kind == RoomKind::Registered)
     }
     /// All registered rooms, by the order of their folds.
     pub fn rooms(&self) -> impl Iterator<Item = &Arc<RoomRecord>> {
-        self.rooms.values()
+        self.rooms.values().filter(|room| room.kind == RoomKind::Registered)
     }
     /// The rooms that an account has registered.
     pub fn rooms_of(&self, account: &str) -> impl Iterator<Item = &Arc<RoomRecord>> {
         let account = names::fold(account);
-        self.rooms.values().filter(move |room| names::fold(&room.founder) == account)
+        self.rooms().filter(move |room| names::fold(&room.founder) == account)
     }
     /// All bans from the server, those that have run out among them.
     pub fn bans(&self) -> impl Iterator<Item = &Arc<BanRecord>> {
         self.bans.values()
     }
     /// How long each table is, and how long it may be.
-    pub(crate) fn tables(&self, limits: &ChatLimits) -> [Table; 8] {
-        let keys = limits.accounts_max + limits.registered_rooms_max + BANS_MAX;
+    pub(crate) fn tables(&self, limits: &ChatLimits) -> [Table; 9] {
+        let keys = limits.accounts_max + limits.registered_rooms_max + OCCUPIED_ROOMS_MAX + BANS_MAX;
         let alike = self.looks.values().map(BTreeSet::len).sum();
         let certs = self.accounts.len().saturating_mul(limits.certs_per_account_max);
         [
             Table { name: "accounts", len: self.accounts.len(), max: limits.accounts_max },
             Table { name: "account_looks", len: alike, max: self.accounts.len() },
             Table { name: "certs", len: self.certs.len(), max: certs },
-            Table { name: "registered_rooms", len: self.rooms.len(), max: limits.registered_rooms_max },
+            Table { name: "occupied_rooms", len: self.occupied, max: OCCUPIED_ROOMS_MAX },
+            Table { name: "registered_rooms", len: self.rooms.len() - self.occupied, max: limits.registered_rooms_max },
             Table { name: "keys_bytes", len: self.keys_bytes, max: KEYS_BYTES_MAX },
             Table { name: "unwritten", len: self.dirty.len(), max: keys },
             Table { name: "pending", len: self.pending.len(), max: PENDING_MAX },
@@ -217,6 +231,7 @@ impl Books {
         if self.is_broken {
             return Err(Refused::Broken);
         }
+        let changes = &*self.with_traces(changes);
         if let Some(limit) = self.limit_in_the_way(changes, limits) {
             return Err(Refused::Full(limit));
         }
@@ -236,6 +251,26 @@ impl Books {
             self.apply(change);
         }
         Ok(ticket)
+    }
+    /// With an account goes what it has in rooms, lest who takes its name next has that: no more records than there may be
+    /// rooms.
+    fn with_traces<'c>(&self, changes: &'c [Change]) -> Cow<'c, [Change]> {
+        let gone = changes.iter().filter_map(|change| match change {
+            Change::NoAccount(fold) => Some(&**fold),
+            _ => None,
+        });
+        let gone: Vec<&str> = gone.collect();
+        if gone.is_empty() {
+            return changes.into();
+        }
+        let mentioned: BTreeSet<Key> = changes.iter().map(key).collect();
+        let others = self.rooms.iter().filter(|(fold, _)| !mentioned.contains(&Key::Room(fold.as_str().into())));
+        let without = |room: &RoomRecord| {
+            gone.iter()
+                .fold(None, |left: Option<RoomRecord>, account| left.as_ref().unwrap_or(room).without(account).or(left))
+        };
+        let changed = others.filter_map(|(_, room)| without(room).map(|room| Change::Room(Arc::new(room))));
+        changed.chain(changes.iter().cloned()).collect::<Vec<_>>().into()
     }
     /// Changes records of which nobody waits to hear that they are stored, such as the topic of a room. They are written as
     /// soon as the desk takes them.
@@ -288,7 +323,7 @@ impl Books {
     }
 
     /// The limit that is reached already, if there is one.
-    fn limit_in_the_way(&self, changes: &[Change], limits: &ChatLimits) -> Option<&'static str> {
+    pub(crate) fn limit_in_the_way(&self, changes: &[Change], limits: &ChatLimits) -> Option<&'static str> {
         if !self.have_room_for_keys(changes) {
             return Some("keys_bytes_max");
         }
@@ -297,11 +332,17 @@ impl Books {
                 let is_known = self.account(&account.name).is_some();
                 (!is_known && self.accounts.len() >= limits.accounts_max).then_some("accounts_max")
             }
+            Change::Room(room) if room.kind == RoomKind::Occupied => {
+                let is_known = self.occupied_room(&room.name).is_some();
+                (!is_known && self.occupied >= OCCUPIED_ROOMS_MAX).then_some("occupied_rooms")
+            }
             Change::Room(room) if self.room(&room.name).is_some_and(|known| known.founder == room.founder) => None,
             Change::Room(room) if self.rooms_of(&room.founder).count() >= limits.rooms_per_account_max => {
                 Some(OWN_ROOMS)
             }
-            Change::Room(_) => (self.rooms.len() >= limits.registered_rooms_max).then_some("registered_rooms_max"),
+            Change::Room(_) => {
+                (self.rooms.len() - self.occupied >= limits.registered_rooms_max).then_some("registered_rooms_max")
+            }
             Change::Ban(ban) => {
                 (!self.bans.contains_key(&ban.mask) && self.bans.len() >= BANS_MAX).then_some("bans_max")
             }
@@ -317,6 +358,8 @@ impl Books {
     fn apply(&mut self, change: &Change) {
         self.keys_bytes -= keys_bytes(&self.current(&key(change)));
         self.keys_bytes += keys_bytes(change);
+        self.occupied -= usize::from(is_occupied(&self.current(&key(change))));
+        self.occupied += usize::from(is_occupied(change));
         match change {
             Change::Account(account) => {
                 let fold = names::fold(&account.name);
@@ -392,6 +435,10 @@ fn key(change: &Change) -> Key {
         Change::Ban(ban) => Key::Ban(ban.mask.clone()),
         Change::NoBan(mask) => Key::Ban(mask.clone()),
     }
+}
+
+fn is_occupied(change: &Change) -> bool {
+    matches!(change, Change::Room(room) if room.kind == RoomKind::Occupied)
 }
 
 /// Bytes of the keys that a record has.

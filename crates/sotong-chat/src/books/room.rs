@@ -1,12 +1,28 @@
-//! Registered rooms, and bans from the server.
+//! Rooms that outlast a restart, and bans from the server.
+use crate::hall::entry;
 use sotong_session::Map;
 
-/// A room that somebody has registered: what of it is there though nobody is in it.
+/// Why a room is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomKind {
+    /// Somebody has registered it: it is kept though nobody is in it.
+    #[default]
+    Registered,
+    /// Somebody who is always on is in it: it is kept as long as that is so.
+    Occupied,
+}
+
+/// The setting that an offered room bears until it is accepted: the account that it is offered to, by its fold.
+pub const OFFERED: &str = "transfer";
+
+/// What is kept of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRecord {
     /// Its name, as it was given.
     pub name: Box<str>,
-    /// Whose it is: the name of an account.
+    /// Why it is kept.
+    pub kind: RoomKind,
+    /// Whose it is: the name of an account; nobody's, where nobody has registered it.
     pub founder: Box<str>,
     /// When it was registered.
     pub registered: i64,
@@ -31,6 +47,7 @@ impl RoomRecord {
     pub fn new(name: &str, founder: &str, registered: i64) -> Self {
         Self {
             name: name.into(),
+            kind: RoomKind::Registered,
             founder: founder.into(),
             registered,
             created: registered,
@@ -42,6 +59,37 @@ impl RoomRecord {
             keys: Map::new(),
         }
     }
+    /// A room that is kept for those who are always on in it, and that nobody has registered.
+    pub fn occupied(name: &str) -> Self {
+        Self { kind: RoomKind::Occupied, ..Self::new(name, "", 0) }
+    }
+    /// The same room, once it is not registered any more.
+    #[must_use]
+    pub fn unregistered(&self) -> Self {
+        let Self { created, topic, modes, lists, keys, .. } = self.clone();
+        Self { created, topic, modes, lists, keys, ..Self::occupied(&self.name) }
+    }
+    /// The same without what an account has there, if it has something: a rank, an offer, entries of the lists that let it in
+    /// by its name. What keeps it out stays.
+    pub(super) fn without(&self, account: &str) -> Option<Self> {
+        let is_theirs = |entry: &MaskRecord| is_admitted(entry.list, &entry.mask, account);
+        let is_offered = self.settings.get(OFFERED).is_some_and(|to| **to == *account);
+        if !is_offered && !self.ranks.contains_key(account) && !self.lists.iter().any(is_theirs) {
+            return None;
+        }
+        let mut room = self.clone();
+        room.ranks.remove(account);
+        room.lists.retain(|entry| !is_theirs(entry));
+        if is_offered {
+            room.settings.remove(OFFERED);
+        }
+        Some(room)
+    }
+}
+
+/// Whether an entry of this list lets an account in by its name, and nobody else.
+pub(crate) fn is_admitted(list: char, mask: &str, account: &str) -> bool {
+    matches!(list, 'e' | 'I') && entry::is_account(mask, account)
 }
 
 /// A topic.

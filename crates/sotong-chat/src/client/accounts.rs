@@ -47,6 +47,8 @@ impl Talk<'_, '_> {
     pub(super) fn log_in(&mut self, account: Option<&Arc<str>>) {
         if let Stage::New(newcomer) = &mut self.client.stage {
             newcomer.account = account.cloned();
+            let known = account.and_then(|account| self.hall.books.account(account));
+            newcomer.account_since = known.map(|account| account.registered);
             return;
         }
         let (hall, mut tell) = self.teller();

@@ -181,6 +181,9 @@ impl Talk<'_, '_> {
             format!("unknown commands: {}", hall.counts.unknown),
         ];
         let limits = self.client.chat.counters.all();
+        if hall.counts.not_kept > 0 {
+            lines.push(format!("limit occupied_rooms: {}", hall.counts.not_kept));
+        }
         lines.extend(limits.into_iter().map(|(name, count)| format!("limit {name}: {count}")));
         for line in lines {
             self.reply(numeric::RPL_STATSDEBUG, &[&'z'], line);

@@ -1,7 +1,7 @@
 //! ChanServ: registered rooms by private messages, in the forms that people know.
 use super::{Talk, services::Servant};
 use crate::{
-    books::{Change, RoomRecord},
+    books::{Change, OFFERED, RoomRecord},
     hall::{By, CHANSERV, Flag, List, Plan, Rank, Refusal, SLOW_SECONDS_MAX},
     news::time_tag,
     opers::Privilege,
@@ -40,8 +40,6 @@ const SETTINGS: [(&str, &str); 3] = [
     ("slowmode", "how many seconds each waits between two messages, or off"),
     ("url", "where there is more about it"),
 ];
-/// What an offered room bears until it is accepted.
-const OFFERED: &str = "transfer";
 /// Accounts that have a rank in one room.
 const RANKS_MAX: usize = 200;
 /// Bytes of a setting.
@@ -230,7 +228,8 @@ impl Talk<'_, '_> {
         if code != expect {
             return self.cs("That is not the code");
         }
-        self.store(&[Change::NoRoom(names::fold(&name).into())], move |talk, stored| match stored {
+        let change = self.hall.unregistered(&record);
+        self.store(&[change], move |talk, stored| match stored {
             Ok(()) => talk.cs(&format!("Channel {name} is now unregistered")),
             Err(why) => talk.cs(why.text()),
         });

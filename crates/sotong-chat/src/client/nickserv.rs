@@ -364,16 +364,16 @@ impl Talk<'_, '_> {
             return self.ns("That is not the code");
         }
         let name = account.name.clone();
-        let rooms = self.hall.books.rooms_of(&name).map(|room| Change::NoRoom(names::fold(&room.name).into()));
+        let rooms = self.hall.books.rooms_of(&name).map(|room| self.hall.unregistered(room));
         let changes: Vec<Change> = rooms.chain([Change::NoAccount(names::fold(&name).into())]).collect();
-        self.store(&changes, move |talk, done| match done {
+        let whose = name.clone();
+        let plan = Plan::new(changes, move |hall, tell| hall.drop_account(&whose, tell));
+        self.accomplish(plan, move |talk, done| match done {
             Ok(()) => {
                 talk.ns(&format!("Successfully unregistered account {name}"));
                 if talk.account().is_some_and(|own| names::fold(&own) == names::fold(&name)) {
                     talk.logged_out();
                 }
-                let (hall, mut tell) = talk.teller();
-                hall.log_out_all(&name, &mut tell);
             }
             Err(why) => talk.ns(why.text()),
         });

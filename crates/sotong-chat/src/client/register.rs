@@ -27,6 +27,8 @@ pub(super) struct Newcomer {
     pub(super) wanted: Option<String>,
     /// The account it is logged in to.
     pub(super) account: Option<Arc<str>>,
+    /// When that was registered: another one of its name is another.
+    pub(super) account_since: Option<i64>,
     /// Whether it agrees on capabilities first.
     negotiates: bool,
     /// Where it comes from, until it is looked up.
@@ -52,6 +54,7 @@ impl Newcomer {
             password: None,
             wanted: None,
             account: None,
+            account_since: None,
             negotiates,
             source,
             lookups: None,
@@ -366,6 +369,10 @@ impl Talk<'_, '_> {
         let Stage::New(newcomer) = &mut self.client.stage else { return Ok(()) };
         let mut user = User::new(&nick, &user, &self.client.host, &real, (self.cx.now, self.cx.wall));
         user.is_secure = self.client.is_secure;
+        let now = newcomer.account.as_deref().and_then(|account| self.hall.books.account(account));
+        if now.map(|account| account.registered) != newcomer.account_since {
+            newcomer.account = None;
+        }
         user.account.clone_from(&newcomer.account);
         user.modes = modes;
         let attention = std::mem::replace(&mut newcomer.attention, Attention::Here);

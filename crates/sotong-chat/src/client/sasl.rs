@@ -1,7 +1,7 @@
 //! SASL: AUTHENTICATE (IRCv3 SASL 3.1 and 3.2), with PLAIN (RFC 4616), EXTERNAL (RFC 4422 appendix A) and SCRAM-SHA-256 (RFC
 //! 7677); before a client has registered and later, as often as it likes.
 use super::{Stage, Talk, waits::NotNow};
-use crate::books::{BadPassword, Challenge, Change, First, Refused, ScramKeys, prepared};
+use crate::books::{Account, BadPassword, Challenge, Change, First, Refused, ScramKeys, prepared};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use sotong_irc::{Message, Numeric, names, numeric};
@@ -31,12 +31,12 @@ enum Exchange {
         challenge: Challenge,
         /// The name that was given, and the account, if there is one.
         name: String,
-        account: Option<Arc<str>>,
+        account: Option<Arc<Account>>,
     },
     /// The client knows by now that the server knows the keys, and has nothing left to say.
     ScramDone {
         name: String,
-        account: Arc<str>,
+        account: Arc<Account>,
     },
 }
 
@@ -87,7 +87,7 @@ impl Talk<'_, '_> {
             Exchange::External => self.external(message),
             Exchange::ScramFirst => self.scram_first(message),
             Exchange::ScramFinal { challenge, name, account } => self.scram_final(&challenge, name, account, message),
-            Exchange::ScramDone { name, account } if message.is_empty() => self.sasl_done(&name, &account),
+            Exchange::ScramDone { name, account } if message.is_empty() => self.scram_done(&name, &account),
             Exchange::ScramDone { .. } => self.sasl_failed("there was nothing left to say"),
         }
     }
@@ -129,7 +129,11 @@ impl Talk<'_, '_> {
         let known = self.hall.books.account(name);
         let hash = known.and_then(|account| account.password.clone());
         let name = name.to_owned();
-        self.verify(&password, hash, move |talk, done| match done {
+        self.verify(&password, hash.clone(), move |talk, done| match done {
+            // Since then the account may be somebody else's, or have another password.
+            Ok(true) if talk.hall.books.account(&name).is_none_or(|now| now.password != hash) => {
+                then(talk, &name, Err(WRONG));
+            }
             Ok(true) => talk.when_stored(&name.clone(), move |talk, done| {
                 let account = done.and_then(|()| talk.open_account(&name));
                 then(talk, &name, account);
@@ -181,7 +185,7 @@ impl Talk<'_, '_> {
         }
         let secret = self.client.chat.options().cloak_key;
         let known = self.hall.books.account(&first.name);
-        let keys = known.and_then(|account| Some((account.scram.clone()?, Arc::from(&*account.name))));
+        let keys = known.and_then(|account| Some((account.scram.clone()?, Arc::clone(account))));
         let (keys, account) = match keys {
             Some((keys, account)) => (keys, Some(account)),
             None => (ScramKeys::stand_in(&names::fold(&first.name), &secret), None),
@@ -192,7 +196,7 @@ impl Talk<'_, '_> {
         self.client.sasl = Some(Box::new(Sasl { stage, message: String::new() }));
         self.challenge(message.as_bytes());
     }
-    fn scram_final(&mut self, challenge: &Challenge, name: String, account: Option<Arc<str>>, message: &[u8]) {
+    fn scram_final(&mut self, challenge: &Challenge, name: String, account: Option<Arc<Account>>, message: &[u8]) {
         match (challenge.finish(message), account) {
             (Ok(proof), Some(account)) => {
                 let stage = Exchange::ScramDone { name, account };
@@ -201,6 +205,13 @@ impl Talk<'_, '_> {
             }
             (Ok(_) | Err(_), _) => self.sasl_failed(WRONG),
         }
+    }
+    fn scram_done(&mut self, name: &str, account: &Account) {
+        // He has proved what was so when he began: since then the account may be somebody else's, or have another password.
+        if self.hall.books.account(name).is_none_or(|now| now.scram != account.scram) {
+            return self.sasl_failed(WRONG);
+        }
+        self.sasl_done(name, &(&*account.name).into());
     }
     fn sasl_done(&mut self, name: &str, account: &Arc<str>) {
         let (name, account) = (name.to_owned(), Arc::clone(account));

@@ -173,15 +173,21 @@ impl Hall {
         self.take_keys(&set, &mut tell.on_behalf_of(me));
         1 + usize::from(self.is_reserved(account.map(|name| &**name), &nick) && self.rename_guest(tell))
     }
-    /// An account is no more: all who are logged in to it are not any longer.
-    pub(crate) fn log_out_all(&mut self, account: &str, tell: &mut Teller<'_>) {
-        for who in self.all_of(account) {
+    /// An account is no more, nor what it had in rooms by its name: all who are logged in to it are not any longer, but for who
+    /// has done it, if he is here.
+    pub(crate) fn drop_account(&mut self, account: &str, tell: &mut Teller<'_>) {
+        let own = self.clients.get(&tell.from).copied();
+        for who in self.all_of(account).into_iter().filter(|who| own != Some(*who)) {
             let tell = &mut tell.on_behalf_of(who);
             self.log_in(None, tell);
             // The account alone kept him here.
             if self.users.get(&who).is_some_and(|user| user.clients.is_empty()) {
                 self.remove("No longer always on", tell);
             }
+        }
+        let rooms: Vec<Topic> = self.rooms.keys().copied().collect();
+        for id in rooms {
+            self.strike_account(id, &names::fold(account), tell);
         }
     }
     /// All who are logged in to an account.
@@ -212,6 +218,7 @@ impl Hall {
                 for id in &user.rooms {
                     if let Some(room) = self.rooms.get_mut(id) {
                         room.kept += 1;
+                        self.unsaved_rooms.insert(names::fold(&room.name));
                     }
                 }
             }
@@ -233,6 +240,7 @@ impl Hall {
         for id in &user.rooms {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.kept -= 1;
+                self.unsaved_rooms.insert(names::fold(&room.name));
                 if room.kept == 0 {
                     self.log.forget(Shelf::Room(*id));
                 }

@@ -22,6 +22,7 @@ impl Hall {
             Table { name: "newcomers", len: self.newcomers.len(), max: usize::MAX },
             Table { name: "kept", len: self.kept.len(), max: limits.accounts_max },
             Table { name: "unsaved", len: self.unsaved.len(), max: limits.accounts_max },
+            Table { name: "unsaved_rooms", len: self.unsaved_rooms.len(), max: 2 * seats + 10_000 },
             Table { name: "names", len: names, max: people },
             Table { name: "looks", len: self.looks.len(), max: people },
             Table { name: "rooms", len: self.rooms.len(), max: seats },

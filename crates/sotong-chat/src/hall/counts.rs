@@ -9,6 +9,8 @@ pub(crate) struct Counts {
     commands: BTreeMap<Box<str>, u64>,
     /// Commands that there are not.
     pub(crate) unknown: u64,
+    /// Rooms that were not kept for those who are always on in them, for there was no place for them.
+    pub(crate) not_kept: u64,
     /// Connections that registered.
     pub(crate) registered: u64,
 }

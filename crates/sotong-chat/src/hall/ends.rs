@@ -96,6 +96,7 @@ impl Hall {
             let mut tell = tell.on_behalf_of(Who::NOBODY);
             self.tell_modes(id, &ended, &server, &mut tell);
             self.note_ended(id, &mut tell);
+            self.touch_room(id);
         }
         self.note_ends(id);
     }

@@ -103,6 +103,11 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one_mute == other_mute && whom(one) == whom(other)
 }
 
+/// Whether a stored entry is for this account alone, by its fold.
+pub(crate) fn is_account(entry: &str, account: &str) -> bool {
+    whom(parts(entry).1) == Whom::Account(account)
+}
+
 fn whom(entry: &str) -> Whom<'_> {
     let account = entry.strip_prefix(ACCOUNT).or_else(|| entry.strip_prefix("account:"));
     account.map_or(Whom::Mask(entry), Whom::Account)

@@ -208,6 +208,7 @@ impl Hall {
         match owner {
             Owner::Room(room) => {
                 let news = self.news(server, what, tell);
+                self.touch_room(*room);
                 tell.host.publish(*room, Some(tell.from), Mail::told(Some(*room), news));
             }
             Owner::User(who) if *who == tell.me => self.tell_key(what, tell),

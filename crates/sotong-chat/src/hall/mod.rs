@@ -78,6 +78,8 @@ pub(crate) struct Hall {
     kept: Map<String, Who>,
     /// Those of them of whom something has changed that the books do not know.
     unsaved: BTreeSet<String>,
+    /// Rooms where somebody keeps his seat, of which the same is so; by their folded names.
+    unsaved_rooms: BTreeSet<String>,
     /// Changes that are in the books, and are done and told once they are on disk.
     under_way: after::UnderWay,
     /// Gives places in the order of everything, keeps what was said for those who come back, and knows whose each nick is,
@@ -159,6 +161,7 @@ impl Hall {
             clients: Map::new(),
             kept: Map::new(),
             unsaved: BTreeSet::new(),
+            unsaved_rooms: BTreeSet::new(),
             under_way: after::UnderWay::default(),
             log: Log::new(),
             looks: Map::new(),

@@ -109,6 +109,7 @@ impl Hall {
         let is_in = self.room_by(id).is_some_and(|room| room.seats.contains_key(&tell.me));
         moded.lines = if is_in { lines } else { 0 };
         if !moded.done.is_empty() {
+            self.touch_room(id);
             self.note_ends(id);
             self.call_keeper(tell.host);
         }

@@ -4,7 +4,7 @@ use super::{
     room::{Flag, Masked, Said},
 };
 use crate::{
-    books::{Change, MaskRecord, RoomRecord, TopicRecord},
+    books::{Change, MaskRecord, RoomRecord, TopicRecord, is_admitted},
     news::What,
     options::cut,
 };
@@ -50,6 +50,34 @@ impl Hall {
         }
         let name = (*room.name).into();
         RoomRecord { name, created: room.created.0, topic, modes: room.kept_modes(), lists, ..record.clone() }
+    }
+    /// What the books keep of a registered room that is registered no longer: nothing, if nobody is always on there.
+    pub(crate) fn unregistered(&self, record: &RoomRecord) -> Change {
+        let change = Change::Room(Arc::new(record.unregistered()));
+        let is_occupied = self.room(&record.name).is_some_and(|room| room.kept > 0);
+        if is_occupied && self.books.limit_in_the_way(std::slice::from_ref(&change), &self.limits).is_none() {
+            return change;
+        }
+        Change::NoRoom(names::fold(&record.name).into())
+    }
+    /// An account that is no more is let into a room by its name no longer.
+    pub(super) fn strike_account(&mut self, id: Topic, account: &str, tell: &mut Teller<'_>) {
+        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let mut done = Vec::new();
+        for (list, letter) in List::ALL {
+            room.list_mut(list).retain(|entry| {
+                let is_theirs = is_admitted(letter, &entry.mask, account);
+                if is_theirs {
+                    done.push((false, letter, Some(entry.mask.to_string())));
+                }
+                !is_theirs
+            });
+        }
+        if !done.is_empty() {
+            self.tell_modes(id, &done, &CHANSERV.into(), &mut tell.on_behalf_of(Who::NOBODY));
+            self.note_ends(id);
+            self.touch_room(id);
+        }
     }
     /// What has ended in a room is taken out of what is kept of it. Nobody waits for that: what has ended never comes back.
     pub(super) fn note_ended(&mut self, id: Topic, tell: &mut Teller<'_>) {

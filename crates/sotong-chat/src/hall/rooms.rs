@@ -121,6 +121,7 @@ impl Hall {
         room.seat(me, rank, stay);
         room.kept += usize::from(is_kept);
         let shown = Arc::clone(&room.name);
+        self.touch_room(id);
         if let Some(user) = self.users.get_mut(&me) {
             user.rooms.push(id);
             user.invites.remove(&id);
@@ -206,6 +207,7 @@ impl Hall {
     }
     /// Takes a place away; the room goes with its last one.
     pub(super) fn unseat(&mut self, id: Topic, who: Who) {
+        self.touch_room(id);
         let Some(room) = self.rooms.get_mut(&id) else { return };
         room.unseat(who, self.now);
         if self.users.get(&who).is_some_and(|user| user.is_kept) {
@@ -374,6 +376,7 @@ impl Hall {
             let hears = room.seats.contains_key(&tell.me);
             let news = hall.news(source, What::Topic { room: shown, text }, tell);
             publish(id, None, news, tell);
+            hall.touch_room(id);
             usize::from(hears)
         }))
     }

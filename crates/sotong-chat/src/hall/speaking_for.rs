@@ -92,6 +92,8 @@ impl Hall {
         let hears = room.seats.contains_key(&tell.me);
         let here: Vec<Who> = room.seats.keys().copied().collect();
         self.drop_name(id, &before, &to);
+        self.touch_room(id);
+        self.unsaved_rooms.insert(names::fold(&before));
         for who in here {
             self.touch(who);
         }

@@ -19,6 +19,7 @@ impl Host<Mail> for Told {
     fn post(&mut self, to: Address, mail: Mail) {
         match mail.0 {
             Letter::Heed => self.heirs.push(to),
+            Letter::Time => {}
             _ => self.posts.push((to, line(&mail))),
         }
     }
@@ -149,8 +150,9 @@ fn who_is_always_on_keeps_nick_and_seats() {
     let presence = record.presence.clone().expect("it is kept");
     assert_eq!((&*presence.nick, &*presence.host), ("minsu", "h"));
     assert_eq!(presence.rooms, [("#a".into(), "o".into())]);
+    let rooms = hall.books.occupied_rooms().map(|room| RoomRecord::clone(room)).collect();
     let mut hall = Hall::new(&ChatOptions::default());
-    hall.books = Books::new(Records { accounts: vec![record], ..Records::default() });
+    hall.books = Books::new(Records { accounts: vec![record], rooms, ..Records::default() });
     hall.wake(Wall(0));
     let (who, user) = hall.find("minsu").expect("he is here");
     assert_eq!((user.away.as_deref(), user.clients.len()), (Some("No client is attended"), 0));
@@ -301,4 +303,100 @@ fn what_somebody_has_asked_for_who_has_gone_is_heard_of_by_another() {
     assert!(host.heirs.is_empty());
     new(come(&mut hall, 3, "third", None, &mut host));
     assert_eq!(host.heirs, [at(3)]);
+}
+
+#[test]
+fn a_room_where_somebody_is_always_on_is_there_again_as_it_was() {
+    let settings = Settings { always_on: Some(true), ..Settings::default() };
+    let (mut hall, mut host) = (hall(vec![account("minsu", settings)]), Told::default());
+    let minsu = new(come(&mut hall, 1, "minsu", Some("minsu"), &mut host));
+    let change = |hall: &mut Hall, host: &mut Told, steps: &[(char, Option<&str>)]| {
+        let changes: Vec<_> = steps
+            .iter()
+            .map(|(letter, param)| sotong_irc::modes::Change { sets: true, letter: *letter, param: *param })
+            .collect();
+        let plan = hall.change_modes("#a", &changes, &By::Rank, &mut tell(minsu, 1, host)).expect("he may");
+        assert!(plan.changes.is_empty(), "at once");
+        (plan.effect)(hall, &mut tell(minsu, 1, host));
+        hall.save(&mut tell(minsu, 1, host));
+    };
+    hall.join("#a", "", &mut tell(minsu, 1, &mut host)).expect("in");
+    let steps = [('s', None), ('k', Some("key")), ('l', Some("5")), ('b', Some("x!*@*")), ('e', Some("y!*@*"))];
+    change(&mut hall, &mut host, &steps);
+    change(&mut hall, &mut host, &[('I', Some("z!*@*")), ('b', Some("t:1:w!*@*"))]);
+    let plan = hall.set_topic("#a", "about", &tell(minsu, 1, &mut host)).expect("he may");
+    (plan.effect)(&mut hall, &mut tell(minsu, 1, &mut host));
+    hall.set_key(&Owner::Room(hall.room("#a").expect("there").id), ("url", Some("u")), &mut tell(minsu, 1, &mut host));
+    hall.quit("gone", &mut tell(minsu, 1, &mut host));
+    let restart = |hall: &Hall, at: Wall| {
+        let mut again = Hall::new(&ChatOptions::default());
+        let accounts = hall.books.accounts().map(|account| Account::clone(account)).collect();
+        let rooms = hall.books.rooms().chain(hall.books.occupied_rooms()).map(|room| RoomRecord::clone(room)).collect();
+        again.books = Books::new(Records { accounts, rooms, ..Records::default() });
+        again.wake(at);
+        again
+    };
+    let mut again = restart(&hall, Wall(100_000));
+    let room = again.room("#a").expect("it is there");
+    assert_eq!(room.modes(true), "+nstkl key 5");
+    assert_eq!(bans(&again, room.id), ["x!*@*"], "one has ended");
+    let kept = |list| room.list(list, Wall(9)).map(|entry| &*entry.mask).collect::<Vec<_>>();
+    assert_eq!((kept(List::Except), kept(List::Invite)), (vec!["y!*@*"], vec!["z!*@*"]));
+    let topic = room.topic.as_ref().expect("it has one");
+    assert_eq!((&*topic.text, &*topic.by, topic.at), ("about", "minsu!~u@h", Wall(9)));
+    assert_eq!((room.created, room.keys.get("url")), (Wall(9), Some("u")));
+    assert!(again.books.room("#a").is_none(), "nobody has registered it");
+    // Nobody comes in who may not, though it was there before anybody came.
+    let other = new(come(&mut again, 1, "other", None, &mut host));
+    assert_eq!(again.join("#a", "", &mut tell(other, 1, &mut host)).err(), Some(Refusal::BadKey));
+    // It goes with the last of those.
+    assert!(again.room_for(other, "#a").is_none());
+    let Ok(Entered::Again(_)) = come(&mut again, 2, "minsu", Some("minsu"), &mut host) else { panic!("back") };
+    let minsu = again.find("minsu").expect("he is here").0;
+    again.leave("#a", &Left::Parts(None), &mut tell(minsu, 2, &mut host)).expect("out");
+    again.save(&mut tell(minsu, 2, &mut host));
+    assert!(again.books.occupied_room("#a").is_none());
+    // A room of which it is not known how it was is not opened for all.
+    let mut hall = restart(&hall, Wall(9));
+    hall.books.note(&[Change::NoRoom("#a".into())], &mut host);
+    assert!(restart(&hall, Wall(9)).room("#a").is_none());
+}
+
+#[test]
+fn a_dropped_account_leaves_nothing_to_who_takes_its_name() {
+    let mut host = Told::default();
+    let (mut hall, minsu, room) = registered(&mut host);
+    hall.books.note(&[Change::Account(Arc::new(account("bob", Settings::default())))], &mut host);
+    let mut record = RoomRecord::clone(hall.record("#a").expect("there"));
+    record.ranks = [("bob".into(), 'a'), ("minsu2".into(), 'o')].into();
+    record.settings = [(crate::books::OFFERED.into(), "bob".into()), ("url".into(), "u".into())].into();
+    hall.books.note(&[Change::Room(Arc::new(record))], &mut host);
+    for entry in ["a:bob", "account:BOB", "a:bo*", "a:other"] {
+        for letter in ['b', 'e', 'I'] {
+            let plan = mode(&mut hall, minsu, (true, letter, entry), &mut host);
+            let ticket = take(&mut hall, plan, (minsu, 1), &mut host);
+            hall.answered(&Answer::Stored(ticket, Ok(())), Wall(9), &mut host);
+        }
+    }
+    let bob = new(come(&mut hall, 2, "bob", Some("bob"), &mut host));
+    host.published.clear();
+    let plan = Plan::new(vec![Change::NoAccount("bob".into())], |hall, tell| hall.drop_account("bob", tell));
+    let ticket = take(&mut hall, plan, (minsu, 1), &mut host);
+    let record = hall.record("#a").expect("there");
+    assert_eq!(record.ranks.keys().map(|key| &**key).collect::<Vec<_>>(), ["minsu2"]);
+    assert_eq!(record.settings.keys().map(|key| &**key).collect::<Vec<_>>(), ["url"]);
+    hall.answered(&Answer::Stored(ticket, Ok(())), Wall(9), &mut host);
+    assert_eq!(hall.user(bob).map(|user| user.account.clone()), Some(None));
+    // What keeps people out stays, by names and by masks; so does what lets others in.
+    assert_eq!(bans(&hall, room).len(), 3);
+    for list in [List::Except, List::Invite] {
+        let kept: Vec<_> =
+            hall.room("#a").expect("there").list(list, Wall(9)).map(|entry| entry.mask.to_string()).collect();
+        assert_eq!(kept, ["a:bo*", "a:other"]);
+        let record = hall.record("#a").expect("there").clone();
+        let letter = if list == List::Except { 'e' } else { 'I' };
+        assert_eq!(record.lists.iter().filter(|entry| entry.list == letter).count(), 2);
+    }
+    let told: Vec<_> = host.published.iter().map(|(.., line)| line.as_str()).collect();
+    assert!(told.iter().any(|line| line.starts_with(":ChanServ!ChanServ@localhost MODE #a -e")), "{told:?}");
 }

@@ -19,9 +19,9 @@ use std::{
 };
 
 /// The tables this program writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// What makes the tables of each earlier version, the first at first, those of the next.
-const STEPS: [&str; VERSION as usize - 1] = [include_str!("schema_1_to_2.sql")];
+const STEPS: [&str; VERSION as usize - 1] = [include_str!("schema_1_to_2.sql"), include_str!("schema_2_to_3.sql")];
 /// Questions that are written by one transaction: one sync to the disk does for all that came while it did the one before.
 const BATCH_MAX: usize = 256;
 /// How long another program may have the file to itself, such as a backup.

@@ -1,7 +1,8 @@
 //! Records out of tables.
 use rusqlite::{Connection, Result, Row, types::FromSql};
 use sotong_chat::books::{
-    Account, BanRecord, MaskRecord, Presence, Records, RoomRecord, ScramKeys, Settings, Suspension, TopicRecord,
+    Account, BanRecord, MaskRecord, Presence, Records, RoomKind, RoomRecord, ScramKeys, Settings, Suspension,
+    TopicRecord,
 };
 use std::collections::BTreeMap;
 
@@ -138,6 +139,11 @@ fn rooms(store: &Connection) -> Result<Vec<RoomRecord>> {
         };
         rooms.push(RoomRecord {
             name: text(row, "name")?,
+            kind: if *text(row, "kind")? == *super::write::OCCUPIED {
+                RoomKind::Occupied
+            } else {
+                RoomKind::Registered
+            },
             founder: text(row, "founder")?,
             registered: value(row, "registered")?,
             created: value(row, "created")?,

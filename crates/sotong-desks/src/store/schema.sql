@@ -1,4 +1,4 @@
--- The books of a chat, version 2. Times are milliseconds since 1970-01-01 UTC; keys are names in small letters.
+-- The books of a chat, version 3. Times are milliseconds since 1970-01-01 UTC; keys are names in small letters.
 CREATE TABLE accounts (
     key TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -56,7 +56,8 @@ CREATE TABLE rooms (
     created INTEGER NOT NULL,
     topic TEXT,
     topic_by TEXT,
-    topic_at INTEGER
+    topic_at INTEGER,
+    kind TEXT NOT NULL DEFAULT 'registered' -- or 'occupied': kept for those who are always on in it
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE room_modes (
     room TEXT NOT NULL REFERENCES rooms ON DELETE CASCADE,

@@ -79,9 +79,11 @@ fn what_is_stored_is_there_when_it_is_opened_again() {
     let (mut store, records) = scratch.open();
     assert_eq!(records, Records::default());
     let (account, room, ban) = (account(), room(), ban());
+    let occupied = RoomRecord { modes: [('k', Some("key".into()))].into(), created: 3, ..RoomRecord::occupied("#z") };
     let changes = vec![
         Change::Account(Arc::new(account.clone())),
         Change::Room(Arc::new(room.clone())),
+        Change::Room(Arc::new(occupied.clone())),
         Change::Ban(Arc::new(ban.clone())),
     ];
     assert!(is_done(&store.work(&ask(1, changes))));
@@ -89,13 +91,20 @@ fn what_is_stored_is_there_when_it_is_opened_again() {
     let (mut store, records) = scratch.open();
     assert_eq!(
         records,
-        Records { accounts: vec![account.clone()], rooms: vec![room.clone()], bans: vec![ban.clone()] }
+        Records { accounts: vec![account.clone()], rooms: vec![occupied, room.clone()], bans: vec![ban.clone()] }
     );
     // Anew with less, and another.
     let (less, plain) = (Account::new("민수", 4), RoomRecord::new("#점심", "민수", 7));
     let other = Account::new("Other", 5);
     let answers = store.work_all(&[
-        ask(2, vec![Change::Account(Arc::new(less.clone())), Change::Room(Arc::new(plain.clone()))]),
+        ask(
+            2,
+            vec![
+                Change::NoRoom("#z".into()),
+                Change::Account(Arc::new(less.clone())),
+                Change::Room(Arc::new(plain.clone())),
+            ],
+        ),
         ask(3, vec![Change::Account(Arc::new(other.clone())), Change::NoBan(ban.mask)]),
     ]);
     assert!(answers.len() == 2 && answers.iter().all(is_done));
@@ -155,6 +164,30 @@ fn what_the_first_version_wrote_is_taken_over() {
     };
     let (other, _) = Scratch::new("new").open();
     assert_eq!(shape(&store.connection), shape(&other.connection));
+}
+
+#[test]
+fn what_the_second_version_wrote_is_taken_over() {
+    let scratch = Scratch::new("second");
+    std::fs::create_dir_all(&scratch.0).expect("it is made");
+    let second = Connection::open(scratch.0.join("chat.db")).expect("it opens");
+    second.execute_batch(include_str!("schema_1.sql")).expect("it is made");
+    second.execute_batch(include_str!("schema_1_to_2.sql")).expect("it is made");
+    second
+        .execute_batch(
+            "INSERT INTO rooms VALUES ('#a', '#A', 'Minsu', 7, 7, NULL, NULL, NULL);
+             INSERT INTO room_keys VALUES ('#a', 'url', 'u');
+             PRAGMA user_version = 2;",
+        )
+        .expect("it is written");
+    drop(second);
+    let (mut store, records) = scratch.open();
+    let room = RoomRecord { keys: [("url".into(), "u".into())].into(), ..RoomRecord::new("#A", "Minsu", 7) };
+    assert_eq!(records.rooms, std::slice::from_ref(&room));
+    let occupied = RoomRecord::occupied("#b");
+    assert!(is_done(&store.work(&ask(1, vec![Change::Room(Arc::new(occupied.clone()))]))));
+    drop(store);
+    assert_eq!(scratch.open().1.rooms, [room, occupied]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Records into tables.
 use rusqlite::{CachedStatement, Connection, Result, named_params, params};
-use sotong_chat::books::{Account, BanRecord, Change, RoomRecord};
+use sotong_chat::books::{Account, BanRecord, Change, RoomKind, RoomRecord};
 use sotong_irc::names;
+
+/// How rooms are marked that nobody has registered.
+pub(super) const OCCUPIED: &str = "occupied";
 
 /// Makes one change, within the transaction that is open.
 pub(super) fn change(store: &Connection, change: &Change) -> Result<()> {
@@ -79,7 +82,7 @@ fn put_room(store: &Connection, room: &RoomRecord) -> Result<()> {
     let key = names::fold(&room.name);
     strike(store, "DELETE FROM rooms WHERE key = ?1", &key)?;
     let topic = room.topic.as_ref();
-    store.prepare_cached("INSERT INTO rooms VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+    store.prepare_cached("INSERT INTO rooms VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
         key,
         &*room.name,
         &*room.founder,
@@ -87,7 +90,11 @@ fn put_room(store: &Connection, room: &RoomRecord) -> Result<()> {
         room.created,
         topic.map(|topic| &*topic.text),
         topic.map(|topic| &*topic.by),
-        topic.map(|topic| topic.at)
+        topic.map(|topic| topic.at),
+        match room.kind {
+            RoomKind::Registered => "registered",
+            RoomKind::Occupied => OCCUPIED,
+        }
     ])?;
     let mut insert = store.prepare_cached("INSERT INTO room_modes VALUES (?1, ?2, ?3)")?;
     for (mode, value) in &room.modes {
