@@ -14,6 +14,7 @@ mod logging;
 mod particle;
 mod payload;
 mod reporter;
+mod secrets;
 mod stderr_log;
 mod units;
 mod usage;

@@ -3,7 +3,7 @@
 //! A peer decides how often it connects and sends, so the lines it causes are metered: beyond a burst they are counted,
 //! and the count is told.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sotong_session::{Address, End, Way};
@@ -11,6 +11,7 @@ use sotong_shard::{Closed, Observer};
 use tracing::level_filters::LevelFilter;
 
 use crate::payload::Payload;
+use crate::secrets::Secrets;
 
 /// Lines that peers may cause at once.
 const LINES_BURST_MAX: u32 = 2_000;
@@ -20,11 +21,18 @@ const LINES_PER_SECOND: u32 = 500;
 /// Logs connections by `tracing`.
 pub(crate) struct Reporter {
     meter: Mutex<Meter>,
+    /// What of payloads is hidden, where passwords are among them.
+    secrets: Option<Mutex<Secrets>>,
 }
 
 impl Reporter {
-    pub(crate) fn new() -> Self {
-        Self { meter: Mutex::new(Meter::new(Instant::now())) }
+    /// For a service of this name.
+    pub(crate) fn new(service: &str) -> Self {
+        let secrets = (service == "chat").then(Mutex::default);
+        Self { meter: Mutex::new(Meter::new(Instant::now())), secrets }
+    }
+    fn secrets(&self) -> Option<MutexGuard<'_, Secrets>> {
+        self.secrets.as_ref().map(|secrets| secrets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether one more line may be written. Tells of the lines left out before it.
@@ -52,6 +60,11 @@ impl Observer for Reporter {
     }
 
     fn closed(&self, closed: &Closed<'_>) {
+        if self.wants_payload()
+            && let Some(mut secrets) = self.secrets()
+        {
+            secrets.closed(closed.who);
+        }
         if tracing::enabled!(tracing::Level::DEBUG) && self.admits() {
             let word = closed.reason.word();
             let detail = closed.reason.to_string();
@@ -73,10 +86,14 @@ impl Observer for Reporter {
     }
 
     fn received(&self, who: Address, peer: &End, bytes: &[u8]) {
-        self.payload("received", who, peer, bytes);
+        let shown = self.secrets().map(|mut secrets| secrets.received(who, bytes));
+        self.payload("received", who, peer, shown.as_deref().unwrap_or(bytes));
     }
 
     fn sent(&self, who: Address, peer: &End, bytes: &[u8]) {
+        if let Some(mut secrets) = self.secrets() {
+            secrets.sent(who, bytes);
+        }
         self.payload("sent", who, peer, bytes);
     }
 

@@ -79,7 +79,10 @@ impl DataFolder {
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         let failed = |fault| StoreError::Folder { path: path.to_owned(), fault };
         // It has hashes of passwords.
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        // That something is there already is no help to who does not know what.
+        let is_file = made.is_err() && path.is_file();
+        made.map_err(|fault| failed(if is_file { io::ErrorKind::NotADirectory.into() } else { fault }))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {

@@ -200,6 +200,16 @@ fn one_server_has_a_folder() {
 }
 
 #[test]
+fn a_file_is_no_folder() {
+    let scratch = Scratch::new("file");
+    std::fs::create_dir_all(&scratch.0).expect("a folder");
+    let file = scratch.0.join("data");
+    std::fs::write(&file, "x").expect("it can be written");
+    let Err(StoreError::Folder { fault, .. }) = DataFolder::take(&file) else { panic!("it is a file") };
+    assert_eq!(fault.kind(), std::io::ErrorKind::NotADirectory);
+}
+
+#[test]
 fn what_a_later_version_wrote_and_what_is_no_store_is_left_alone() {
     let scratch = Scratch::new("later");
     let (store, _) = scratch.open();

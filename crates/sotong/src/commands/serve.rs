@@ -291,7 +291,7 @@ impl<'a> Server<'a> {
             worker,
             renew: Some(renew),
             retire: args.retire.0,
-            observer: Arc::new(Reporter::new()),
+            observer: Arc::new(Reporter::new(name)),
             ..Options::default()
         };
         Ok(Self { name, args, model, missing, console, bound, options, tls, reload: None, ways: None, speaks_ws })

@@ -91,10 +91,31 @@ impl Config {
         let text = String::from_utf8(bytes).map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
         let absolute = std::path::absolute(path).map_err(failed)?;
         let folder = absolute.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        Self::parse(&text, &folder).map_err(|mut all| {
+        let config = Self::parse(&text, &folder);
+        config.and_then(|config| config.check_files(&text).map(|()| config)).map_err(|mut all| {
             all.sort_by_key(|fault| fault.span.start);
             Failure::Config(Box::new(Faults { file: name.clone(), text, all }))
         })
+    }
+
+    /// Whether the certificates and keys that it names can be read at all: here it is known on which line they are named.
+    fn check_files(&self, text: &str) -> Result<(), Vec<Fault>> {
+        let document = DeTable::parse(text).map_err(|_| Vec::new())?;
+        let listen = document.get_ref().iter().find(|(key, _)| key.get_ref() == "listen").map(|(_, value)| value);
+        let Some(DeValue::Array(items)) = listen.map(toml::Spanned::get_ref) else { return Ok(()) };
+        let mut faults = Vec::new();
+        for (item, listen) in items.iter().zip(&self.listen) {
+            let DeValue::Table(table) = item.get_ref() else { continue };
+            for (key, file) in [("tls_cert", &listen.tls_cert), ("tls_key", &listen.tls_key)] {
+                if let Some(path) = file.given()
+                    && let Err(fault) = File::open(path)
+                {
+                    let why = Why::File { path: path.display().to_string(), why: fault.kind() };
+                    faults.push(Fault { span: place(table, key).unwrap_or(item.span()), why });
+                }
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// The settings of a file read anew that differ from those of the start, and cannot change before the next.

@@ -313,3 +313,19 @@ fn all_mistakes_are_told_at_once_and_the_rest_counted() {
     assert_eq!(message.matches("--> F:").count(), 10);
     assert!(message.ends_with("There are 5 more."), "{message}");
 }
+
+#[test]
+fn files_that_cannot_be_read_are_told_with_their_lines() {
+    let folder = std::env::temp_dir().join(format!("sotong-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("chat.toml");
+    let text =
+        "[[listen]]\naddress = ':0'\ntls_cert = 'own.toml'\n\n[[listen]]\naddress = ':0'\ntls_cert = 'nope.pem'\n";
+    std::fs::write(folder.join("own.toml"), "").expect("it can be written");
+    std::fs::write(&file, text).expect("it can be written");
+    let read = Config::read(&file);
+    std::fs::remove_dir_all(&folder).expect("it was there");
+    let Err(Failure::Config(faults)) = read else { panic!("{read:?}") };
+    assert_eq!(faults.all.len(), 1);
+    assert_eq!(faults.all[0].span.start, text.rfind("tls_cert").expect("there"));
+}
