@@ -201,7 +201,9 @@ fn the_page_says_the_ways_that_start_up_has_said() {
         let told = page(plain, host);
         for command in &expect {
             assert!(told.contains(&format!("{command}\n")) || told.contains(&format!("{command} (")), "{told}");
-            assert!(said.contains(&format!("try: {command}")), "{said}");
+            // The program is called by its file there, where it is on no PATH.
+            let is_said = |line: &str| line.starts_with("try: ") && line.ends_with(&command[..]);
+            assert!(said.lines().any(is_said), "{said}");
         }
         assert!(!told.contains("HOST") && !told.contains("PORT"), "{told}");
     }

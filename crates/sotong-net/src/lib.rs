@@ -34,6 +34,7 @@ pub mod endpoint;
 pub mod link;
 pub mod listen;
 pub mod listener;
+pub mod own;
 pub mod passed;
 pub mod probe;
 pub mod pump;

@@ -13,6 +13,7 @@ mod help;
 mod logging;
 mod particle;
 mod payload;
+mod program;
 mod reporter;
 mod secrets;
 mod stderr_log;

@@ -1,15 +1,23 @@
 //! How to join: as it is said at the start, and as a browser is told. Both come from [`Places::ways`].
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use sotong_certs::Fingerprint;
 use sotong_chat::{Entrance, ListenerKind, Visit};
 use sotong_net::endpoint::{Endpoint, Host, HostPort};
+use sotong_net::own::own_address;
 
 use crate::catalogue::{Catalogue, Lang, text};
 use crate::commands::serve::{Ways, way_in};
 use crate::config::Config;
 use crate::console::Console;
+use crate::program;
+
+/// Where a chat listens if nobody says where.
+const DEFAULT_PORT: u16 = 8888;
 
 /// Where a chat is listened to, and how: known once it is.
 pub(super) struct Places {
@@ -17,6 +25,8 @@ pub(super) struct Places {
     spoken: Vec<Spoken>,
     /// The addresses, each with the number of its listener.
     heard: OnceLock<Vec<(u16, Endpoint)>>,
+    /// This machine's address in its network.
+    own: Option<IpAddr>,
 }
 
 /// What is spoken at a listener, whether within TLS, and who comes there.
@@ -61,7 +71,7 @@ impl Places {
             is_proxied: entrance.proxy,
             pin,
         };
-        Self { spoken: all.map(spoken).collect(), heard: OnceLock::new() }
+        Self { spoken: all.map(spoken).collect(), heard: OnceLock::new(), own: own_address() }
     }
     fn at(&self, number: u16) -> Option<&Spoken> {
         self.spoken.get(usize::from(number)).or(self.spoken.last())
@@ -76,7 +86,13 @@ impl Places {
         let mut all: Vec<_> = self
             .heard()
             .iter()
-            .filter_map(|(number, at)| Some((*number, seen(*number, at, visit)?, self.at(*number)?)))
+            .filter_map(|(number, at)| {
+                let at = match visit {
+                    Some(_) => seen(*number, at, visit)?,
+                    None => for_others(at, self.own),
+                };
+                Some((*number, at, self.at(*number)?))
+            })
             .filter(|(_, _, spoken)| !spoken.is_proxied)
             .collect();
         all.sort_by_key(|(number, ..)| visit.is_some_and(|visit| visit.listener != *number));
@@ -92,6 +108,21 @@ impl Places {
         });
         let all = [(With::Client, client), (With::Socket, socket), (With::Terminal, person)];
         all.into_iter().filter_map(|(with, way)| Some((with, way?))).collect()
+    }
+}
+
+/// An address that can be sent to others: where all addresses of this machine are listened to, the one by which those of its
+/// network reach it.
+fn for_others(at: &Endpoint, own: Option<IpAddr>) -> Endpoint {
+    let of = |to: &HostPort| match (&to.host, own) {
+        (Host::All, Some(IpAddr::V4(ip))) => HostPort { host: Host::V4(ip), port: to.port },
+        (Host::All, Some(IpAddr::V6(ip))) => HostPort { host: Host::V6(ip, None), port: to.port },
+        _ => to.clone(),
+    };
+    match at {
+        Endpoint::Tcp(to) => Endpoint::Tcp(of(to)),
+        Endpoint::Tls(to) => Endpoint::Tls(of(to)),
+        other => other.clone(),
     }
 }
 
@@ -168,15 +199,24 @@ pub(super) fn spoken(said: String, places: &Arc<Places>, has_file: bool, console
         let is_first = places.heard.set(heard.to_vec()).is_ok();
         debug_assert!(is_first, "it is told once");
         let mut lines = vec![said.clone()];
+        let program = program::called();
         let is_private = heard.iter().all(|(_, at)| at.is_local()) && places.spoken.iter().all(|at| at.tls == Tls::No);
         if is_private && !has_file {
-            lines.push(text!(catalogue, "chat-open", command = "sotong chat '*:8888' --tls"));
+            let port = heard.iter().find_map(|(_, at)| match at {
+                Endpoint::Tcp(at) | Endpoint::Tls(at) => Some(at.port),
+                _ => None,
+            });
+            let command = format!("{program} chat '*:{}' --tls", port.unwrap_or(DEFAULT_PORT));
+            lines.push(text!(catalogue, "chat-open", command = command));
         }
         let proxied = heard.iter().filter(|(number, _)| places.at(*number).is_some_and(|at| at.is_proxied));
         lines.extend(proxied.map(|(_, at)| text!(catalogue, "chat-proxied", address = at.to_string())));
         for (_, command) in places.ways(None) {
             // What begins with a slash is typed into a client.
-            lines.push(match command.starts_with('/') {
+            let is_typed = command.starts_with('/');
+            let own = command.strip_prefix("sotong ").map(|rest| format!("{program} {rest}"));
+            let command = own.unwrap_or(command);
+            lines.push(match is_typed {
                 true => text!(catalogue, "chat-in-irssi", command = command),
                 false => text!(catalogue, "serve-try", command = command),
             });
@@ -225,7 +265,7 @@ mod tests {
     fn places(all: &[(&str, Spoken)]) -> Places {
         let parse = |text: &str| text.parse::<Endpoint>().expect("an address");
         let heard: Vec<_> = all.iter().zip(0..).map(|((text, _), number)| (number, parse(text))).collect();
-        Places { spoken: all.iter().map(|(_, spoken)| *spoken).collect(), heard: OnceLock::from(heard) }
+        Places { spoken: all.iter().map(|(_, spoken)| *spoken).collect(), heard: OnceLock::from(heard), own: None }
     }
     fn commands(places: &Places, visit: Option<Visit<'_>>) -> Vec<String> {
         places.ways(visit.as_ref()).into_iter().map(|(_, command)| command).collect()
@@ -254,6 +294,17 @@ mod tests {
         // Who comes by himself to where a proxy is expected is not let in.
         let proxied = Spoken { is_proxied: true, ..spoken(Auto, Tls::No) };
         assert_eq!(told(&[(":1", proxied), (":2", spoken(Text, Tls::No))]), ["nc localhost 2"]);
+    }
+
+    #[test]
+    fn what_is_open_to_all_is_told_by_an_address_that_others_can_use() {
+        let own = Some(IpAddr::from([192, 0, 2, 7]));
+        let all = [("*:8888", spoken(Auto, Tls::May)), ("127.0.0.1:23", spoken(Text, Tls::No))];
+        let told = commands(&Places { own, ..places(&all) }, None);
+        assert_eq!(told, ["/connect -tls 192.0.2.7 8888", "sotong connect wss://192.0.2.7:8888/", "nc 192.0.2.7 8888"]);
+        let own = Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7]));
+        let told = for_others(&"tls://*:6697".parse().expect("an address"), own).to_string();
+        assert_eq!(told, "tls://[2001:db8::7]:6697");
     }
 
     #[test]
