@@ -507,11 +507,14 @@ impl<S: Service, W> Shard<S, W> {
             Phase::Flushing(_) | Phase::Lingering { .. } | Phase::Over(_) => {}
         }
     }
-    /// The server is leaving: tells every session. Sessions opened later are told at once.
+    /// The server is leaving: tells every session, once all mail that came before has been delivered. Sessions opened later are
+    /// told at once.
     pub fn stop(&mut self) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        // What others were answered for has to be told before the last word (rule D12).
+        self.deliver();
         for slot in self.all_slots() {
             self.call(slot, Event::Stop, false);
             self.offer(slot);

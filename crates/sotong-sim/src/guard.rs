@@ -279,7 +279,10 @@ impl<S: Service> Session for Guard<S> {
             }
             Event::Drained => Event::Drained,
             Event::Again => Event::Again,
-            Event::Stop => Event::Stop,
+            Event::Stop => {
+                lock(&self.around.watch).stops(cx.me);
+                Event::Stop
+            }
         };
         lock(&self.around.watch).note(cx.me, plain.name(), b"", "");
         self.pass(plain, cx)

@@ -266,6 +266,16 @@ impl Watcher {
             self.fail(Some(Rule::D12), what);
         }
     }
+    /// A session is told that the server leaves, after which it hears nothing more: all mail that was there must have come.
+    pub(crate) fn stops(&mut self, who: Address) {
+        let Some(seen) = self.sessions.get(&who) else { return };
+        let step = self.step;
+        let late = seen.expected.iter().find(|mail| !mail.unsure && mail.pushed.is_some_and(|pushed| pushed < step));
+        if let Some(mail) = late {
+            let what = format!("{who:?} is told that the server leaves before mail {} that came before", mail.number);
+            self.fail(Some(Rule::D12), what);
+        }
+    }
     /// Rule D14: no input while others must catch up with what this shard sent them.
     pub(crate) fn hold(&mut self, shard: u16, wait: impl Fn(u16) -> usize) {
         self.release(&wait);

@@ -243,8 +243,16 @@ pub(crate) fn part_of(
         let rest = &heard[joins..];
         let fits = |begin: &usize| expected[*begin..].starts_with(rest);
         // Where nothing is left, he has heard up to the end as far as is known.
-        (0..=expected.len() - rest.len().min(expected.len())).rev().find(fits).map(|begin| (joins, begin))
+        let within = (0..=expected.len() - rest.len().min(expected.len())).rev().find(fits);
+        let beyond = || (0..expected.len()).find(|begin| goes_beyond(expected, *begin, rest));
+        within.or_else(beyond).map(|begin| (joins, begin))
     })
+}
+/// Whether somebody has heard all of this from `begin` on, and then, as the server was leaving, what the observer did not hear
+/// any more.
+fn goes_beyond(told: &[String], begin: usize, heard: &[String]) -> bool {
+    let Some(more) = heard.strip_prefix(&told[begin..]) else { return false };
+    more.iter().filter(|event| event.contains(" Said { ")).all(|event| !told.contains(event))
 }
 
 /// What `ear` has heard of what happens in the hall, in the form of [`expected`].
