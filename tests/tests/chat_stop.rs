@@ -13,9 +13,9 @@ use tests::{
     server::Server,
 };
 
-/// Words that are said before the server is told to leave; where somebody does not read, more than the kernel keeps for him: it
-/// lets what it sends grow to 4 MiB.
+/// Words that are said to all before the server is told to leave.
 const WORDS: usize = 300;
+/// Words for somebody who does not read: more than the kernel keeps for him, which lets what it sends grow to 4 MiB.
 const MANY_WORDS: usize = 11_000;
 const DRAIN: Duration = Duration::from_secs(10);
 /// The figure is the drain's 10 s. A machine that is busy with other tests needs time of its own to end a process.
@@ -40,13 +40,12 @@ fn hear_all(mut reader: Client) -> (Client, Vec<String>) {
 /// read if there is one, and when it was told.
 fn leave(run: &Run, folder: &Folder, deaf: bool) -> (Server, Option<Conn>, Instant) {
     let server = chat(run, folder);
-    let words = if deaf { MANY_WORDS } else { WORDS };
     let deaf = deaf.then(|| {
         let mut conn = server.dial();
         if let Conn::Tcp(stream) = &conn {
             socket2::SockRef::from(stream).set_recv_buffer_size(4096).expect("an option");
         }
-        conn.send("NICK deaf\r\nUSER d 0 * :d\r\nJOIN #lobby\r\n");
+        conn.send("NICK deaf\r\nUSER d 0 * :d\r\nJOIN #lobby,#deaf\r\n");
         conn
     });
     let mut person = server.dial();
@@ -66,8 +65,12 @@ fn leave(run: &Run, folder: &Folder, deaf: bool) -> (Server, Option<Conn>, Insta
         let mut readers = Vec::new();
         let person = scope.spawn(move || person.rest());
         let filler = "x".repeat(400);
-        for word in 0..words {
-            speaker.say(&format!("PRIVMSG #lobby :{word} {filler}"));
+        if deaf.is_some() {
+            speaker.say("JOIN #deaf");
+        }
+        let rooms = [("#deaf", if deaf.is_some() { MANY_WORDS } else { 0 }), ("#lobby", WORDS)];
+        for (room, word) in rooms.into_iter().flat_map(|(room, words)| (0..words).map(move |word| (room, word))) {
+            speaker.say(&format!("PRIVMSG {room} :{word} {filler}"));
             if word % 500 == 499 {
                 speaker.say(&format!("PING {word}"));
                 speaker.hear_until(&format!(" PONG sotong.local :{word}"));
@@ -81,7 +84,7 @@ fn leave(run: &Run, folder: &Folder, deaf: bool) -> (Server, Option<Conn>, Insta
             let said = heard.iter().filter_map(|line| line.split_once(" PRIVMSG #lobby :")?.1.split_once(' '));
             let said: Vec<&str> = said.map(|(word, _)| word).filter(|word| *word != "the").collect();
             assert!(said.iter().enumerate().all(|(at, word)| at.to_string() == **word), "{run}: another order");
-            assert_eq!(said.len(), words, "{run}");
+            assert_eq!(said.len(), WORDS, "{run}");
         }
         // Said, and answered for, and not read by anybody yet.
         speaker.say("PRIVMSG #lobby :once more\r\nPING more");
