@@ -227,7 +227,9 @@ fn setup(seed: u64) -> Setup {
     setup.steps_max = 2_000_000;
     // A welcome must fit into what a shrunken output still holds.
     setup.limits.marks.hard = setup.limits.marks.hard.max(64 << 10);
+    // In mid-traffic, and all have the time to hear what was said before.
     if seed % 10 == 4 {
+        setup.limits.drain = Duration::from_secs(600);
         setup.stop_after = Some(Duration::from_micros(setup.seed.wrapping_mul(7_919) % 200_000));
     }
     // In the middle of it; before anybody is asked whether he is there; after some are gone because they did not answer that.
