@@ -24,7 +24,7 @@ use member::{ACCOUNTS, Ears, Kind, Known, Member, PASSWORD, Seated};
 use order::{Ear, Event, Line, What};
 use sotong_chat::{AccountOptions, ChatLimits, ChatOptions, ChatService, books::Records};
 use sotong_session::{Close, Service};
-use sotong_sim::{Failure, Outcome, Setup, Sim};
+use sotong_sim::{Ended, Failure, Outcome, Setup, Sim};
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -148,12 +148,15 @@ fn amiss_all(outcome: &Outcome, all: &[Event], members: &[Seated], is_calm: bool
     let until = all.iter().position(is_leaving).unwrap_or(all.len());
     members.iter().find_map(|(link, ears)| {
         let heard = plain(ears.wire, &outcome.of(*link).heard);
-        let told = Heard { text: whole_lines(&heard), is_stopped: outcome.of(*link).close == Some(Close::Stop) };
+        let told = outcome.of(*link);
+        // Who is reset has not read all of it.
+        let is_stopped = told.close == Some(Close::Stop) && told.ended == Some(Ended::Fin);
+        let told = Heard { text: whole_lines(&heard), is_stopped };
         amiss(all, until, ears, &told, is_calm)
     })
 }
 
-/// What somebody has heard, and whether it ended with the server.
+/// What somebody has heard, and whether he has heard the end of it as the server left.
 struct Heard<'a> {
     text: &'a str,
     is_stopped: bool,

@@ -244,7 +244,7 @@ pub(crate) fn part_of(
         let fits = |begin: &usize| expected[*begin..].starts_with(rest);
         // Where nothing is left, he has heard up to the end as far as is known.
         let within = (0..=expected.len() - rest.len().min(expected.len())).rev().find(fits);
-        let beyond = || (0..expected.len()).find(|begin| goes_beyond(expected, *begin, rest));
+        let beyond = || (0..=expected.len()).find(|begin| goes_beyond(expected, *begin, rest));
         within.or_else(beyond).map(|begin| (joins, begin))
     })
 }
