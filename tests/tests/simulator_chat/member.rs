@@ -278,7 +278,7 @@ impl Member {
             return self.hear_text(line, cx);
         }
         // Who is slow to begin is taken for a person at first.
-        if line == "What is your name?" {
+        if line == "What is your name?" || line == "* The server is leaving. Goodbye." {
             return;
         }
         let Some(line) = line.strip_suffix('\r') else {
