@@ -29,7 +29,8 @@ pub struct Limits {
     pub udp_idle: Duration,
     /// Pieces of mail waiting for one shard above which those who send to it are shown no input: 8,192.
     pub inbox_high: usize,
-    /// Mail one session may send while it handles one piece of mail: 64. Keeps mail from breeding.
+    /// Mail one session may send while it handles one piece of mail of another's: 64. Keeps mail from breeding. A desk's answer is
+    /// the rest of an input, which has no such bound.
     pub mail_per_mail_max: usize,
     /// Bytes that may wait in memory for all connections of the process together, as output that the kernel does not take and
     /// as input that sessions leave untaken: 512 MiB; 0 is no bound. At 90 % whoever has most waiting is cut off ([`crate::Close::Slow`]),

@@ -59,10 +59,27 @@ struct Queue<M> {
 /// One thing in an inbox.
 #[derive(Debug)]
 pub(crate) enum Entry<M> {
-    Post { to: Address, mail: M },
-    Publish { topic: Topic, place: u64, except: Option<Address>, mail: M },
-    Join { topic: Topic, who: Address, since: u64 },
-    Leave { topic: Topic, who: Address },
+    /// For one session; by a session, or from outside (a desk's answer).
+    Post {
+        to: Address,
+        mail: M,
+        from_outside: bool,
+    },
+    Publish {
+        topic: Topic,
+        place: u64,
+        except: Option<Address>,
+        mail: M,
+    },
+    Join {
+        topic: Topic,
+        who: Address,
+        since: u64,
+    },
+    Leave {
+        topic: Topic,
+        who: Address,
+    },
 }
 
 /// Topics that share a lock.
@@ -156,8 +173,11 @@ impl<M: Clone> Exchange<M> {
         }
     }
     /// Queues `mail` for one session; for desks and drivers. False if there is no such shard, or it has ended.
+    ///
+    /// What a session sends while it handles this is bounded as what it sends while it handles input: a desk's answer is the rest
+    /// of an input that asked.
     pub fn post(&self, to: Address, mail: M) -> bool {
-        self.push(to.shard, Entry::Post { to, mail }).is_some()
+        self.push(to.shard, Entry::Post { to, mail, from_outside: true }).is_some()
     }
     /// Wakes a shard whether or not it sleeps: for stopping, and for connections handed over.
     pub fn wake(&self, shard: u16) {

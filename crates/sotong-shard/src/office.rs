@@ -176,7 +176,7 @@ impl<M: Clone> Host<M> for Office<M> {
         if !self.spend() {
             return;
         }
-        match self.exchange.push(to.shard, Entry::Post { to, mail }) {
+        match self.exchange.push(to.shard, Entry::Post { to, mail, from_outside: false }) {
             Some(waiting) => self.pushed(to.shard, waiting),
             None => self.counters.mail_dropped += 1,
         }

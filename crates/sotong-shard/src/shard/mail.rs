@@ -24,8 +24,8 @@ impl<S: Service, W> Shard<S, W> {
         while let Some(entry) = rest.first() {
             let mut count = 1;
             match entry {
-                Entry::Post { to, mail } => {
-                    if self.hand_over(*to, mail) {
+                Entry::Post { to, mail, from_outside } => {
+                    if self.hand_over(*to, mail, !from_outside) {
                         self.offer(to.slot);
                     }
                 }
@@ -61,7 +61,7 @@ impl<S: Service, W> Shard<S, W> {
                     && Some(*who) != *except
                     && !self.office.has_left(*who)
                 {
-                    is_told |= self.hand_over(*who, mail);
+                    is_told |= self.hand_over(*who, mail, true);
                 }
             }
             if is_told {
@@ -71,12 +71,13 @@ impl<S: Service, W> Shard<S, W> {
         }
         self.office.end_walk(members);
     }
-    /// Delivers one piece of mail. Whether there was somebody; who has to be offered what it waits for.
-    fn hand_over(&mut self, to: Address, mail: &Mail<S>) -> bool {
+    /// Delivers one piece of mail, which another session may have sent. Whether there was somebody; who has to be offered what it
+    /// waits for.
+    fn hand_over(&mut self, to: Address, mail: &Mail<S>, by_mail: bool) -> bool {
         let lives = self.slot(to.slot).is_some_and(|entry| entry.turn == to.turn && entry.session.is_some());
         if lives {
             self.office.counters.mail_delivered += 1;
-            self.call(to.slot, Event::Mail(mail), true);
+            self.call(to.slot, Event::Mail(mail), by_mail);
         } else {
             self.office.counters.mail_dropped += 1;
         }

@@ -169,16 +169,26 @@ fn mail_breeds_a_bounded_number() {
                 cx.host.post(cx.me, 0);
             }
         }
+        if let Event::Input(input) = event {
+            cx.host.post(cx.me, u32::from(input.bytes()[0] - b'0'));
+            input.take_all();
+        }
         Ok(())
     });
     let slot = world.open(0);
-    world.exchange.post(world.address(0, slot), 3);
+    world.input(slot, b"3");
     world.turn();
     world.turn();
-    assert_eq!(world.log.take(), ["0.0 Mail 3", "0.0 Mail 0", "0.0 Mail 0", "0.0 Mail 0"]);
+    assert_eq!(world.log.take(), ["0.0 Input 3", "0.0 Mail 3", "0.0 Mail 0", "0.0 Mail 0", "0.0 Mail 0"]);
+    // A desk's answer is the rest of an input.
     world.exchange.post(world.address(0, slot), 4);
     world.turn();
-    assert_eq!(world.log.take(), ["0.0 Mail 4", "0.0 Gone fault", "0.0 closed fault: D14: mail_per_mail_max"]);
+    world.turn();
+    assert_eq!(world.log.take(), ["0.0 Mail 4", "0.0 Mail 0", "0.0 Mail 0", "0.0 Mail 0", "0.0 Mail 0"]);
+    world.input(slot, b"4");
+    world.turn();
+    let closed = ["0.0 Input 4", "0.0 Mail 4", "0.0 Gone fault", "0.0 closed fault: D14: mail_per_mail_max"];
+    assert_eq!(world.log.take(), closed);
     assert_eq!(world.shards[0].counters().broken, 1);
 }
 
