@@ -212,7 +212,7 @@ fn scene(seed: u64) -> Result<Outcome, sotong_sim::Failure> {
     let wrong = amiss_all(&outcome, &all, &cast.keepers, is_calm)
         .filter(|_| eye.close == Some(Close::Stop))
         .or_else(|| wrong_in_store(&cast, &store.borrow(), &all, &chat))
-        .or_else(|| left_over(&chat))
+        .or_else(|| left_over(&chat, !store.borrow().has_failed()))
         .or_else(|| restart(seed, &store.borrow()));
     if wrong.is_some() && std::env::var_os("SOTONG_SEED").is_some() {
         print!("{}", outcome.trace);

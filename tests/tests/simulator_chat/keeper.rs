@@ -342,6 +342,8 @@ impl Keeper {
                     cx.claim(None, format!("{} is welcome before the answer to {pending:?}", self.id));
                 }
                 self.is_here = true;
+                // Who comes to somebody that is here already is called as he is.
+                read.param(0).clone_into(&mut self.nick);
                 self.ends.send(&format!("JOIN {},#lobby\r\n", self.ledger.borrow().room), cx);
             }
             "433" if !self.is_here => {
@@ -366,6 +368,9 @@ impl Keeper {
     /// The answer to something has come.
     fn settle(&mut self, token: u64, fate: Fate, line: &Line<'_>, cx: &mut PeerCx<'_>) {
         let Some(pending) = self.pending.iter_mut().find(|pending| pending.token == token) else { return };
+        // Another client of the same person has changed his nick meanwhile: it is another account that has been made.
+        let is_another = pending.op == Op::NsRegister && self.nick != self.ledger.borrow().name;
+        let fate = if is_another { Fate::Failed } else { fate };
         pending.fate = Some(fate);
         // Another connection may be the owner's by now.
         if self.is_done {

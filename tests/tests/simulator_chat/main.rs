@@ -271,7 +271,7 @@ fn chats() {
             }
         }
         assert_eq!(wrong, None);
-        assert_eq!(left_over(&chat), None);
+        assert_eq!(left_over(&chat, true), None);
         Ok(outcome)
     });
 }

@@ -43,8 +43,8 @@ impl Weighed {
     }
 }
 
-/// Nobody is left: nor is anything that somebody had.
-pub(crate) fn left_over(chat: &ChatService) -> Option<String> {
+/// Nobody is left: nor is anything that somebody had. Where nothing is written any more, what was written of rooms stays.
+pub(crate) fn left_over(chat: &ChatService, writes: bool) -> Option<String> {
     // Those who keep their seats stay, and their rooms; what the books have, the throttle, and who was here, is for later. An
     // answer to who has gone is heard by nobody: the next one tells of those before, and has what had to wait written.
     let later = [
@@ -64,6 +64,7 @@ pub(crate) fn left_over(chat: &ChatService) -> Option<String> {
         ["kept", "users", "names", "looks", "rooms", "room_names", "log_messages", "log_bytes", "occupied_rooms"];
     let most = |table: &sotong_chat::Table| match table.name {
         name if later.contains(&name) => usize::MAX,
+        "occupied_rooms" if !writes => usize::MAX,
         "users" | "names" | "looks" => kept,
         name if kept > 0 && of_kept.contains(&name) => usize::MAX,
         // The order is shortened as it is used.
